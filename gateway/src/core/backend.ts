@@ -1,0 +1,39 @@
+// What the gateway asks of anything that computes. Implementations live in backends/.
+import type { ChatRequest, EventSink } from './chat.ts';
+
+/** The caller's side of one call, beside the request itself. */
+export interface CallContext {
+  /** Unique in this process; for logs. */
+  readonly callId: string;
+  /** Whose call it is: no computed state is shared between tenants. */
+  readonly tenant: string;
+  /** Aborted when nobody wants the answer any more; its reason is a GatewayError, and `chat` rejects with it. */
+  readonly signal: AbortSignal;
+}
+
+export interface BackendLoad {
+  readonly state: 'loading' | 'ready' | 'failed' | 'closed';
+  /** Why it is not ready, in a sentence for people. */
+  readonly reason?: string | undefined;
+  /** Calls that it can run at once; 0 while it is not ready. */
+  readonly slots: number;
+  /** 0 to 1: the share of the last seconds that it spent computing, where known. */
+  readonly utilization?: number | undefined;
+}
+
+export interface Backend {
+  /** Stable and unique; also the metric label. */
+  readonly id: string;
+  /**
+   * Runs one call: pushes its events into `sink` as they are made, and resolves after `finish` was pushed. Rejects
+   * with a GatewayError, be it the call's fault, the back end's, or the signal's reason. Whatever the call held is
+   * free again when the promise settles, which is at most one engine step after an abort.
+   */
+  chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void>;
+  /** A snapshot, cheap enough to take for every decision. */
+  load(): BackendLoad;
+  /** Calls back whenever `load()` may have changed, until the returned function is called. */
+  onLoadChange(listener: () => void): () => void;
+  /** Ends it and all it started. Calls that still run are rejected with `backend_failed`. Safe to call twice. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,102 @@
+// The words of a text generation: what is asked, and the events an answer is made of.
+// Wire-neutral: no HTTP, no JSON of any dialect, no vendor's field names.
+
+export type Role = 'system' | 'developer' | 'user' | 'assistant' | 'tool';
+
+/** A piece of a message. What is not text is carried as the client sent it, for back ends that can use it. */
+export type ContentPart =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'other'; readonly kind: string; readonly value: unknown };
+
+export interface Message {
+  readonly role: Role;
+  readonly content: string | readonly ContentPart[] | null;
+  /** An earlier turn's thinking, where the client kept it. */
+  readonly reasoning?: string | undefined;
+  readonly name?: string | undefined;
+  readonly toolCallId?: string | undefined;
+  /** As the client sent them. */
+  readonly toolCalls?: readonly unknown[] | undefined;
+}
+
+/** What the model is to continue: a conversation that its template renders, or text as it stands. */
+export type Prompt =
+  | { readonly kind: 'messages'; readonly messages: readonly Message[] }
+  | { readonly kind: 'text'; readonly text: string };
+
+/** An absent value means: the model's own default. */
+export interface Sampling {
+  /** 0 to 2; 0 is greedy. */
+  readonly temperature?: number | undefined;
+  readonly topP?: number | undefined;
+  readonly topK?: number | undefined;
+  readonly minP?: number | undefined;
+  readonly seed?: number | undefined;
+  /** -2 to 2, over the tokens generated so far. */
+  readonly presencePenalty?: number | undefined;
+  /** -2 to 2, over the tokens generated so far. */
+  readonly frequencyPenalty?: number | undefined;
+  /** 1 changes nothing. */
+  readonly repetitionPenalty?: number | undefined;
+}
+
+export interface ChatRequest {
+  /** As the client named it. */
+  readonly model: string;
+  readonly prompt: Prompt;
+  readonly sampling: Sampling;
+  /** Upper bound of generated tokens; absent: what the window leaves. May exceed the window: it is capped. */
+  readonly maxTokens?: number | undefined;
+  /** The answer ends before any of these; none is ever shown, not even in part. */
+  readonly stop: readonly string[];
+  /** How many answers to the one prompt. */
+  readonly choices: number;
+  /**
+   * The client's fields that have no name above, untouched (tools, response_format, logprobs, vendors' own). A back
+   * end passes on what it can, and refuses by name what it cannot honour.
+   */
+  readonly extra: Readonly<Record<string, unknown>>;
+}
+
+export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter';
+
+/** Token counts as the engine reports them. Unknown is `undefined`, never 0. */
+export interface Usage {
+  readonly promptTokens?: number | undefined;
+  /** Of promptTokens: read from the KV cache instead of computed. */
+  readonly cachedTokens?: number | undefined;
+  readonly completionTokens?: number | undefined;
+  /** Of completionTokens: spent on thinking. */
+  readonly reasoningTokens?: number | undefined;
+}
+
+/**
+ * One event of an answer. In order: `start`; deltas; one `choice-end` for each choice; exactly one `finish`.
+ * Failure is never an event: it is thrown. A stream that ends without `finish` has failed.
+ */
+export type TokenEvent =
+  | { readonly type: 'start'; readonly speaker: string }
+  | { readonly type: 'text-delta'; readonly choice: number; readonly text: string }
+  | { readonly type: 'reasoning-delta'; readonly choice: number; readonly text: string }
+  | {
+      readonly type: 'tool-call-delta';
+      readonly choice: number;
+      /** 0, 1, 2: the call's place among its choice's calls. */
+      readonly index: number;
+      readonly id?: string | undefined;
+      readonly name?: string | undefined;
+      /** A piece of the arguments' JSON text: joined, never parsed. */
+      readonly arguments: string;
+    }
+  | { readonly type: 'choice-end'; readonly choice: number; readonly reason: FinishReason }
+  | { readonly type: 'finish'; readonly usage: Usage };
+
+/** Takes an event at once and never blocks. It throws only when the stream's reader is gone or too slow. */
+export type EventSink = (event: TokenEvent) => void;
+
+/** Whether the event shows the client something that a model made: the first such stops the first-token clock. */
+export function isDelta(
+  event: TokenEvent,
+): event is Extract<TokenEvent, { type: 'text-delta' | 'reasoning-delta' | 'tool-call-delta' }> {
+  return event.type === 'text-delta' || event.type === 'reasoning-delta' || event.type === 'tool-call-delta';
+}
