@@ -1,2 +1,29 @@
 #!/usr/bin/env node
-console.log(process.version);
+// Starts the command line under a Node that can run it. Plain JavaScript, because an old Node must get this far:
+// where `node` is too old, the one that `npm ci` brought along takes over.
+import { spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+
+const NEEDED_MAJOR = 24;
+
+if (Number.parseInt(process.versions.node, 10) >= NEEDED_MAJOR) {
+  await import('../src/cli.ts');
+} else {
+  let modern;
+  try {
+    modern = createRequire(import.meta.url).resolve('node/bin/node');
+  } catch {
+    console.error(
+      `Sluice needs Node ${NEEDED_MAJOR} or newer; this is ${process.version}. Run "npm ci" in its folder: that brings one along.`,
+    );
+    process.exit(2);
+  }
+  const child = spawn(modern, process.argv.slice(1), { stdio: 'inherit' });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('exit', (code, signal) => {
+    if (signal) {
+      process.removeAllListeners(signal);
+      process.kill(process.pid, signal);
+    } else process.exit(code ?? 1);
+  });
+}

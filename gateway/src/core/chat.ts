@@ -56,6 +56,8 @@ export interface ChatRequest {
    * end passes on what it can, and refuses by name what it cannot honour.
    */
   readonly extra: Readonly<Record<string, unknown>>;
+  /** What an earlier attempt had already given: the back end goes on from there, and repeats nothing of it. */
+  readonly continueFrom?: PartialAnswer | undefined;
 }
 
 export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter';
@@ -90,6 +92,30 @@ export type TokenEvent =
     }
   | { readonly type: 'choice-end'; readonly choice: number; readonly reason: FinishReason }
   | { readonly type: 'finish'; readonly usage: Usage };
+
+/** A tool call as far as it came. */
+export interface PartialToolCall {
+  readonly id: string | undefined;
+  readonly name: string | undefined;
+  /** JSON text, perhaps cut. */
+  readonly arguments: string;
+}
+
+export interface PartialChoice {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly toolCalls: readonly PartialToolCall[];
+  /** Absent while the choice has not ended. */
+  readonly reason: FinishReason | undefined;
+}
+
+/** An answer as far as it came: a fold over its events. With `usage` it is whole. */
+export interface PartialAnswer {
+  readonly speaker: string | undefined;
+  /** By choice number, without holes. */
+  readonly choices: readonly PartialChoice[];
+  readonly usage: Usage | undefined;
+}
 
 /** Takes an event at once and never blocks. It throws only when the stream's reader is gone or too slow. */
 export type EventSink = (event: TokenEvent) => void;

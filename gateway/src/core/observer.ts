@@ -4,20 +4,18 @@ import type { Usage } from './chat.ts';
 import type { ErrorCode } from './errors.ts';
 import type { Priority } from './ticket.ts';
 
-/** One request's story. Times are ms on the monotonic clock, or ms since `startedAt` where the name says `Ms`. */
+/** One request's story, written as it goes. `startedAt` is on the monotonic clock; what ends in `Ms` is a duration. */
 export interface RequestRecord {
   readonly id: string;
   /** A name from a closed set, fit for a metric label. */
   readonly route: string;
-  /** The model asked for, as the client wrote it: for logs, not for labels. */
-  readonly model: string;
-  /** The model's id if this server has it, else `other`. */
-  readonly modelLabel: string;
   readonly tenant: string;
-  readonly priority: Priority;
-  readonly streamed: boolean;
   readonly startedAt: number;
-  /** False while nothing but a refusal can follow. */
+  /** The model's id if this server has it, else `other`: what clients write is never a label. */
+  model: string;
+  priority: Priority;
+  streamed: boolean;
+  /** The pipeline took it. What was refused before is no error of ours. */
   admitted: boolean;
   backend: string | undefined;
   /** The model that really spoke. */
@@ -42,6 +40,8 @@ export interface RequestObserver {
   started?(record: RequestRecord): void;
   /** A delta after the first: the silence before it, and whether the client was ready to read meanwhile. */
   gap?(record: RequestRecord, gapMs: number, readerWaiting: boolean): void;
-  /** Once for every request that was understood, whatever became of it. */
+  /** The answer lost its back end and went on: from its token ids, or as text that another model continued. */
+  continued?(record: RequestRecord, kind: 'ids' | 'text'): void;
+  /** Once for every request to a model, whatever became of it; `totalMs` is to the last byte. */
   ended?(record: RequestRecord, outcome: RequestOutcome, totalMs: number, cause: unknown): void;
 }

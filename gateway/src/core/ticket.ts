@@ -1,25 +1,29 @@
 // What the scheduler knows of a call: enough to decide when and where it runs, and nothing of its content.
+import type { Backend } from './backend.ts';
 
 export type Priority = 'interactive' | 'standard' | 'batch';
+
+/** What a call is expected to cost, in tokens. Estimated: exact counts are the engine's, and only refuse. */
+export interface Cost {
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+}
 
 export interface Ticket {
   /** The request's id, as the client sees it. */
   readonly id: string;
-  /** The model asked for; the scheduler picks among the back ends that serve it. */
+  /** The model asked for. */
   readonly model: string;
-  /** Whose call it is: a key's name, or 'anonymous'. */
+  /** Who can compute it, preferred first: from the World in which the request began. */
+  readonly backends: readonly Backend[];
+  /** Whose call it is. */
   readonly tenant: string;
   readonly priority: Priority;
-  /** When the first token is due, on the monotonic clock in ms; absent: no promise was made. */
-  readonly deadlineAt?: number | undefined;
-  /** Aborted when the client left or the deadline passed; its reason is a GatewayError. */
+  /** When the first token is due, on the scheduler's clock; absent: no promise was made. */
+  readonly deadlineAt: number | undefined;
+  /** Aborted when nobody wants the answer any more; its reason is a GatewayError. */
   readonly signal: AbortSignal;
-  readonly cost: {
-    /** Estimated from bytes: exact counts are the engine's, and only refuse. */
-    readonly promptTokens: number;
-    /** Expected output. */
-    readonly outputTokens: number;
-  };
+  readonly cost: Cost;
 }
 
 /** How a call left its back end, for limits and breakers: `ignored` says nothing about the back end's health. */

@@ -1,0 +1,111 @@
+// Starts the servers that are compared, each in a process of its own, and reads what they cost from the kernel.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export const KEY = 'bench-key';
+const READY_LIMIT_MS = 60_000;
+/** The kernel's clock tick in /proc, in seconds: 100 a second on every Linux that Node runs on. */
+const TICK_SECONDS = 0.01;
+
+export interface Target {
+  readonly name: string;
+  readonly port: number;
+  readonly pid: number;
+  /** User and system time since its start, in seconds. */
+  cpuSeconds(): number;
+  /** Resident memory after a forced collection, in bytes. */
+  settledRss(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+export async function startSluice(config: object): Promise<Target> {
+  const file = join(mkdtempSync(join(tmpdir(), 'sluice-bench-')), 'config.json');
+  writeFileSync(file, JSON.stringify(config));
+  const bin = new URL('../gateway/bin/sluice.js', import.meta.url).pathname;
+  return start('sluice', bin, (port) => ['serve', '--config', file, '--port', String(port)], {
+    SLUICE_API_KEYS: KEY,
+  });
+}
+
+/** The bare server replays what Sluice sent: `recording` is a file that bench/recording.ts wrote. */
+export async function startBare(recording: string): Promise<Target> {
+  const file = new URL('./bare-server.ts', import.meta.url).pathname;
+  return start('bare', file, (port) => [String(port), recording], {});
+}
+
+async function start(
+  name: string,
+  file: string,
+  args: (port: number) => string[],
+  env: Readonly<Record<string, string>>,
+): Promise<Target> {
+  const port = await freePort();
+  const inspectorPort = await freePort();
+  const nodeArgs = [`--inspect=127.0.0.1:${inspectorPort}`, '--disable-warning=ExperimentalWarning'];
+  const child = spawn(process.execPath, [...nodeArgs, file, ...args(port)], {
+    env: { ...process.env, ...env, npm_lifecycle_event: undefined },
+    stdio: ['ignore', 'ignore', 'ignore'],
+  });
+  await untilHealthy(child, port);
+  const pid = child.pid!;
+  return {
+    name,
+    port,
+    pid,
+    cpuSeconds: () => {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return (Number(fields[11]) + Number(fields[12])) * TICK_SECONDS;
+    },
+    settledRss: async () => {
+      await collectGarbage(inspectorPort);
+      await sleep(500);
+      const line = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+      return Number(line![1]) * 1024;
+    },
+    stop: () =>
+      new Promise((resolve) => {
+        child.once('exit', () => resolve());
+        child.kill('SIGKILL');
+      }),
+  };
+}
+
+async function untilHealthy(child: ChildProcess, port: number): Promise<void> {
+  const until = Date.now() + READY_LIMIT_MS;
+  while (Date.now() < until) {
+    if (child.exitCode !== null) throw new Error(`The server ended with ${child.exitCode}.`);
+    const response = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
+    await response?.arrayBuffer();
+    if (response?.status === 200) return;
+    await sleep(50);
+  }
+  throw new Error('The server did not get ready.');
+}
+
+/** Through the inspector, because the product has no switch for it. */
+async function collectGarbage(inspectorPort: number): Promise<void> {
+  const list = (await (await fetch(`http://127.0.0.1:${inspectorPort}/json`)).json()) as {
+    webSocketDebuggerUrl: string;
+  }[];
+  const socket = new WebSocket(list[0]!.webSocketDebuggerUrl);
+  await new Promise((resolve, reject) => {
+    socket.onerror = reject;
+    socket.onmessage = resolve;
+    socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'HeapProfiler.collectGarbage' }));
+  });
+  socket.close();
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,152 @@
+// A back end without a model: it speaks a script, at a pace, with the faults it is told to have. It is for tests,
+// benchmarks and demos, and says so wherever it is named. Like a real engine it works in steps: one timer gives every
+// running call its next piece.
+import type { Backend, BackendLoad, CallContext } from '../core/backend.ts';
+import type { ChatRequest, EventSink } from '../core/chat.ts';
+import { GatewayError } from '../core/errors.ts';
+
+export interface FakeOptions {
+  readonly id: string;
+  readonly slots: number;
+  /** What every answer says, piece by piece. */
+  readonly pieces: readonly string[];
+  /** Pieces of thinking before the answer. */
+  readonly reasoning?: readonly string[] | undefined;
+  /** From the start of a call to its first piece, in ms. */
+  readonly firstPieceMs: number;
+  /** From one step to the next, in ms. */
+  readonly stepMs: number;
+  /** Breaks every call after this many pieces. */
+  readonly failAfterPieces?: number | undefined;
+  /** Goes silent for good after this many pieces. */
+  readonly stallAfterPieces?: number | undefined;
+}
+
+interface Call {
+  readonly request: ChatRequest;
+  readonly sink: EventSink;
+  readonly startAt: number;
+  position: number;
+  settle(error?: GatewayError): void;
+}
+
+export class FakeBackend implements Backend {
+  readonly id: string;
+  /** Pieces given out since the start: what cancel tests look at. */
+  piecesMade = 0;
+  readonly #options: FakeOptions;
+  readonly #script: readonly { readonly type: 'reasoning-delta' | 'text-delta'; readonly text: string }[];
+  readonly #calls = new Set<Call>();
+  readonly #listeners = new Set<() => void>();
+  #state: BackendLoad['state'] = 'ready';
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: FakeOptions) {
+    this.id = options.id;
+    this.#options = options;
+    this.#script = [
+      ...(options.reasoning ?? []).map((text) => ({ type: 'reasoning-delta' as const, text })),
+      ...options.pieces.map((text) => ({ type: 'text-delta' as const, text })),
+    ];
+  }
+
+  chat(request: ChatRequest, { signal }: CallContext, sink: EventSink): Promise<void> {
+    if (signal.aborted) return Promise.reject(signal.reason);
+    if (this.#state !== 'ready') {
+      return Promise.reject(new GatewayError('backend_failed', 'The fake back end is not running.'));
+    }
+    return new Promise((resolve, reject) => {
+      const onAbort = () => call.settle(signal.reason);
+      const call: Call = {
+        request,
+        sink,
+        startAt: performance.now() + this.#options.firstPieceMs,
+        position: 0,
+        settle: (error) => {
+          this.#calls.delete(call);
+          signal.removeEventListener('abort', onAbort);
+          if (this.#calls.size === 0) this.#stop();
+          if (error) reject(error);
+          else resolve();
+        },
+      };
+      signal.addEventListener('abort', onAbort);
+      this.#calls.add(call);
+      this.#timer ??= setInterval(() => this.#step(), this.#options.stepMs);
+    });
+  }
+
+  load(): BackendLoad {
+    const isReady = this.#state === 'ready';
+    return {
+      state: this.#state,
+      reason: isReady ? undefined : 'The fake back end was told to be away.',
+      slots: isReady ? this.#options.slots : 0,
+    };
+  }
+
+  onLoadChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Dies as a real engine does: its calls break, and it is away until `revive`. */
+  kill(): void {
+    this.#change('loading');
+    for (const call of this.#calls)
+      call.settle(new GatewayError('backend_failed', 'The fake back end died.'));
+  }
+
+  revive(): void {
+    this.#change('ready');
+  }
+
+  async close(): Promise<void> {
+    this.kill();
+    this.#change('closed');
+  }
+
+  #change(state: BackendLoad['state']): void {
+    this.#state = state;
+    for (const listener of this.#listeners) listener();
+  }
+
+  #stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #step(): void {
+    const now = performance.now();
+    for (const call of this.#calls) {
+      if (now < call.startAt) continue;
+      try {
+        this.#advance(call);
+      } catch (thrown) {
+        call.settle(thrown as GatewayError);
+      }
+    }
+  }
+
+  #advance(call: Call): void {
+    const { failAfterPieces, stallAfterPieces } = this.#options;
+    const { position, request, sink } = call;
+    if (position === failAfterPieces) {
+      call.settle(new GatewayError('backend_failed', 'The fake back end broke, as it was told to.'));
+      return;
+    }
+    if (position === stallAfterPieces) return;
+    if (position === 0) sink({ type: 'start', speaker: this.id });
+    const piece = this.#script[position];
+    const isCut = request.maxTokens !== undefined && position >= request.maxTokens;
+    if (piece && !isCut) {
+      call.position += 1;
+      this.piecesMade += 1;
+      sink({ type: piece.type, choice: 0, text: piece.text });
+      return;
+    }
+    sink({ type: 'choice-end', choice: 0, reason: isCut ? 'length' : 'stop' });
+    sink({ type: 'finish', usage: { promptTokens: 1, completionTokens: position } });
+    call.settle();
+  }
+}

@@ -1,0 +1,100 @@
+// Entry of the engine's own process: messages in, the driver, messages out.
+// It must never outlive its parent, and never decide anything that engine.ts, prompt.ts or driver.ts can decide.
+import process from 'node:process';
+import { toGatewayError } from '../../core/errors.ts';
+import { Driver } from './driver.ts';
+import { type Engine, loadEngine } from './engine.ts';
+import type { EngineCall, EngineSettings, FromChild, ToChild } from './messages.ts';
+import { PromptBuilder } from './prompt.ts';
+import { AnswerText } from './text.ts';
+
+// The parent is gone, however it went. Native threads may be at work: nothing gentler ends them for certain.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+// A terminal sends these to the whole group; when this process ends is its parent's decision.
+process.on('SIGINT', () => {});
+process.on('SIGTERM', () => {});
+
+function post(message: FromChild): void {
+  if (process.connected) process.send?.(message);
+}
+
+interface Ready {
+  readonly engine: Engine;
+  readonly prompts: PromptBuilder;
+  readonly driver: Driver;
+}
+let ready: Ready | undefined;
+
+async function load(settings: EngineSettings): Promise<void> {
+  const engine = await loadEngine(settings, (level, message) => post({ type: 'log', level, message }));
+  const prompts = new PromptBuilder(engine.chatTemplate, engine.vocabulary, engine.contextTokens);
+  const driver = new Driver({
+    sequences: engine.sequences,
+    isEndToken: engine.isEndToken,
+    post: (step) => post({ type: 'step', ...step }),
+    giveUp: (reason) => die(reason),
+  });
+  ready = { engine, prompts, driver };
+  void driver.run().catch((error: unknown) => die(describe(error)));
+  post({ type: 'ready', contextTokens: engine.contextTokens, contextBytes: engine.contextBytes });
+}
+
+function chat(request: EngineCall): void {
+  if (ready === undefined) throw new Error('A call came before the model was loaded.');
+  const { engine, prompts, driver } = ready;
+  const { call, tenant, sampling, stop } = request;
+  try {
+    const { tokens, beginsInReasoning } = prompts.build(request.prompt);
+    const left = engine.contextTokens - tokens.length;
+    driver.add({
+      call,
+      tenant,
+      tokens,
+      sampling,
+      maxTokens: Math.max(1, Math.min(left, Math.floor(request.maxTokens ?? left))),
+      answer: new AnswerText({
+        detokenize: engine.detokenize,
+        before: tokens,
+        stop,
+        thinking: prompts.thinks ? { beginsInReasoning } : undefined,
+      }),
+    });
+  } catch (error) {
+    const { code, message, param } = toGatewayError(error);
+    if (code === 'internal') post({ type: 'log', level: 'error', message: describe(error) });
+    const failed = { type: 'failed', call, error: { code, message, param } } as const;
+    post({ type: 'step', seconds: 0, decodedTokens: 0, prefillTokens: 0, events: [failed] });
+  }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The parent reads the last line of stderr as the reason. */
+function die(reason: string): void {
+  process.stderr.write(`${reason}\n`, () => process.exit(1));
+}
+
+process.on('message', (message: ToChild) => {
+  switch (message.type) {
+    case 'load':
+      load(message.settings).catch((error: unknown) =>
+        post({ type: 'load-failed', message: describe(error) }),
+      );
+      break;
+    case 'chat':
+      chat(message);
+      break;
+    case 'cancel':
+      ready?.driver.cancel(message.call);
+      break;
+    case 'ping':
+      post({ type: 'pong', rssBytes: process.memoryUsage.rss() });
+      break;
+    case 'exit':
+      // Nothing is worth saving, and native destructors can hang.
+      process.kill(process.pid, 'SIGKILL');
+      break;
+  }
+});

@@ -1,0 +1,335 @@
+// Continuous batching in lock-step: a tick is one slice of one waiting prompt, then the next token of every running
+// call in one batch, then one message. So a long prompt never holds the streams that run, and a cancel waits for at
+// most the engine step that is under way.
+// It must never import the binding: sequences are passed in, so that tests need no model.
+import type { FinishReason } from '../../core/chat.ts';
+import type { CallEvent, EngineError, EngineSampling, Step } from './messages.ts';
+import { type CachedSequence, SequencePool } from './sequences.ts';
+import type { AnswerPart, AnswerText } from './text.ts';
+
+/** A place in the engine's KV cache. All of its methods' work of one macrotask shares a batch. */
+export interface EngineSequence extends CachedSequence {
+  /** Keeps the first `length` tokens. */
+  truncate(length: number): Promise<void>;
+  /** Evaluates tokens without sampling. */
+  feed(tokens: readonly number[]): Promise<void>;
+  /** Evaluates `tokens`, then yields sampled tokens, evaluating each when the next is asked for. */
+  generate(tokens: readonly number[], sampling: EngineSampling): AsyncIterator<number>;
+}
+
+export interface DriverCall {
+  readonly call: number;
+  readonly tenant: string;
+  readonly tokens: readonly number[];
+  readonly sampling: EngineSampling;
+  /** 1 or more, and no more than the window leaves. */
+  readonly maxTokens: number;
+  readonly answer: AnswerText;
+}
+
+export interface DriverOptions {
+  readonly sequences: readonly EngineSequence[];
+  readonly isEndToken: (token: number) => boolean;
+  readonly post: (step: Step) => void;
+  /** The engine failed several steps in a row: only a new process can help. */
+  readonly giveUp: (reason: string) => void;
+}
+
+/** Prompt tokens a slice, while others run. With flash attention ggml has a fast path from 64 rows on. */
+const BUSY_SLICE = 64;
+/** Where even 64 hold the streams too long: costs more a token, but less a step than any size between. */
+const SMALL_SLICE = 16;
+/** A slice of 16 costs about this share of one of 64 (measured, at 1,300 tokens of context). */
+const SMALL_SLICE_SHARE = 0.36;
+/** While nothing runs; larger ones gain nothing and only delay a cancel. */
+const IDLE_SLICE = 128;
+/** Longer than this, a slice of 64 would risk a gap of 500 ms together with the batch that follows. */
+const LONGEST_SLICE_SECONDS = 0.3;
+/** How many tokens of another's prompt a waiting prompt lets pass, per tick that it waited. */
+const PATIENCE_TOKENS = 32;
+const MOST_FAILED_STEPS = 3;
+
+interface Place {
+  readonly request: DriverCall;
+  readonly sequence: EngineSequence;
+  readonly cachedTokens: number;
+  /** Prompt tokens in the cache. */
+  fed: number;
+  waitedTicks: number;
+  iterator: AsyncIterator<number> | undefined;
+  completionTokens: number;
+}
+
+const CANCELLED: EngineError = { code: 'cancelled', message: 'The call was cancelled.' };
+
+export class Driver {
+  private readonly options: DriverOptions;
+  private readonly pool: SequencePool<EngineSequence>;
+  /** Came, but has no sequence yet. */
+  private arrived: DriverCall[] = [];
+  private readonly waiting = new Set<Place>();
+  private readonly running = new Set<Place>();
+  private readonly cancelled = new Set<number>();
+  private events: CallEvent[] = [];
+  private wake: (() => void) | undefined;
+  private closed = false;
+  private failedSteps = 0;
+  private busySliceSeconds = 0;
+
+  constructor(options: DriverOptions) {
+    this.options = options;
+    this.pool = new SequencePool(options.sequences);
+  }
+
+  add(request: DriverCall): void {
+    this.arrived.push(request);
+    this.wake?.();
+  }
+
+  /** Its `failed` event follows as soon as its sequence is free; a call that ended meanwhile is left as it is. */
+  cancel(call: number): void {
+    this.cancelled.add(call);
+    this.wake?.();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.wake?.();
+  }
+
+  /** Runs until `close`. Only a bug makes it reject. */
+  async run(): Promise<void> {
+    while (!this.closed) {
+      await this.tick();
+      if (this.arrived.length + this.waiting.size + this.running.size + this.cancelled.size > 0) continue;
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+      this.wake = undefined;
+    }
+  }
+
+  private async tick(): Promise<void> {
+    const startedAt = performance.now();
+    await this.dropCancelled();
+    await this.place();
+    const prefillTokens = await this.prefill();
+    await this.dropCancelled();
+    const decodedTokens = await this.decode();
+    const computed = prefillTokens + decodedTokens > 0;
+    if (!computed && this.events.length === 0) return;
+    const { events } = this;
+    this.events = [];
+    const seconds = computed ? (performance.now() - startedAt) / 1000 : 0;
+    this.options.post({ seconds, decodedTokens, prefillTokens, events });
+  }
+
+  /** Gives arrived calls their sequences. */
+  private async place(): Promise<void> {
+    const left: DriverCall[] = [];
+    const { arrived } = this;
+    this.arrived = [];
+    for (const request of arrived) {
+      const placement = this.pool.acquire(request.tenant, request.tokens);
+      if (placement === undefined) {
+        left.push(request);
+        continue;
+      }
+      const { sequence, reusedTokens } = placement;
+      try {
+        await sequence.truncate(reusedTokens);
+      } catch (error) {
+        this.pool.release(sequence);
+        this.fail(request.call, broken(error));
+        continue;
+      }
+      this.waiting.add({
+        request,
+        sequence,
+        cachedTokens: reusedTokens,
+        fed: reusedTokens,
+        waitedTicks: 0,
+        iterator: undefined,
+        completionTokens: 0,
+      });
+    }
+    this.arrived.unshift(...left);
+  }
+
+  /** Feeds one slice of one prompt; every prompt with only its last part left joins the batch that follows. */
+  private async prefill(): Promise<number> {
+    let fedTokens = 0;
+    const place = this.nextPrompt();
+    if (place !== undefined && this.remaining(place) > 1) {
+      const alone = this.running.size === 0;
+      const slice = alone ? IDLE_SLICE : this.busySlice();
+      // Alone, the last part is evaluated and sampled from in one batch; beside others it goes before theirs, because
+      // llama.cpp splits a batch of unlike lengths anyway.
+      const most = this.remaining(place) - 1;
+      const count = alone && this.remaining(place) <= slice ? 0 : Math.min(slice, most);
+      if (count > 0) fedTokens = await this.feed(place, count, alone);
+      if (count === 0) fedTokens = this.join(place);
+    }
+    for (const other of this.waiting) {
+      other.waitedTicks++;
+      if (this.remaining(other) === 1) fedTokens += this.join(other);
+    }
+    return fedTokens;
+  }
+
+  /** The shortest rest first, but what waits gains on what comes later. */
+  private nextPrompt(): Place | undefined {
+    let best: Place | undefined;
+    const rank = (place: Place): number => this.remaining(place) - place.waitedTicks * PATIENCE_TOKENS;
+    for (const place of this.waiting) if (best === undefined || rank(place) < rank(best)) best = place;
+    return best;
+  }
+
+  private remaining(place: Place): number {
+    return place.request.tokens.length - place.fed;
+  }
+
+  private async feed(place: Place, count: number, alone: boolean): Promise<number> {
+    const startedAt = performance.now();
+    try {
+      await place.sequence.feed(place.request.tokens.slice(place.fed, place.fed + count));
+    } catch (error) {
+      await this.stepFailed([place], error);
+      return 0;
+    }
+    place.fed += count;
+    const seconds = (performance.now() - startedAt) / 1000;
+    if (!alone && count === BUSY_SLICE) this.busySliceSeconds = seconds;
+    else if (!alone && count === SMALL_SLICE) this.busySliceSeconds = seconds / SMALL_SLICE_SHARE;
+    else if (alone && count >= BUSY_SLICE) this.busySliceSeconds = (seconds * BUSY_SLICE) / count;
+    return count;
+  }
+
+  private busySlice(): number {
+    return this.busySliceSeconds > LONGEST_SLICE_SECONDS ? SMALL_SLICE : BUSY_SLICE;
+  }
+
+  /** The prompt's rest goes into the next batch, and its first token comes out. */
+  private join(place: Place): number {
+    const { request, sequence } = place;
+    const rest = request.tokens.slice(place.fed);
+    place.fed = request.tokens.length;
+    place.iterator = sequence.generate(rest, request.sampling);
+    this.waiting.delete(place);
+    this.running.add(place);
+    return rest.length;
+  }
+
+  /** The next token of every running call, in one batch. */
+  private async decode(): Promise<number> {
+    const places = [...this.running];
+    if (places.length === 0) return 0;
+    const results = await Promise.allSettled(places.map((place) => place.iterator?.next()));
+    const failed: Place[] = [];
+    let firstError: unknown;
+    let decoded = 0;
+    for (const [index, place] of places.entries()) {
+      const result = results[index];
+      if (result?.status === 'fulfilled' && result.value !== undefined && result.value.done !== true) {
+        decoded++;
+        await this.take(place, result.value.value);
+        continue;
+      }
+      failed.push(place);
+      firstError ??= result?.status === 'rejected' ? result.reason : new Error('the engine gave no token');
+    }
+    if (failed.length > 0) await this.stepFailed(failed, firstError);
+    else this.failedSteps = 0;
+    return decoded;
+  }
+
+  private async take(place: Place, token: number): Promise<void> {
+    const { request } = place;
+    place.completionTokens++;
+    if (this.cancelled.has(request.call)) return;
+    if (this.options.isEndToken(token)) return this.end(place, 'stop');
+    const part = request.answer.push(token);
+    this.emit(request.call, part);
+    if (part.stopped) return this.end(place, 'stop', true);
+    if (place.completionTokens >= request.maxTokens) return this.end(place, 'length');
+  }
+
+  private async end(place: Place, reason: FinishReason, stopped = false): Promise<void> {
+    const { request } = place;
+    let finish = reason;
+    if (!stopped) {
+      const rest = request.answer.flush();
+      this.emit(request.call, rest);
+      if (rest.stopped) finish = 'stop';
+    }
+    await this.free(place);
+    this.events.push({
+      type: 'end',
+      call: request.call,
+      reason: finish,
+      usage: {
+        promptTokens: request.tokens.length,
+        cachedTokens: place.cachedTokens,
+        completionTokens: place.completionTokens,
+        reasoningTokens: request.answer.reasoningTokens,
+      },
+    });
+  }
+
+  private emit(call: number, part: AnswerPart): void {
+    for (const piece of part.pieces) this.events.push({ type: piece.kind, call, text: piece.text });
+  }
+
+  private async dropCancelled(): Promise<void> {
+    if (this.cancelled.size === 0) return;
+    // Taken at once: what is cancelled during the awaits below waits for the next look.
+    const cancelled = new Set(this.cancelled);
+    this.cancelled.clear();
+    for (const place of [...this.waiting, ...this.running]) {
+      if (!cancelled.has(place.request.call)) continue;
+      await this.free(place);
+      this.fail(place.request.call, CANCELLED);
+    }
+    this.arrived = this.arrived.filter((request) => {
+      if (!cancelled.has(request.call)) return true;
+      this.fail(request.call, CANCELLED);
+      return false;
+    });
+  }
+
+  private async free(place: Place): Promise<void> {
+    this.waiting.delete(place);
+    this.running.delete(place);
+    try {
+      await place.iterator?.return?.();
+    } catch {
+      // It already failed, and that was reported.
+    }
+    this.pool.release(place.sequence);
+  }
+
+  private fail(call: number, error: EngineError): void {
+    this.events.push({ type: 'failed', call, error });
+  }
+
+  /** The state of a sequence whose step failed is unknown: it starts anew. */
+  private async stepFailed(places: readonly Place[], error: unknown): Promise<void> {
+    for (const place of places) {
+      try {
+        await place.iterator?.return?.();
+        place.iterator = undefined;
+        await place.sequence.truncate(0);
+      } catch {
+        // Counted below; a sequence that cannot even be cleared will fail again.
+      }
+      await this.free(place);
+      this.fail(place.request.call, broken(error));
+    }
+    if (++this.failedSteps >= MOST_FAILED_STEPS) this.options.giveUp(broken(error).message);
+  }
+}
+
+function broken(error: unknown): EngineError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return { code: 'backend_failed', message: `The engine failed to compute a step: ${reason}` };
+}

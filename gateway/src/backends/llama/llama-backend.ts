@@ -1,0 +1,238 @@
+// The embedded engine as a back end: its calls, and what becomes of them when the engine's process does not.
+// It must never import the binding, and never do work per token beyond handing an event on: the network's process
+// must stay free.
+import { statSync } from 'node:fs';
+import type { Backend, BackendLoad, CallContext } from '../../core/backend.ts';
+import type { ChatRequest, EventSink } from '../../core/chat.ts';
+import { GatewayError } from '../../core/errors.ts';
+import type { Log } from '../../core/log.ts';
+import { toEnginePrompt } from './conversation.ts';
+import { defaultThreads } from './cpu-budget.ts';
+import type { CallEvent, EngineSettings, Step } from './messages.ts';
+import { refuseUnsupported, toEngineSampling } from './sampling.ts';
+import { Supervisor } from './supervisor.ts';
+import { Utilization } from './utilization.ts';
+
+export interface LlamaBackendOptions {
+  readonly id: string;
+  /** Path of a GGUF file. */
+  readonly modelFile: string;
+  /** The model's name, as answers give it. */
+  readonly speaker: string;
+  /** Calls at once; each has its own window. Default 8. */
+  readonly slots?: number | undefined;
+  /** Window of each slot, in tokens. Default 4096; never more than the model was trained on. */
+  readonly contextTokens?: number | undefined;
+  /** Default: all usable cores but one. */
+  readonly threads?: number | undefined;
+  /** Default: only Apple's, which its package always brings. */
+  readonly gpu?: boolean | undefined;
+  /** Resident memory above which the engine is restarted. Default: 2 GiB, or 4 times the file plus the windows. */
+  readonly memoryLimitBytes?: number | undefined;
+  readonly log: Log;
+  /** Told after each engine step. */
+  readonly onStep?: ((step: StepFigures) => void) | undefined;
+}
+
+export interface StepFigures {
+  readonly seconds: number;
+  readonly decodedTokens: number;
+  readonly prefillTokens: number;
+}
+
+/** Totals since the start, over all restarts. */
+export interface Counters {
+  readonly steps: number;
+  readonly decodedTokens: number;
+  readonly prefillTokens: number;
+}
+
+const GIBIBYTE = 2 ** 30;
+/** A cancelled call ends after the step under way; an engine that needs longer than this hangs. */
+const STUCK_AFTER_MS = 5_000;
+// Built code has no .ts files beside it.
+const CHILD_FILE = new URL(import.meta.url.endsWith('.ts') ? './child.ts' : './child.js', import.meta.url);
+
+interface RunningCall {
+  readonly take: (event: CallEvent) => void;
+  readonly lost: (error: GatewayError) => void;
+}
+
+export class LlamaBackend implements Backend {
+  readonly id: string;
+  private readonly options: LlamaBackendOptions;
+  private readonly slots: number;
+  private readonly supervisor: Supervisor;
+  private readonly calls = new Map<number, RunningCall>();
+  private readonly listeners = new Set<() => void>();
+  private readonly utilization = new Utilization();
+  private totals = { steps: 0, decodedTokens: 0, prefillTokens: 0 };
+  private lastCall = 0;
+
+  constructor(options: LlamaBackendOptions) {
+    this.id = options.id;
+    this.options = options;
+    this.slots = options.slots ?? 8;
+    this.supervisor = new Supervisor({
+      childFile: CHILD_FILE,
+      settings: settingsOf(options, this.slots),
+      memoryLimitBytes: (contextBytes) =>
+        options.memoryLimitBytes ??
+        Math.max(2 * GIBIBYTE, 4 * statSync(options.modelFile).size + contextBytes),
+      log: (level, message, fields) => options.log(level, message, { ...fields, backend: options.id }),
+      onStep: (step) => this.onStep(step),
+      onDown: (reason) => this.onDown(reason),
+      onChange: () => {
+        for (const listener of this.listeners) listener();
+      },
+    });
+  }
+
+  /** Resolves when the model is loaded; rejects with one sentence when it cannot be. */
+  start(): Promise<void> {
+    return this.supervisor.start();
+  }
+
+  /** The engine's process, for tests that kill it. */
+  get childPid(): number | undefined {
+    return this.supervisor.pid;
+  }
+
+  counters(): Counters {
+    return { ...this.totals };
+  }
+
+  load(): BackendLoad {
+    const { state, reason } = this.supervisor;
+    if (state === 'ready') {
+      return { state, slots: this.slots, utilization: this.utilization.share(performance.now()) };
+    }
+    return { state: state === 'restarting' ? 'loading' : state, reason, slots: 0 };
+  }
+
+  onLoadChange(listener: () => void): () => void {
+    // Its own function, so that one listener added twice is called twice and removed once.
+    const entry = (): void => listener();
+    this.listeners.add(entry);
+    return () => void this.listeners.delete(entry);
+  }
+
+  async chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void> {
+    const { signal } = context;
+    signal.throwIfAborted();
+    this.refuseWhenNotReady();
+    refuseUnsupported(request);
+    const prompt = toEnginePrompt(request, this.supervisor.contextTokens);
+    if (this.calls.size >= this.slots) {
+      throw new GatewayError(
+        'backend_busy',
+        `The engine runs ${this.slots} calls at once, and all are taken.`,
+      );
+    }
+    const call = ++this.lastCall;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let started = false;
+    /** Why nobody wants the answer any more; the engine may not know yet. */
+    let abandoned: { readonly reason: unknown } | undefined;
+    let stuckTimer: NodeJS.Timeout | undefined;
+
+    const abandon = (reason: unknown): void => {
+      if (abandoned !== undefined) return;
+      abandoned = { reason };
+      this.supervisor.send({ type: 'cancel', call });
+      stuckTimer = setTimeout(() => {
+        this.supervisor.kill(`it did not end a cancelled call within ${STUCK_AFTER_MS / 1000} s`);
+        settle(() => reject(reason));
+      }, STUCK_AFTER_MS).unref();
+    };
+    const settle = (outcome: () => void): void => {
+      if (!this.calls.delete(call)) return;
+      clearTimeout(stuckTimer);
+      signal.removeEventListener('abort', onAbort);
+      outcome();
+    };
+    const onAbort = (): void => abandon(signal.reason);
+    const push: EventSink = (event) => {
+      if (abandoned !== undefined) return;
+      try {
+        if (!started) {
+          started = true;
+          sink({ type: 'start', speaker: this.options.speaker });
+        }
+        // The sink itself may have aborted the signal.
+        if (abandoned === undefined) sink(event);
+      } catch (error) {
+        abandon(error);
+      }
+    };
+
+    this.calls.set(call, {
+      take: (event) => {
+        switch (event.type) {
+          case 'text':
+            push({ type: 'text-delta', choice: 0, text: event.text });
+            break;
+          case 'reasoning':
+            push({ type: 'reasoning-delta', choice: 0, text: event.text });
+            break;
+          case 'end':
+            push({ type: 'choice-end', choice: 0, reason: event.reason });
+            push({ type: 'finish', usage: event.usage });
+            settle(() => (abandoned === undefined ? resolve() : reject(abandoned.reason)));
+            break;
+          case 'failed': {
+            const { code, message, param } = event.error;
+            const reason =
+              abandoned === undefined ? new GatewayError(code, message, { param }) : abandoned.reason;
+            settle(() => reject(reason));
+            break;
+          }
+        }
+      },
+      lost: (error) => settle(() => reject(abandoned === undefined ? error : abandoned.reason)),
+    });
+    signal.addEventListener('abort', onAbort, { once: true });
+    const { maxTokens, stop, sampling } = request;
+    const engineSampling = toEngineSampling(sampling);
+    const { tenant } = context;
+    this.supervisor.send({ type: 'chat', call, tenant, prompt, sampling: engineSampling, maxTokens, stop });
+    await promise;
+  }
+
+  close(): Promise<void> {
+    return this.supervisor.close();
+  }
+
+  private refuseWhenNotReady(): void {
+    const { state, reason } = this.supervisor;
+    if (state === 'ready') return;
+    const gone = state === 'failed' || state === 'closed';
+    throw new GatewayError(gone ? 'backend_failed' : 'not_ready', `The model cannot answer now: ${reason}.`);
+  }
+
+  private onStep(step: Step): void {
+    const { seconds, decodedTokens, prefillTokens } = step;
+    if (decodedTokens + prefillTokens > 0) {
+      this.totals.steps++;
+      this.totals.decodedTokens += decodedTokens;
+      this.totals.prefillTokens += prefillTokens;
+      this.utilization.add(performance.now(), seconds);
+      this.options.onStep?.({ seconds, decodedTokens, prefillTokens });
+    }
+    for (const event of step.events) this.calls.get(event.call)?.take(event);
+  }
+
+  private onDown(reason: string): void {
+    for (const { lost } of [...this.calls.values()]) lost(new GatewayError('backend_failed', reason));
+  }
+}
+
+function settingsOf(options: LlamaBackendOptions, slots: number): EngineSettings {
+  return {
+    modelFile: options.modelFile,
+    slots,
+    contextTokens: options.contextTokens ?? 4096,
+    threads: options.threads ?? defaultThreads(),
+    gpu: (options.gpu ?? process.platform === 'darwin') ? 'auto' : false,
+  };
+}

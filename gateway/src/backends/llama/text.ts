@@ -1,0 +1,122 @@
+// From tokens to what is shown: whole characters only, thinking apart from answer, cut before a stop string.
+// It must never emit a part of a character or of a stop string, and never lose text at the end.
+// Pure: the detokenizer is passed in.
+import { StopStrings } from '../../wire/stop-strings.ts';
+import { type ThinkPiece, ThinkTags } from '../../wire/think-tags.ts';
+
+/** The text of `tokens`, given the tokens before them; an incomplete character at an end reads as one U+FFFD. */
+export type Detokenize = (tokens: readonly number[], before: readonly number[]) => string;
+
+const INCOMPLETE = '\uFFFD';
+/** No UTF-8 character is longer, so no more tokens than this can be waiting for one. */
+const MOST_BYTES = 4;
+/** Enough for the detokenizers that decide on a leading space by what came before. */
+const CONTEXT_TOKENS = 4;
+
+/**
+ * Holds tokens until their bytes are whole characters. That rests on UTF-8 decoding (WHATWG, maximal subparts): an
+ * incomplete character at the end is exactly one U+FFFD, and all before it is final.
+ */
+export class TokenText {
+  private readonly detokenize: Detokenize;
+  private before: readonly number[];
+  private pending: number[] = [];
+  private emitted = 0;
+
+  constructor(detokenize: Detokenize, before: readonly number[]) {
+    this.detokenize = detokenize;
+    this.before = before.slice(-CONTEXT_TOKENS);
+  }
+
+  push(token: number): string {
+    this.pending.push(token);
+    const text = this.detokenize(this.pending, this.before);
+    const waits = text.endsWith(INCOMPLETE) && this.pending.length < MOST_BYTES * 2;
+    const fresh = text.slice(this.emitted, waits ? -INCOMPLETE.length : undefined);
+    if (waits) {
+      this.emitted += fresh.length;
+    } else {
+      this.before = [...this.before, ...this.pending].slice(-CONTEXT_TOKENS);
+      this.pending = [];
+      this.emitted = 0;
+    }
+    return fresh;
+  }
+
+  /** A character that stayed incomplete becomes one U+FFFD. Call once, at the end. */
+  flush(): string {
+    const text = this.pending.length === 0 ? '' : this.detokenize(this.pending, this.before);
+    const rest = text.slice(this.emitted);
+    this.pending = [];
+    this.emitted = 0;
+    return rest;
+  }
+}
+
+export interface AnswerPart {
+  readonly pieces: readonly ThinkPiece[];
+  /** A stop string was met: the answer is over. */
+  readonly stopped: boolean;
+}
+
+export interface AnswerOptions {
+  readonly detokenize: Detokenize;
+  /** The prompt's last tokens. */
+  readonly before: readonly number[];
+  readonly stop: readonly string[];
+  /** Absent: this model does not think aloud in tags. */
+  readonly thinking?: { readonly beginsInReasoning: boolean } | undefined;
+}
+
+/** One answer's whole way from tokens to pieces. Stop strings end the answer, never the thinking before it. */
+export class AnswerText {
+  private readonly text: TokenText;
+  private readonly tags: ThinkTags | undefined;
+  private readonly stops: StopStrings;
+  /** Tokens spent on thinking, tags included; undefined for a model that does not. */
+  reasoningTokens: number | undefined;
+
+  constructor(options: AnswerOptions) {
+    this.text = new TokenText(options.detokenize, options.before);
+    this.tags = options.thinking === undefined ? undefined : new ThinkTags(options.thinking);
+    this.stops = new StopStrings(options.stop);
+    this.reasoningTokens = this.tags === undefined ? undefined : 0;
+  }
+
+  push(token: number): AnswerPart {
+    const wasReasoning = this.tags?.inReasoning === true;
+    const part = this.filter(this.split(this.text.push(token)));
+    if (this.reasoningTokens !== undefined && (wasReasoning || this.tags?.inReasoning === true)) {
+      this.reasoningTokens++;
+    }
+    return part;
+  }
+
+  /** Everything that was held back. Call once, at the end, unless a stop string was met. */
+  flush(): AnswerPart {
+    const part = this.filter([...this.split(this.text.flush()), ...(this.tags?.flush() ?? [])]);
+    if (part.stopped) return part;
+    const rest = this.stops.flush();
+    return rest === '' ? part : { pieces: [...part.pieces, { kind: 'text', text: rest }], stopped: false };
+  }
+
+  private split(text: string): readonly ThinkPiece[] {
+    if (text === '') return [];
+    return this.tags === undefined ? [{ kind: 'text', text }] : this.tags.push(text);
+  }
+
+  private filter(pieces: readonly ThinkPiece[]): AnswerPart {
+    const out: ThinkPiece[] = [];
+    let stopped = false;
+    for (const piece of pieces) {
+      if (piece.kind === 'reasoning') {
+        out.push(piece);
+        continue;
+      }
+      const result = this.stops.push(piece.text);
+      if (result.text !== '') out.push({ kind: 'text', text: result.text });
+      stopped ||= result.stopped;
+    }
+    return { pieces: out, stopped };
+  }
+}

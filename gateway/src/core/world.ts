@@ -1,0 +1,43 @@
+// What this server serves, and to whom: an immutable picture. A change makes a new one; a request holds the one that
+// it began with, so nothing shifts under it.
+import type { Backend } from './backend.ts';
+
+/** A model as clients know it. */
+export interface ServedModel {
+  /** What clients put in `model`. */
+  readonly id: string;
+  /** Who really speaks. */
+  readonly speaker: string;
+  /** Tokens that prompt and answer share, where known. */
+  readonly contextWindow: number | undefined;
+  /** SPDX id of the weights' licence, where known. */
+  readonly licence: string | undefined;
+  /** Seconds since the epoch. */
+  readonly created: number;
+  /** Who can compute it, preferred first. Never empty. */
+  readonly backends: readonly Backend[];
+}
+
+/** Someone who may call. The secret itself is not kept: only its SHA-256. */
+export interface AccessKey {
+  /** Whose key it is: for logs, and to keep tenants apart. */
+  readonly tenant: string;
+  readonly digest: Buffer;
+  /** The model ids it may use; absent: all. */
+  readonly models: readonly string[] | undefined;
+}
+
+export interface World {
+  readonly models: ReadonlyMap<string, ServedModel>;
+  /** Empty: an open server, which is only ever bound to loopback. */
+  readonly keys: readonly AccessKey[];
+}
+
+/** What `/readyz` says. `restarting`: requests are taken and wait. `starting`, `draining`, `failed`: they are refused. */
+export interface Readiness {
+  readonly state: 'starting' | 'ready' | 'restarting' | 'draining' | 'failed';
+  /** A sentence for people. */
+  readonly reason: string;
+  /** How far the model's download is, 0 to 1, while there is one. */
+  readonly progress?: number | undefined;
+}

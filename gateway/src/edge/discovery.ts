@@ -1,0 +1,58 @@
+// What the server says of itself: its models, whether it is well, whether it is ready.
+import { GatewayError } from '../core/errors.ts';
+import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
+import type { Exchange } from './exchange.ts';
+
+/** When a probe that was told "not yet" should ask again. */
+const RETRY_SECONDS = '2';
+
+/** `GET /v1/models`, with SiliconFlow's `type` and `sub_type` filters: everything here is a chat model of text. */
+export function sendModels(exchange: Exchange, world: World, key: AccessKey): void {
+  const { query } = exchange;
+  const isWanted = (query.get('type') ?? 'text') === 'text' && (query.get('sub_type') ?? 'chat') === 'chat';
+  const models = isWanted ? [...world.models.values()].filter((model) => isVisible(model, key)) : [];
+  exchange.sendJson(200, { object: 'list', data: models.map(modelCard) });
+}
+
+export function sendModel(exchange: Exchange, world: World, key: AccessKey, id: string): void {
+  const model = world.models.get(id);
+  if (model && isVisible(model, key)) {
+    exchange.sendJson(200, modelCard(model));
+    return;
+  }
+  const known = [...world.models.values()].filter((one) => isVisible(one, key)).map((one) => one.id);
+  throw new GatewayError(
+    'model_not_found',
+    `There is no such model here. The models are: ${known.join(', ')}.`,
+  );
+}
+
+/** Alive is all that it says: a server that loads or drains is well. */
+export function sendHealth(exchange: Exchange): void {
+  exchange.sendJson(200, { status: 'ok' });
+}
+
+export function sendReadiness(exchange: Exchange, { state, reason, progress }: Readiness): void {
+  const isReady = state === 'ready';
+  if (!isReady) exchange.setHeader('retry-after', RETRY_SECONDS);
+  exchange.sendJson(isReady ? 200 : 503, { status: state, reason, progress });
+}
+
+/** OpenAI's fields, and vLLM's `root` and `max_model_len`, by which clients learn who really speaks and how much fits. */
+function modelCard({ id, speaker, contextWindow, licence, created, backends }: ServedModel): object {
+  return {
+    id,
+    object: 'model',
+    created,
+    owned_by: 'sluice',
+    root: speaker,
+    parent: null,
+    max_model_len: contextWindow ?? null,
+    licence: licence ?? null,
+    ready: backends.some((backend) => backend.load().state === 'ready'),
+  };
+}
+
+function isVisible(model: ServedModel, key: AccessKey): boolean {
+  return key.models?.includes(model.id) ?? true;
+}

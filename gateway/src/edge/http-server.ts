@@ -1,0 +1,191 @@
+// The listening socket: from bytes to routes and back, with the limits that keep strangers from holding it.
+// Bare node:http, because a framework's work for each request would be most of ours (docs/adr).
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { GatewayError, toGatewayError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import type { Readiness, World } from '../core/world.ts';
+import { errorBody } from '../wire/error-body.ts';
+import { type AccessRules, authenticate, isLoopback } from './access.ts';
+import { handleCors } from './cors.ts';
+import { sendHealth, sendModel, sendModels, sendReadiness } from './discovery.ts';
+import { Exchange } from './exchange.ts';
+import { sendFrontPage } from './front-page.ts';
+import { Generation, type GenerationOptions } from './generation.ts';
+import { type Match, matchRoute, type Route } from './routes.ts';
+
+export interface HttpServerOptions extends GenerationOptions {
+  /** Asked once for each request, which then holds what it got. */
+  readonly world: () => World;
+  readonly readiness: () => Readiness;
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  readonly access: AccessRules;
+  readonly log: Log;
+  /** From a connection's first byte to its last header, in ms. */
+  readonly headerTimeoutMs: number;
+}
+
+/** Behind a proxy, ours must be the longer idle time: a proxy that re-uses a socket as we close it reports a 502. */
+const IDLE_CONNECTION_MS = 75_000;
+const CONNECTION_CHECK_MS = 500;
+const DRAIN_POLL_MS = 50;
+
+export class HttpServer {
+  readonly #options: HttpServerOptions;
+  readonly #generation: Generation;
+  readonly #server: Server;
+  /** Sockets with a response under way: nothing else may be written there. */
+  readonly #busy = new Map<Socket, number>();
+  #isOnLoopback = true;
+
+  constructor(options: HttpServerOptions) {
+    this.#options = options;
+    this.#generation = new Generation(options);
+    this.#server = createServer({
+      headersTimeout: options.headerTimeoutMs,
+      // Bodies have their own clock, which counts silence and not length: see body.ts.
+      requestTimeout: 0,
+      connectionsCheckingInterval: CONNECTION_CHECK_MS,
+      keepAliveTimeout: IDLE_CONNECTION_MS,
+      noDelay: true,
+    });
+    this.#server.on('request', (request, response) => void this.#handle(request, response));
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+      this.#refuse(error, socket as Socket),
+    );
+  }
+
+  /** Rejects with Node's own error (EADDRINUSE, EACCES, ENOTFOUND). */
+  listen(host: string, port: number): Promise<AddressInfo> {
+    this.#isOnLoopback = isLoopback(host);
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', reject);
+        resolve(this.#server.address() as AddressInfo);
+      });
+    });
+  }
+
+  /** Waits until every response under way has ended, at most `limitMs`; true if all have. Go on to `close`. */
+  async drain(limitMs: number): Promise<boolean> {
+    const until = this.#options.clock.now() + limitMs;
+    while (this.#busy.size > 0 && this.#options.clock.now() < until) await sleep(DRAIN_POLL_MS);
+    return this.#busy.size === 0;
+  }
+
+  /** Cuts what is still open. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#track(request.socket, response);
+    const exchange = new Exchange(request, response);
+    try {
+      await this.#dispatch(exchange);
+    } catch (thrown) {
+      const error = toGatewayError(thrown);
+      if (error.code === 'internal') {
+        this.#options.log('error', 'A request failed by a bug.', { id: exchange.id, cause: error.cause });
+      }
+      exchange.sendError(error);
+    }
+  }
+
+  async #dispatch(exchange: Exchange): Promise<void> {
+    const { access } = this.#options;
+    const world = this.#options.world();
+    const readiness = this.#options.readiness();
+    if (readiness.state === 'draining') exchange.setHeader('connection', 'close');
+    if (handleCors(exchange, access)) return;
+    const match = this.#match(exchange, world);
+    const { route } = match;
+    const key = this.#isOpen(route, world) ? undefined : authenticate(exchange.request, world, access);
+    refuseOtherMethods(exchange, match);
+    switch (route.kind) {
+      case 'generation':
+        return this.#generation.handle(exchange, route.dialect, match.model, key!, world);
+      case 'models':
+        return sendModels(exchange, world, key!);
+      case 'model':
+        return sendModel(exchange, world, key!, match.model ?? '');
+      case 'health':
+        return sendHealth(exchange);
+      case 'readiness':
+        return sendReadiness(exchange, readiness);
+      case 'metrics': {
+        const { contentType, text } = await this.#options.metrics();
+        return exchange.send(200, contentType, text);
+      }
+      case 'front-page':
+        return sendFrontPage(exchange, world, readiness);
+    }
+  }
+
+  /** Whether the route needs no key where others do. A server without keys checks every request for its Host. */
+  #isOpen({ access }: Route, world: World): boolean {
+    if (world.keys.length === 0) return false;
+    return access === 'open' || (access === 'open-on-loopback' && this.#isOnLoopback);
+  }
+
+  /** Who has no key does not learn which paths exist. */
+  #match(exchange: Exchange, world: World): Match {
+    try {
+      return matchRoute(exchange.path);
+    } catch (thrown) {
+      authenticate(exchange.request, world, this.#options.access);
+      throw thrown;
+    }
+  }
+
+  #track(socket: Socket, response: ServerResponse): void {
+    this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
+    response.once('close', () => {
+      const left = (this.#busy.get(socket) ?? 1) - 1;
+      if (left > 0) this.#busy.set(socket, left);
+      else this.#busy.delete(socket);
+    });
+  }
+
+  /** What never became a request still gets an answer that says why. */
+  #refuse(thrown: NodeJS.ErrnoException, socket: Socket): void {
+    if (!socket.writable || thrown.code === 'ECONNRESET' || this.#busy.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    const { status, error } = parserError(thrown.code);
+    const body = `${JSON.stringify(errorBody(error))}\n`;
+    socket.end(
+      `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    );
+  }
+}
+
+function refuseOtherMethods(exchange: Exchange, { methods }: Match): void {
+  if (methods.some((method) => method === exchange.request.method)) return;
+  const allowed = methods.join(', ');
+  exchange.setHeader('allow', allowed);
+  throw new GatewayError('method_not_allowed', `This path takes ${allowed}.`);
+}
+
+function parserError(code: string | undefined): { status: string; error: GatewayError } {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return {
+      status: '431 Request Header Fields Too Large',
+      error: new GatewayError('invalid_request', 'The headers are too large.'),
+    };
+  }
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return {
+      status: '408 Request Timeout',
+      error: new GatewayError('request_timeout', 'The headers were not complete in time.'),
+    };
+  }
+  return { status: '400 Bad Request', error: new GatewayError('invalid_request', 'This is not HTTP/1.1.') };
+}

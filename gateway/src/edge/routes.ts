@@ -1,0 +1,95 @@
+// Every path that this server knows, in one table: what is not here is 404, whatever else the process could do.
+// Adding a dialect is one row.
+import { GatewayError } from '../core/errors.ts';
+import { chatCompletions } from '../wire/chat-completions.ts';
+import { completions } from '../wire/completions.ts';
+import type { Dialect } from '../wire/dialect.ts';
+import { generate, generateStream } from '../wire/generate.ts';
+
+/** Who may call: anyone; anyone on loopback, else who has a key; who has a key where keys exist. */
+type Access = 'open' | 'open-on-loopback' | 'key';
+
+interface RouteBase {
+  /** For people and for the log. */
+  readonly name: string;
+  readonly access: Access;
+}
+
+export type Route = RouteBase &
+  (
+    | { readonly kind: 'generation'; readonly dialect: Dialect }
+    | { readonly kind: 'front-page' | 'health' | 'readiness' | 'metrics' | 'models' | 'model' }
+  );
+
+export interface Match {
+  readonly route: Route;
+  readonly methods: readonly ('GET' | 'HEAD' | 'POST')[];
+  /** The `{model}` of the path, decoded. */
+  readonly model: string | undefined;
+}
+
+const READ = ['GET', 'HEAD'] as const;
+const WRITE = ['POST'] as const;
+
+const FIXED: ReadonlyMap<string, Match> = new Map(
+  [
+    fixed('/', READ, { kind: 'front-page', name: 'front_page', access: 'open-on-loopback' }),
+    fixed('/healthz', READ, { kind: 'health', name: 'healthz', access: 'open' }),
+    fixed('/readyz', READ, { kind: 'readiness', name: 'readyz', access: 'open' }),
+    fixed('/metrics', READ, { kind: 'metrics', name: 'metrics', access: 'open-on-loopback' }),
+    fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
+    fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
+    fixed('/v1/completions', WRITE, generation(completions)),
+  ].map((match) => [match.path, match]),
+);
+
+const MODEL_PREFIX = '/v1/models/';
+/** Longer suffixes need no order: none is the end of another. */
+const MODEL_ACTIONS = [
+  { suffix: '/generate_stream', route: generation(generateStream) },
+  { suffix: '/generate', route: generation(generate) },
+];
+const MODEL_CARD: Route = { kind: 'model', name: 'model', access: 'key' };
+
+/** Throws `not_found` for unknown paths and `invalid_request` for those that are no text. */
+export function matchRoute(path: string): Match {
+  const decoded = decodePath(path);
+  const fixedMatch = FIXED.get(decoded.length > 1 ? decoded.replace(/\/$/, '') : decoded);
+  if (fixedMatch) return fixedMatch;
+  if (decoded.startsWith(MODEL_PREFIX)) {
+    const rest = decoded.slice(MODEL_PREFIX.length);
+    for (const { suffix, route } of MODEL_ACTIONS) {
+      if (rest.endsWith(suffix) && rest.length > suffix.length) {
+        return { route, methods: WRITE, model: rest.slice(0, -suffix.length) };
+      }
+    }
+    return { route: MODEL_CARD, methods: READ, model: rest };
+  }
+  throw new GatewayError(
+    'not_found',
+    `Nothing is served at this path. There is: ${knownPaths().join(', ')}.`,
+  );
+}
+
+function knownPaths(): string[] {
+  return [...FIXED.keys(), ...MODEL_ACTIONS.map(({ suffix }) => `${MODEL_PREFIX}{model}${suffix}`)];
+}
+
+function decodePath(path: string): string {
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(path);
+  } catch {
+    throw new GatewayError('invalid_request', 'The path holds a percent sign that encodes no UTF-8 text.');
+  }
+  if (decoded.includes('\0')) throw new GatewayError('invalid_request', 'The path holds a NUL character.');
+  return decoded;
+}
+
+function fixed(path: string, methods: Match['methods'], route: Route): Match & { readonly path: string } {
+  return { path, methods, route, model: undefined };
+}
+
+function generation(dialect: Dialect): Route {
+  return { kind: 'generation', dialect, name: dialect.name, access: 'key' };
+}

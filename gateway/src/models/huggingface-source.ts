@@ -1,0 +1,148 @@
+// The hub, or a mirror of it: asks for a file's name, size and hash first, then fetches that very version.
+// Not run against the real hub: a stand-in server on loopback plays it in the tests, after the hub's documented headers.
+// The token must never leave the origin that HF_ENDPOINT names, nor get into a sentence.
+import type { Source } from './catalogue.ts';
+import { download } from './download.ts';
+import {
+  createHttpClient,
+  type HttpAnswer,
+  type HttpClient,
+  type HttpHeaders,
+  unreachable,
+} from './http-client.ts';
+import { ModelStoreError } from './model-store-error.ts';
+import type { Fetched, SourceContext } from './source-context.ts';
+import { createWatchdog } from './watchdog.ts';
+
+type HubSource = Extract<Source, { kind: 'huggingface' }>;
+
+const PUBLIC_HUB = 'https://huggingface.co';
+
+interface HubFile {
+  readonly url: URL;
+  readonly identity: string;
+  readonly totalBytes?: number | undefined;
+  readonly sha256?: string | undefined;
+}
+
+/** Throws ModelStoreError as `download` does, and the signal's reason when aborted. */
+export async function fetchFromHub(source: HubSource, context: SourceContext): Promise<Fetched> {
+  const { env, entry } = context;
+  if (env.HF_HUB_OFFLINE && env.HF_HUB_OFFLINE !== '0') {
+    throw new ModelStoreError('unreachable', 'The hub is not asked, because HF_HUB_OFFLINE is set.');
+  }
+  const endpoint = endpointOf(env.HF_ENDPOINT);
+  const bearer = env.HF_TOKEN?.trim() || undefined;
+  await using http = createHttpClient(env);
+  const file = await inspect(http, endpoint, bearer, source, context);
+  const from = `${endpoint.host}/${source.repo}`;
+  if (file.sha256 && context.sha256 && file.sha256 !== context.sha256) {
+    throw new ModelStoreError(
+      'checksum',
+      `${endpoint.host} has another file under the name of ${entry.title} than the one that is wanted: its checksum differs.`,
+    );
+  }
+  if (!file.sha256 && !context.sha256) {
+    context.say(
+      `${endpoint.host} states no checksum for ${entry.title}: the one of what arrives will be recorded.`,
+    );
+  }
+  const totalBytes = entry.bytes ?? file.totalBytes;
+  const wanted = totalBytes ?? entry.aboutBytes;
+  const have = (await context.part.resume(file.identity))?.bytes ?? 0;
+  await context.begin(wanted, Math.max(0, wanted - have), from);
+  const { resumed } = await download({
+    http,
+    url: file.url,
+    bearer,
+    part: context.part,
+    title: entry.title,
+    identity: file.identity,
+    totalBytes,
+    limitBytes: 2 * entry.aboutBytes,
+    isChecked: (file.sha256 ?? context.sha256) !== undefined,
+    signal: context.signal,
+    meter: context.meter,
+    say: context.say,
+    timings: context.timings,
+  });
+  return { sha256: file.sha256, from, resumed };
+}
+
+function endpointOf(text: string | undefined): URL {
+  const address = text?.trim() || PUBLIC_HUB;
+  const url = URL.canParse(address) ? new URL(address) : undefined;
+  if (url?.protocol !== 'https:' && url?.protocol !== 'http:') {
+    throw new ModelStoreError('unreachable', 'HF_ENDPOINT is not an http or https address.');
+  }
+  return url;
+}
+
+function fileUrl(endpoint: URL, source: HubSource, revision: string): URL {
+  // A revision is one segment, whatever is in it; a repository and a file may have several.
+  const segments = [...source.repo.split('/'), 'resolve', revision, ...source.file.split('/')];
+  const path = segments.map(encodeURIComponent).join('/');
+  return new URL(`${endpoint.origin}${endpoint.pathname.replace(/\/+$/, '')}/${path}`);
+}
+
+async function inspect(
+  http: HttpClient,
+  endpoint: URL,
+  bearer: string | undefined,
+  source: HubSource,
+  context: SourceContext,
+): Promise<HubFile> {
+  const { reachMs } = context.timings;
+  using watchdog = createWatchdog(
+    context.signal,
+    reachMs,
+    () => new ModelStoreError('unreachable', `${endpoint.host} did not answer within ${reachMs / 1000} s.`),
+  );
+  let answer: HttpAnswer;
+  try {
+    answer = await http.request({
+      method: 'HEAD',
+      url: fileUrl(endpoint, source, source.revision),
+      bearer,
+      signal: watchdog.signal,
+      // The hub says all of a large file before it sends us to where the bytes are.
+      isEnough: (headers) => headers['x-linked-etag'] !== undefined,
+    });
+  } catch (thrown) {
+    context.signal.throwIfAborted();
+    throw thrown instanceof ModelStoreError ? thrown : unreachable(endpoint.host, thrown);
+  }
+  answer.body.on('error', () => {}).destroy();
+  const { status, headers } = answer;
+  const isKnown = status === 200 || (status < 400 && headers['x-linked-etag'] !== undefined);
+  if (!isKnown)
+    throw new ModelStoreError('unreachable', refusal(endpoint.host, status, source, bearer !== undefined));
+  const etag = bareEtag(headers['x-linked-etag'] ?? headers.etag);
+  const commit = /^[0-9a-f]{40}$/.exec(headers['x-repo-commit'] ?? '')?.[0];
+  const url = fileUrl(endpoint, source, commit ?? source.revision);
+  return {
+    url,
+    // The bytes are what counts: where the hub names them, a new commit that leaves them alone changes nothing.
+    identity: `huggingface ${source.repo} ${source.file} ${etag ?? commit ?? ''}`,
+    totalBytes: sizeOf(headers),
+    sha256: etag && /^[0-9a-f]{64}$/.test(etag) ? etag : undefined,
+  };
+}
+
+function bareEtag(etag: string | undefined): string | undefined {
+  return etag?.replace(/^W\//, '').replaceAll('"', '').toLowerCase() || undefined;
+}
+
+function sizeOf(headers: HttpHeaders): number | undefined {
+  const text = headers['x-linked-size'] ?? headers['content-length'];
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+function refusal(host: string, status: number, source: HubSource, hasToken: boolean): string {
+  if (status === 401 || status === 403) {
+    const advice = hasToken ? 'the token in HF_TOKEN may not see it' : 'set HF_TOKEN if it needs a token';
+    return `${host} refuses ${source.repo} (${status}): ${advice}.`;
+  }
+  if (status === 404) return `${host} has no ${source.file} in ${source.repo} (404).`;
+  return `${host} answered ${status}.`;
+}

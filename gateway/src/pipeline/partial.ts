@@ -1,0 +1,85 @@
+// Folds an answer's events into the answer so far: what a client gets that did not ask for a stream, and what a back
+// end would be given to go on from. The events' order is checked here, because every back end passes through.
+import type { FinishReason, PartialAnswer, TokenEvent, Usage } from '../core/chat.ts';
+import { GatewayError } from '../core/errors.ts';
+
+interface Choice {
+  text: string;
+  reasoning: string;
+  toolCalls: { id: string | undefined; name: string | undefined; arguments: string }[];
+  reason: FinishReason | undefined;
+}
+
+/** UTF-16 units of one answer: far above any model's window, and a bound on what a mad back end can make us hold. */
+const MAX_LENGTH = 32 * 1024 * 1024;
+
+export class AnswerFold {
+  readonly #choices: Choice[] = [];
+  #speaker: string | undefined;
+  #usage: Usage | undefined;
+  #length = 0;
+
+  /** Throws `backend_failed` when the answer grows past any reason. */
+  add(event: TokenEvent): void {
+    switch (event.type) {
+      case 'start':
+        this.#speaker = event.speaker;
+        return;
+      case 'text-delta':
+        this.#grow(event.text);
+        this.#choice(event.choice).text += event.text;
+        return;
+      case 'reasoning-delta':
+        this.#grow(event.text);
+        this.#choice(event.choice).reasoning += event.text;
+        return;
+      case 'tool-call-delta': {
+        this.#grow(event.arguments);
+        const calls = this.#choice(event.choice).toolCalls;
+        while (calls.length <= event.index) calls.push({ id: undefined, name: undefined, arguments: '' });
+        const call = calls[event.index]!;
+        call.id ??= event.id;
+        call.name ??= event.name;
+        call.arguments += event.arguments;
+        return;
+      }
+      case 'choice-end':
+        this.#choice(event.choice).reason = event.reason;
+        return;
+      case 'finish':
+        this.#usage = event.usage;
+    }
+  }
+
+  answer(): PartialAnswer {
+    return { speaker: this.#speaker, choices: this.#choices, usage: this.#usage };
+  }
+
+  #choice(number: number): Choice {
+    while (this.#choices.length <= number) {
+      this.#choices.push({ text: '', reasoning: '', toolCalls: [], reason: undefined });
+    }
+    return this.#choices[number]!;
+  }
+
+  #grow(text: string): void {
+    this.#length += text.length;
+    if (this.#length > MAX_LENGTH) {
+      throw new GatewayError('backend_failed', 'The back end sent more text than any answer can have.');
+    }
+  }
+}
+
+/** The usage of several calls as that of one answer. What one call does not know, the sum does not know. */
+export function addUsage(a: Usage, b: Usage): Usage {
+  return {
+    promptTokens: sum(a.promptTokens, b.promptTokens),
+    cachedTokens: sum(a.cachedTokens, b.cachedTokens),
+    completionTokens: sum(a.completionTokens, b.completionTokens),
+    reasoningTokens: sum(a.reasoningTokens, b.reasoningTokens),
+  };
+}
+
+function sum(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : a + b;
+}

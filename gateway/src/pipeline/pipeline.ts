@@ -1,0 +1,194 @@
+// A request's life between the edge and the back ends: wait for a lease, compute into the log, release.
+// It never sees HTTP and never waits for a client; a lease ends with the compute, not with the socket.
+import type { Backend } from '../core/backend.ts';
+import { type ChatRequest, type EventSink, isDelta, type TokenEvent, type Usage } from '../core/chat.ts';
+import type { Clock } from '../core/clock.ts';
+import { ERROR_TRAITS, GatewayError, toGatewayError } from '../core/errors.ts';
+import type { RequestObserver, RequestRecord } from '../core/observer.ts';
+import type { Outcome, Ticket } from '../core/ticket.ts';
+import type { ServedModel } from '../core/world.ts';
+import { estimateCost } from '../scheduling/cost.ts';
+import type { Scheduler } from '../scheduling/scheduler.ts';
+import { addUsage } from './partial.ts';
+import { StreamLog } from './stream-log.ts';
+
+/** A request as the pipeline gets it. */
+export interface Job {
+  /** Filled in as the request goes its way. */
+  readonly record: RequestRecord;
+  readonly model: ServedModel;
+  /** Never empty; several share one answer, their choices numbered through. */
+  readonly calls: readonly ChatRequest[];
+  /** How many of the calls may run at once. */
+  readonly parallel: number;
+  /** The first token is due this long after `record.startedAt`, in ms. */
+  readonly deadlineMs: number | undefined;
+}
+
+/** An answer in the making. */
+export interface Answer {
+  /** To be read by one reader. Leaving it early cancels the compute. */
+  readonly log: StreamLog;
+  /** Stops the compute, whatever it is at; the log fails with the reason. */
+  cancel(reason: GatewayError): void;
+}
+
+export interface PipelineOptions {
+  readonly scheduler: Scheduler;
+  readonly observer: RequestObserver;
+  readonly clock: Clock;
+  /** Bound on what one answer holds that its client has not read, in bytes. */
+  readonly logBytes: number;
+}
+
+/** A pause that a reader of the text notices, in ms. */
+const STUTTER_MS = 500;
+
+export class Pipeline {
+  readonly #options: PipelineOptions;
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+  }
+
+  /** Begins at once and goes on in the background; whatever happens is told through the log. */
+  start(job: Job): Answer {
+    const abort = new AbortController();
+    const log = new StreamLog({
+      maxBytes: this.#options.logBytes,
+      onAbandoned: () => cancel(new GatewayError('cancelled', 'The client left.')),
+    });
+    const cancel = (reason: GatewayError) => {
+      log.fail(reason);
+      abort.abort(reason);
+    };
+    void this.#run(job, log, abort.signal).catch((thrown: unknown) => cancel(toGatewayError(thrown)));
+    return { log, cancel };
+  }
+
+  /** Runs the job's calls, `parallel` at a time; the first that fails ends them all. */
+  async #run(job: Job, log: StreamLog, signal: AbortSignal): Promise<void> {
+    let next = 0;
+    let total: Usage | undefined;
+    let firstChoice = 0;
+    const choiceOffsets = job.calls.map((call) => {
+      const offset = firstChoice;
+      firstChoice += call.choices;
+      return offset;
+    });
+    const push = this.#recorder(job.record, log);
+    const lane = async () => {
+      while (next < job.calls.length && !signal.aborted) {
+        const index = next++;
+        const usage = await this.#call(job, index, signal, shifted(push, choiceOffsets[index]!));
+        total = total === undefined ? usage : addUsage(total, usage);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(job.parallel, job.calls.length) }, lane));
+    const usage = total ?? {};
+    job.record.usage = usage;
+    log.push({ type: 'finish', usage });
+    log.end();
+  }
+
+  async #call(job: Job, index: number, signal: AbortSignal, push: EventSink): Promise<Usage> {
+    const { clock, observer, scheduler } = this.#options;
+    const { record } = job;
+    const request = job.calls[index]!;
+    const deadlineAt = job.deadlineMs === undefined ? undefined : record.startedAt + job.deadlineMs;
+    const ticket: Ticket = {
+      id: record.id,
+      model: job.model.id,
+      backends: job.model.backends,
+      tenant: record.tenant,
+      priority: record.priority,
+      deadlineAt,
+      signal,
+      cost: estimateCost(request),
+    };
+    const lease = await scheduler.acquire(ticket);
+    let outcome: Outcome = 'ignored';
+    try {
+      if (record.backend === undefined) {
+        record.backend = lease.backend.id;
+        record.queueMs = lease.queueMs;
+        observer.started?.(record);
+      }
+      const clocked = firstTokenClock(clock, deadlineAt, lease.signal, push);
+      try {
+        const callId = job.calls.length === 1 ? record.id : `${record.id}#${index}`;
+        const usage = await compute(lease.backend, request, callId, record.tenant, clocked);
+        outcome = 'ok';
+        return usage;
+      } finally {
+        clocked.stop();
+      }
+    } catch (thrown) {
+      if (ERROR_TRAITS[toGatewayError(thrown).code].shrinksLimit) outcome = 'overload';
+      throw thrown;
+    } finally {
+      lease.release(outcome);
+    }
+  }
+
+  /** Writes the request's story down on the events' way into the log. */
+  #recorder(record: RequestRecord, log: StreamLog): EventSink {
+    const { clock, observer } = this.#options;
+    let lastDeltaAt: number | undefined;
+    return (event) => {
+      if (event.type === 'start') {
+        if (record.speaker !== undefined) return;
+        record.speaker = event.speaker;
+      } else if (isDelta(event)) {
+        const at = clock.now();
+        record.firstTokenMs ??= at - record.startedAt;
+        if (event.type === 'text-delta') record.firstAnswerMs ??= at - record.startedAt;
+        if (lastDeltaAt !== undefined) {
+          const gapMs = at - lastDeltaAt;
+          if (gapMs > record.longestGapMs) record.longestGapMs = gapMs;
+          if (gapMs > STUTTER_MS) record.stutters += 1;
+          observer.gap?.(record, gapMs, log.isReaderWaiting);
+        }
+        lastDeltaAt = at;
+      }
+      log.push(event);
+    };
+  }
+}
+
+/** Runs one call and keeps back ends to their contract: exactly one `finish`, which is taken out for its usage. */
+async function compute(
+  backend: Backend,
+  request: ChatRequest,
+  callId: string,
+  tenant: string,
+  clocked: { readonly signal: AbortSignal; readonly push: EventSink },
+): Promise<Usage> {
+  let usage: Usage | undefined;
+  await backend.chat(request, { callId, tenant, signal: clocked.signal }, (event) => {
+    if (event.type === 'finish') usage = event.usage;
+    else clocked.push(event);
+  });
+  if (!usage) throw new GatewayError('backend_failed', 'The back end ended its answer in the middle.');
+  return usage;
+}
+
+/** A signal that also aborts when the first token does not come in time. */
+function firstTokenClock(clock: Clock, deadlineAt: number | undefined, signal: AbortSignal, push: EventSink) {
+  if (deadlineAt === undefined) return { signal, push, stop: () => {} };
+  const late = new AbortController();
+  const stop = clock.after(Math.max(0, deadlineAt - clock.now()), () => {
+    late.abort(new GatewayError('deadline_exceeded', 'The first token did not come before the deadline.'));
+  });
+  const pushAndStop = (event: TokenEvent) => {
+    if (isDelta(event)) stop();
+    push(event);
+  };
+  return { signal: AbortSignal.any([signal, late.signal]), push: pushAndStop, stop };
+}
+
+/** Numbers a call's choices on from those of the calls before it. */
+function shifted(push: EventSink, offset: number): EventSink {
+  if (offset === 0) return push;
+  return (event) => push('choice' in event ? { ...event, choice: event.choice + offset } : event);
+}

@@ -1,0 +1,138 @@
+// The bounded buffer between a model's compute and a client's socket: neither ever waits for the other.
+// Producers push synchronously; one reader takes events out in order, and what it has taken is freed.
+// Nothing is ever dropped from the middle: a log that is full ends its stream.
+import type { TokenEvent } from '../core/chat.ts';
+import { GatewayError } from '../core/errors.ts';
+
+export interface StreamLogOptions {
+  /** Bound on what waits to be read, in estimated bytes of memory. */
+  readonly maxBytes: number;
+  /** The reader left before the end. */
+  readonly onAbandoned: () => void;
+}
+
+type Result = IteratorResult<TokenEvent, undefined>;
+
+/** An event's memory: two bytes a UTF-16 unit, and the object around it. */
+const EVENT_BYTES = 64;
+const DONE: Result = { value: undefined, done: true };
+
+export class StreamLog {
+  readonly #options: StreamLogOptions;
+  #events: TokenEvent[] = [];
+  #head = 0;
+  #bytes = 0;
+  #state: 'open' | 'ended' | 'failed' | 'abandoned' = 'open';
+  #failure: GatewayError | undefined;
+  #pending: { resolve(result: Result): void; reject(error: GatewayError): void } | undefined;
+  #hasReader = false;
+
+  constructor(options: StreamLogOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the reader has read all and waits: if so, a silence is the model's and not the client's. */
+  get isReaderWaiting(): boolean {
+    return this.#pending !== undefined;
+  }
+
+  /** Throws `slow_reader` when full, and `cancelled` when the reader has left: whoever computes should stop then. */
+  push(event: TokenEvent): void {
+    if (this.#state !== 'open') {
+      throw this.#failure ?? new GatewayError('cancelled', 'Nobody reads this answer any more.');
+    }
+    if (this.#pending) {
+      const { resolve } = this.#pending;
+      this.#pending = undefined;
+      resolve({ value: event, done: false });
+      return;
+    }
+    const bytes = sizeOf(event);
+    if (this.#bytes + bytes > this.#options.maxBytes) {
+      const error = new GatewayError(
+        'slow_reader',
+        'The client read too slowly: its answer no longer fits the buffer.',
+      );
+      this.fail(error);
+      throw error;
+    }
+    this.#bytes += bytes;
+    this.#events.push(event);
+  }
+
+  /** No event will follow; the reader ends after the last one. */
+  end(): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'ended';
+    this.#pending?.resolve(DONE);
+    this.#pending = undefined;
+  }
+
+  /** The reader gets what is there, then the error. Only the first ending counts. */
+  fail(error: GatewayError): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'failed';
+    this.#failure = error;
+    this.#pending?.reject(error);
+    this.#pending = undefined;
+  }
+
+  /**
+   * The one reader. Written by hand because `return()` of an async generator waits for its pending await: leaving a
+   * silent model would then cancel nothing.
+   */
+  read(): AsyncIterableIterator<TokenEvent, undefined> {
+    if (this.#hasReader) throw new Error('A stream log has one reader.');
+    this.#hasReader = true;
+    const cursor: AsyncIterableIterator<TokenEvent, undefined> = {
+      [Symbol.asyncIterator]: () => cursor,
+      next: () => this.#next(),
+      return: () => {
+        this.#abandon();
+        return Promise.resolve(DONE);
+      },
+    };
+    return cursor;
+  }
+
+  #next(): Promise<Result> {
+    const event = this.#events[this.#head];
+    if (event) {
+      this.#head += 1;
+      this.#bytes -= sizeOf(event);
+      if (this.#head === this.#events.length) {
+        this.#events = [];
+        this.#head = 0;
+      }
+      return Promise.resolve({ value: event, done: false });
+    }
+    if (this.#state === 'failed') return Promise.reject(this.#failure);
+    if (this.#state !== 'open') return Promise.resolve(DONE);
+    return new Promise((resolve, reject) => {
+      this.#pending = { resolve, reject };
+    });
+  }
+
+  #abandon(): void {
+    this.#events = [];
+    this.#head = 0;
+    this.#bytes = 0;
+    this.#pending?.resolve(DONE);
+    this.#pending = undefined;
+    if (this.#state !== 'open') return;
+    this.#state = 'abandoned';
+    this.#options.onAbandoned();
+  }
+}
+
+function sizeOf(event: TokenEvent): number {
+  switch (event.type) {
+    case 'text-delta':
+    case 'reasoning-delta':
+      return EVENT_BYTES + 2 * event.text.length;
+    case 'tool-call-delta':
+      return EVENT_BYTES + 2 * event.arguments.length;
+    default:
+      return EVENT_BYTES;
+  }
+}

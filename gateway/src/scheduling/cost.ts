@@ -1,0 +1,27 @@
+// What a call will cost, guessed from its size alone: good enough to bound a queue, never a reason to refuse a prompt.
+import type { ChatRequest } from '../core/chat.ts';
+import type { Cost } from '../core/ticket.ts';
+
+/** UTF-16 units a token: English has about 4, Chinese about 1.5; a queue's bound would rather guess too high. */
+const UNITS_PER_TOKEN = 3;
+/** What an answer takes when the request does not say. */
+const USUAL_OUTPUT_TOKENS = 512;
+/** A bound on the guess: clients send a `max_tokens` of 10^18 and mean "as it comes". */
+const MOST_OUTPUT_TOKENS = 4096;
+
+export function estimateCost(request: ChatRequest): Cost {
+  return {
+    promptTokens: Math.ceil(promptLength(request) / UNITS_PER_TOKEN),
+    outputTokens: Math.min(request.maxTokens ?? USUAL_OUTPUT_TOKENS, MOST_OUTPUT_TOKENS) * request.choices,
+  };
+}
+
+function promptLength({ prompt }: ChatRequest): number {
+  if (prompt.kind === 'text') return prompt.text.length;
+  let length = 0;
+  for (const { content } of prompt.messages) {
+    if (typeof content === 'string') length += content.length;
+    else for (const part of content ?? []) if (part.type === 'text') length += part.text.length;
+  }
+  return length;
+}

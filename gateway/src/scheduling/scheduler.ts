@@ -1,0 +1,215 @@
+// When and where a call runs. Calls wait here, not in a back end: a back end is chosen when a slot frees, so a slow
+// one holds up nobody who could run elsewhere. First come, first served.
+// There is no await between choosing a slot and taking it, so there are no locks.
+import type { Backend } from '../core/backend.ts';
+import type { Clock } from '../core/clock.ts';
+import { GatewayError } from '../core/errors.ts';
+import type { Outcome, Ticket } from '../core/ticket.ts';
+
+/** The right to run one call on one back end. It lives as long as the compute, not as long as the client's socket. */
+export interface Lease {
+  readonly backend: Backend;
+  /** How long the call waited for it, in ms. */
+  readonly queueMs: number;
+  /** Aborted when the call must stop: the ticket's own signal, or the scheduler took the right back. */
+  readonly signal: AbortSignal;
+  /** Gives the slot to the next. Only the first call counts. */
+  release(outcome: Outcome): void;
+}
+
+export interface SchedulerOptions {
+  readonly clock: Clock;
+  /** Expected tokens (prompt and output) that may wait at once. A call that finds an empty queue may always wait. */
+  readonly maxWaitingTokens: number;
+  /** The longest that a call waits, in ms. */
+  readonly maxWaitMs: number;
+}
+
+export interface SchedulerSnapshot {
+  readonly waiting: number;
+  readonly running: number;
+}
+
+interface Waiter {
+  readonly ticket: Ticket;
+  readonly tokens: number;
+  readonly since: number;
+  settle(result: Lease | GatewayError): void;
+}
+
+/** A back end's slots as the scheduler counts them. */
+interface Seat {
+  readonly backend: Backend;
+  running: number;
+  readonly unsubscribe: () => void;
+}
+
+/** Weight of the newest call in the average that Retry-After is made of. */
+const HOLD_SMOOTHING = 0.1;
+const LEAST_RETRY_MS = 1_000;
+const MOST_RETRY_MS = 60_000;
+
+export class Scheduler {
+  readonly #options: SchedulerOptions;
+  readonly #waiters = new Set<Waiter>();
+  readonly #seats = new Map<Backend, Seat>();
+  #waitingTokens = 0;
+  #running = 0;
+  #averageHoldMs = 1_000;
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Resolves when the call may run. Rejects with `overloaded` at once if the queue is full, `queue_timeout` if no slot
+   * came in time, `not_ready` if no back end of the model will come back, or the ticket's own abort reason.
+   */
+  acquire(ticket: Ticket): Promise<Lease> {
+    if (ticket.signal.aborted) return Promise.reject(ticket.signal.reason);
+    for (const backend of ticket.backends) this.#seat(backend);
+    const lost = lostReason(ticket);
+    if (lost) return Promise.reject(lost);
+    const tokens = ticket.cost.promptTokens + ticket.cost.outputTokens;
+    const isFull = this.#waiters.size > 0 && this.#waitingTokens + tokens > this.#options.maxWaitingTokens;
+    if (isFull) {
+      return Promise.reject(
+        new GatewayError(
+          'overloaded',
+          'The queue is full: the server has more to do than it can promise to do.',
+          {
+            retryAfterMs: this.retryAfterMs(),
+          },
+        ),
+      );
+    }
+    return new Promise((resolve, reject) => this.#wait(ticket, tokens, resolve, reject));
+  }
+
+  snapshot(): SchedulerSnapshot {
+    return { waiting: this.#waiters.size, running: this.#running };
+  }
+
+  /** When a call that is refused now could have its turn, in ms: what waits, times what a call lately took. */
+  retryAfterMs(): number {
+    let slots = 0;
+    for (const { backend } of this.#seats.values()) slots += backend.load().slots;
+    const estimate = ((this.#waiters.size + 1) * this.#averageHoldMs) / Math.max(1, slots);
+    return Math.round(Math.min(MOST_RETRY_MS, Math.max(LEAST_RETRY_MS, estimate)));
+  }
+
+  #wait(
+    ticket: Ticket,
+    tokens: number,
+    resolve: (lease: Lease) => void,
+    reject: (error: GatewayError) => void,
+  ): void {
+    const { clock, maxWaitMs } = this.#options;
+    const since = clock.now();
+    const dueMs = ticket.deadlineAt === undefined ? Infinity : ticket.deadlineAt - since;
+    const onAbort = () => waiter.settle(ticket.signal.reason);
+    const cancelTimer = clock.after(Math.max(0, Math.min(maxWaitMs, dueMs)), () => {
+      const waitedMs = Math.round(clock.now() - since);
+      waiter.settle(
+        new GatewayError('queue_timeout', `No slot became free in ${waitedMs} ms; nothing was computed.`, {
+          retryAfterMs: this.retryAfterMs(),
+        }),
+      );
+    });
+    const waiter: Waiter = {
+      ticket,
+      tokens,
+      since,
+      settle: (result) => {
+        this.#waiters.delete(waiter);
+        this.#waitingTokens -= tokens;
+        cancelTimer();
+        ticket.signal.removeEventListener('abort', onAbort);
+        if (result instanceof GatewayError) reject(result);
+        else resolve(result);
+      },
+    };
+    ticket.signal.addEventListener('abort', onAbort);
+    this.#waiters.add(waiter);
+    this.#waitingTokens += tokens;
+    this.#assign();
+  }
+
+  /** Gives free slots to those who wait, oldest first. */
+  #assign(): void {
+    for (const waiter of this.#waiters) {
+      const { ticket } = waiter;
+      const lost = lostReason(ticket);
+      if (lost) {
+        waiter.settle(lost);
+        continue;
+      }
+      const backend = ticket.backends.find((candidate) => this.#isFree(candidate));
+      if (backend) waiter.settle(this.#lease(backend, waiter));
+    }
+  }
+
+  #isFree(backend: Backend): boolean {
+    const load = backend.load();
+    return load.state === 'ready' && this.#seat(backend).running < load.slots;
+  }
+
+  #lease(backend: Backend, { ticket, since }: Waiter): Lease {
+    const { clock } = this.#options;
+    const seat = this.#seat(backend);
+    const startedAt = clock.now();
+    seat.running += 1;
+    this.#running += 1;
+    let isHeld = true;
+    return {
+      backend,
+      queueMs: startedAt - since,
+      signal: ticket.signal,
+      release: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        seat.running -= 1;
+        this.#running -= 1;
+        this.#averageHoldMs += HOLD_SMOOTHING * (clock.now() - startedAt - this.#averageHoldMs);
+        this.#forgetIfGone(seat);
+        this.#assign();
+      },
+    };
+  }
+
+  #seat(backend: Backend): Seat {
+    let seat = this.#seats.get(backend);
+    if (!seat) {
+      const made: Seat = {
+        backend,
+        running: 0,
+        unsubscribe: backend.onLoadChange(() => {
+          this.#assign();
+          this.#forgetIfGone(made);
+        }),
+      };
+      seat = made;
+      this.#seats.set(backend, seat);
+    }
+    return seat;
+  }
+
+  #forgetIfGone(seat: Seat): void {
+    if (seat.running > 0 || seat.backend.load().state !== 'closed') return;
+    seat.unsubscribe();
+    this.#seats.delete(seat.backend);
+  }
+}
+
+/** Why the call can never run: every back end of its model has failed for good or was closed. */
+function lostReason(ticket: Ticket): GatewayError | undefined {
+  let reason: string | undefined;
+  for (const backend of ticket.backends) {
+    const load = backend.load();
+    if (load.state === 'loading' || load.state === 'ready') return undefined;
+    reason ??= load.reason;
+  }
+  return new GatewayError('not_ready', reason ?? 'No back end serves this model any more.', {
+    retryAfterMs: MOST_RETRY_MS,
+  });
+}

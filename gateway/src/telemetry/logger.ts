@@ -1,0 +1,90 @@
+// Log lines, by pino: for people on a terminal, as JSON anywhere else. No prompt, no answer and no key is ever given
+// to it; what a request said stays in the request.
+import pino from 'pino';
+import pretty from 'pino-pretty';
+import { ERROR_TRAITS } from '../core/errors.ts';
+import type { Log, LogLevel } from '../core/log.ts';
+import type { RequestObserver, RequestOutcome, RequestRecord } from '../core/observer.ts';
+
+export interface LoggerOptions {
+  readonly level: LogLevel | 'silent';
+  /** Pretty lines instead of JSON. */
+  readonly isTerminal: boolean;
+  readonly useColour: boolean;
+}
+
+/** Writes to standard error: standard output belongs to what a command gives. */
+export function createLog({ level, isTerminal, useColour }: LoggerOptions): Log {
+  const stderr = 2;
+  const destination = isTerminal
+    ? pretty({
+        colorize: useColour,
+        ignore: 'pid,hostname',
+        translateTime: 'SYS:HH:MM:ss',
+        destination: stderr,
+        sync: true,
+      })
+    : pino.destination({ dest: stderr, sync: false });
+  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  return (lineLevel, message, { cause, ...fields } = {}) => {
+    logger[lineLevel](cause === undefined ? fields : { ...fields, cause: describe(cause) }, message);
+  };
+}
+
+/** One line for each request to a model, when it ended. */
+export function requestLog(log: Log): RequestObserver {
+  return {
+    ended(record, outcome, totalMs, cause) {
+      const { level, message } = verdict(record, outcome);
+      log(level, message, {
+        id: record.id,
+        route: record.route,
+        model: record.model,
+        outcome,
+        tenant: record.tenant,
+        backend: record.backend,
+        queue_ms: rounded(record.queueMs),
+        first_token_ms: rounded(record.firstTokenMs),
+        total_ms: rounded(totalMs),
+        prompt_tokens: record.usage?.promptTokens,
+        cached_tokens: record.usage?.cachedTokens,
+        completion_tokens: record.usage?.completionTokens,
+        stutters: record.stutters || undefined,
+        ...(cause === undefined ? {} : { cause }),
+      });
+    },
+  };
+}
+
+/** Several observers as one; they are told in order. */
+export function allObservers(...observers: readonly RequestObserver[]): RequestObserver {
+  return {
+    started: (record) => {
+      for (const observer of observers) observer.started?.(record);
+    },
+    gap: (record, gapMs, readerWaiting) => {
+      for (const observer of observers) observer.gap?.(record, gapMs, readerWaiting);
+    },
+    continued: (record, kind) => {
+      for (const observer of observers) observer.continued?.(record, kind);
+    },
+    ended: (record, outcome, totalMs, cause) => {
+      for (const observer of observers) observer.ended?.(record, outcome, totalMs, cause);
+    },
+  };
+}
+
+function verdict(_record: RequestRecord, outcome: RequestOutcome): { level: LogLevel; message: string } {
+  if (outcome === 'ok') return { level: 'info', message: 'answered' };
+  if (outcome === 'cancelled') return { level: 'info', message: 'client left' };
+  if (outcome === 'internal') return { level: 'error', message: 'failed by a bug' };
+  return { level: ERROR_TRAITS[outcome].status >= 500 ? 'warn' : 'info', message: 'not answered' };
+}
+
+function describe(cause: unknown): unknown {
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+}
+
+function rounded(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : Math.round(ms * 10) / 10;
+}

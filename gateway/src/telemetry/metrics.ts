@@ -1,0 +1,225 @@
+// The numbers of `/metrics`, by prom-client. It watches requests and never changes one.
+// Labels come from closed sets only, and each child is looked up once: the hot path only adds numbers.
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Backend } from '../core/backend.ts';
+import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
+import type { RequestObserver, RequestOutcome, RequestRecord } from '../core/observer.ts';
+
+export interface MetricsSources {
+  readonly backends: () => Iterable<Backend>;
+  readonly queue: () => { readonly waiting: number; readonly running: number };
+}
+
+const LATENCY_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300];
+const FIRST_TOKEN_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 2, 3, 5, 8, 12, 20, 30, 60];
+const GAP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10];
+const STEP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2];
+const STUTTER_MS = 500;
+/** The window of `error_rate`, and the pieces in which it moves. */
+const ERROR_WINDOW_MS = 5 * 60 * 1000;
+const ERROR_SLICE_MS = 10 * 1000;
+
+/** Refused at the door: by these an honest burst would fire its own alert if they counted as errors. */
+const REFUSALS: ReadonlySet<RequestOutcome> = new Set<ErrorCode>(['rate_limited', 'overloaded', 'not_ready']);
+
+export class Metrics implements RequestObserver {
+  readonly #registry = new Registry();
+  readonly #errors = new ErrorRate();
+  readonly #latency = this.#histogram(
+    'api_latency_seconds',
+    'From the request to its last byte.',
+    LATENCY_BUCKETS,
+  );
+  readonly #queue = this.#histogram('sluice_queue_seconds', 'Wait for a slot.', FIRST_TOKEN_BUCKETS);
+  readonly #firstToken = this.#histogram(
+    'sluice_time_to_first_token_seconds',
+    'To the first text, reasoning or tool call.',
+    FIRST_TOKEN_BUCKETS,
+  );
+  readonly #firstAnswer = this.#histogram(
+    'sluice_time_to_first_answer_seconds',
+    'To the first text of the answer itself.',
+    FIRST_TOKEN_BUCKETS,
+  );
+  readonly #gaps = this.#histogram('sluice_inter_token_seconds', 'Silence between two pieces.', GAP_BUCKETS);
+  readonly #steps = this.#histogram(
+    'sluice_engine_step_seconds',
+    'One step of the embedded engine.',
+    STEP_BUCKETS,
+  );
+  readonly #stutters = this.#counter('sluice_stutters_total', 'Silences over 500 ms within an answer.');
+  readonly #promptTokens = this.#counter('sluice_prompt_tokens_total', 'Tokens of prompts.');
+  readonly #cachedTokens = this.#counter('sluice_cached_tokens_total', 'Of those: not computed again.');
+  readonly #completionTokens = this.#counter('sluice_completion_tokens_total', 'Tokens of answers.');
+  readonly #requests = new Counter({
+    name: 'sluice_requests_total',
+    help: 'Requests to a model by how they ended.',
+    labelNames: ['route', 'model', 'outcome'],
+    registers: [this.#registry],
+  });
+  readonly #refusals = new Counter({
+    name: 'sluice_refusals_total',
+    help: 'Requests that were turned away before any work, by reason.',
+    labelNames: ['reason'],
+    registers: [this.#registry],
+  });
+  readonly #continuations = new Counter({
+    name: 'sluice_continuations_total',
+    help: 'Answers that went on after losing their back end, by how.',
+    labelNames: ['kind'],
+    registers: [this.#registry],
+  });
+
+  constructor({ backends, queue }: MetricsSources) {
+    this.#gauge(
+      'error_rate',
+      'Of the admitted requests of 5 minutes: the part that failed, 0 to 1.',
+      [],
+      (gauge) => gauge.set(this.#errors.value(performance.now())),
+    );
+    this.#gauge('sluice_requests_running', 'Calls that hold a slot.', [], (gauge) =>
+      gauge.set(queue().running),
+    );
+    this.#gauge('sluice_requests_waiting', 'Calls that wait for one.', [], (gauge) =>
+      gauge.set(queue().waiting),
+    );
+    this.#gauge('sluice_slots', 'Calls that a back end runs at once.', ['backend'], (gauge) => {
+      for (const backend of backends()) gauge.set({ backend: backend.id }, backend.load().slots);
+    });
+    this.#gauge('sluice_backend_up', '1 while the back end takes calls.', ['backend'], (gauge) => {
+      for (const backend of backends()) {
+        gauge.set({ backend: backend.id }, backend.load().state === 'ready' ? 1 : 0);
+      }
+    });
+    this.#gauge(
+      'gpu_utilization',
+      'Busy part, 0 to 1, of what computes; `source` says what that is.',
+      ['source'],
+      (gauge) => {
+        for (const backend of backends()) {
+          const { utilization } = backend.load();
+          if (utilization !== undefined) gauge.set({ source: 'engine' }, utilization);
+        }
+      },
+    );
+    this.#watchEventLoop();
+  }
+
+  /** One step of the embedded engine took this long. */
+  readonly engineStep = (seconds: number): void => this.#steps.observe(seconds);
+
+  async render(): Promise<{ contentType: string; text: string }> {
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  started({ queueMs }: RequestRecord): void {
+    this.#queue.observe((queueMs ?? 0) / 1000);
+  }
+
+  gap(_record: RequestRecord, gapMs: number): void {
+    this.#gaps.observe(gapMs / 1000);
+    if (gapMs > STUTTER_MS) this.#stutters.inc();
+  }
+
+  continued(_record: RequestRecord, kind: 'ids' | 'text'): void {
+    this.#continuations.inc({ kind });
+  }
+
+  ended(record: RequestRecord, outcome: RequestOutcome, totalMs: number): void {
+    this.#requests.inc({ route: record.route, model: record.model, outcome });
+    if (REFUSALS.has(outcome)) {
+      this.#refusals.inc({ reason: outcome });
+      return;
+    }
+    if (!record.admitted) return;
+    this.#errors.add(performance.now(), isFailure(outcome));
+    this.#latency.observe(totalMs / 1000);
+    if (record.firstTokenMs !== undefined) this.#firstToken.observe(record.firstTokenMs / 1000);
+    if (record.firstAnswerMs !== undefined) this.#firstAnswer.observe(record.firstAnswerMs / 1000);
+    const { promptTokens = 0, cachedTokens = 0, completionTokens = 0 } = record.usage ?? {};
+    this.#promptTokens.inc(promptTokens);
+    this.#cachedTokens.inc(cachedTokens);
+    this.#completionTokens.inc(completionTokens);
+  }
+
+  #histogram(name: string, help: string, buckets: number[]): Histogram {
+    return new Histogram({ name, help, buckets, registers: [this.#registry] });
+  }
+
+  #counter(name: string, help: string): Counter {
+    return new Counter({ name, help, registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string, labelNames: string[], read: (gauge: Gauge) => void): void {
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect() {
+        // What is gone since the last look must not stay in the picture.
+        this.reset();
+        read(this);
+      },
+    });
+  }
+
+  /** How late timers came since the last look: a gateway that computes instead of waiting shows here. */
+  #watchEventLoop(): void {
+    const delay = monitorEventLoopDelay({ resolution: 10 });
+    delay.enable();
+    this.#gauge(
+      'sluice_event_loop_delay_seconds',
+      'Lateness of timers since the last scrape.',
+      ['quantile'],
+      (gauge) => {
+        for (const quantile of [50, 99]) {
+          gauge.set(
+            { quantile: String(quantile / 100) },
+            delay.count > 0 ? delay.percentile(quantile) / 1e9 : 0,
+          );
+        }
+        delay.reset();
+      },
+    );
+  }
+}
+
+/** 5xx and broken streams. A client that left, or sent nonsense, is no failure of ours. */
+function isFailure(outcome: RequestOutcome): boolean {
+  return outcome !== 'ok' && outcome !== 'cancelled' && ERROR_TRAITS[outcome].status >= 500;
+}
+
+/** Failures over all, in a window that moves by slices. */
+class ErrorRate {
+  readonly #slices: { at: number; total: number; failed: number }[] = [];
+
+  add(now: number, failed: boolean): void {
+    const at = Math.floor(now / ERROR_SLICE_MS);
+    let slice = this.#slices.at(-1);
+    if (slice?.at !== at) {
+      slice = { at, total: 0, failed: 0 };
+      this.#slices.push(slice);
+      this.#forget(now);
+    }
+    slice.total += 1;
+    if (failed) slice.failed += 1;
+  }
+
+  value(now: number): number {
+    this.#forget(now);
+    let total = 0;
+    let failed = 0;
+    for (const slice of this.#slices) {
+      total += slice.total;
+      failed += slice.failed;
+    }
+    return total === 0 ? 0 : failed / total;
+  }
+
+  #forget(now: number): void {
+    const oldest = Math.floor((now - ERROR_WINDOW_MS) / ERROR_SLICE_MS);
+    while (this.#slices[0] && this.#slices[0].at < oldest) this.#slices.shift();
+  }
+}
