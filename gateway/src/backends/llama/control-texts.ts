@@ -28,7 +28,7 @@ export interface ControlTexts {
 export function controlTexts(controlTokens: readonly string[]): ControlTexts {
   const texts = [...new Set(controlTokens.filter((text) => text !== ''))].sort((a, b) => b.length - a.length);
   // Longest first: a regular expression takes the first alternative that fits.
-  const source = texts.map(RegExp.escape).join('|');
+  const source = texts.map(escapeForRegExp).join('|');
   const anywhere = new RegExp(source === '' ? '(?!)' : source);
   const all = new RegExp(anywhere.source, 'g');
   const longest = texts[0]?.length ?? 0;
@@ -88,4 +88,8 @@ export function controlTexts(controlTokens: readonly string[]): ControlTexts {
 /** What `cut` gives for every length that is a part of `text` and not all of it. */
 function parts(text: string, cut: (length: number) => string): string[] {
   return Array.from({ length: text.length - 1 }, (_, index) => cut(index + 1));
+}
+
+function escapeForRegExp(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
 }

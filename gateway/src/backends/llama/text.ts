@@ -84,11 +84,9 @@ export class AnswerText {
   }
 
   push(token: number): AnswerPart {
-    const wasReasoning = this.tags?.inReasoning === true;
+    const wasReasoning = this.isReasoning();
     const part = this.filter(this.split(this.text.push(token)));
-    if (this.reasoningTokens !== undefined && (wasReasoning || this.tags?.inReasoning === true)) {
-      this.reasoningTokens++;
-    }
+    if (this.reasoningTokens !== undefined && (wasReasoning || this.isReasoning())) this.reasoningTokens++;
     return part;
   }
 
@@ -98,6 +96,10 @@ export class AnswerText {
     if (part.stopped) return part;
     const rest = this.stops.flush();
     return rest === '' ? part : { pieces: [...part.pieces, { kind: 'text', text: rest }], stopped: false };
+  }
+
+  private isReasoning(): boolean {
+    return this.tags?.inReasoning ?? false;
   }
 
   private split(text: string): readonly ThinkPiece[] {
