@@ -37,6 +37,8 @@ export class HttpServer {
   readonly #server: Server;
   /** Sockets with a response under way: nothing else may be written there. */
   readonly #busy = new Map<Socket, number>();
+  /** Sockets on which nonsense followed a good request: they close when that is answered. */
+  readonly #garbled = new WeakSet<Socket>();
   #isOnLoopback = true;
 
   constructor(options: HttpServerOptions) {
@@ -147,15 +149,23 @@ export class HttpServer {
     this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
     response.once('close', () => {
       const left = (this.#busy.get(socket) ?? 1) - 1;
-      if (left > 0) this.#busy.set(socket, left);
-      else this.#busy.delete(socket);
+      if (left > 0) {
+        this.#busy.set(socket, left);
+        return;
+      }
+      this.#busy.delete(socket);
+      if (this.#garbled.has(socket)) socket.destroySoon();
     });
   }
 
   /** What never became a request still gets an answer that says why. */
   #refuse(thrown: NodeJS.ErrnoException, socket: Socket): void {
-    if (!socket.writable || thrown.code === 'ECONNRESET' || this.#busy.has(socket)) {
+    if (!socket.writable || thrown.code === 'ECONNRESET') {
       socket.destroy();
+      return;
+    }
+    if (this.#busy.has(socket)) {
+      this.#garbled.add(socket);
       return;
     }
     const { status, error } = parserError(thrown.code);

@@ -1,14 +1,24 @@
 // Beginning and end: what the operator meets when it starts, what clients meet when it ends, and that nothing stays.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { missingModel } from '../parts.ts';
-import { fakeConfig, freePort, post, ROOT, startSluice, statusOf, waitUntil } from './harness.ts';
+import {
+  descendants,
+  fakeConfig,
+  freePort,
+  isAlive,
+  post,
+  ROOT,
+  startSluice,
+  statusOf,
+  waitUntil,
+} from './harness.ts';
 
 const SLOW_WORDS = { pieces: Array.from({ length: 30 }, (_, index) => `${index} `), token_ms: 50 };
 const FULL_TEXT = SLOW_WORDS.pieces.join('');
@@ -134,36 +144,3 @@ test('kill -9 of the gateway leaves no process', { skip: missingModel() }, async
     () => `left: ${children.filter(isAlive)}`,
   );
 });
-
-/** Every process below this one, by Linux's own list. */
-function descendants(pid: number): number[] {
-  const parentOf = new Map<number, number>();
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      const stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
-      parentOf.set(Number(entry), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-    } catch {
-      // It ended while we looked.
-    }
-  }
-  const found: number[] = [];
-  const visit = (parent: number) => {
-    for (const [child, itsParent] of parentOf) {
-      if (itsParent !== parent) continue;
-      found.push(child);
-      visit(child);
-    }
-  };
-  visit(pid);
-  return found;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return !/\) [ZX] /.test(stat);
-  } catch {
-    return false;
-  }
-}
