@@ -127,8 +127,13 @@ export function loadConfig(flags: ConfigFlags, env: Environment = process.env): 
     ...fileKeys.map((key, index) => keyFromFile(key, index, env, warnings)),
     ...keysFromEnvironment(env),
   ];
-  const config = { ...settings, keys, env, homedir: homedir(), warnings };
-  return Object.freeze(config);
+  return Object.freeze({
+    ...deepFrozen(settings),
+    keys: Object.freeze(keys),
+    env,
+    homedir: homedir(),
+    warnings: Object.freeze(warnings),
+  });
 }
 
 /** Every name that a configuration may have; those of a section with its name before them. For the reference. */
@@ -151,7 +156,7 @@ export function isUnderNpm(env: Environment = process.env): boolean {
 
 /** The key that `sluice chat` shows: the first that the server would take. */
 export function clientKey(env: Environment = process.env): string | undefined {
-  return nonEmpty(env.SLUICE_API_KEYS)?.split(',')[0]?.trim();
+  return secretsOf(env)[0];
 }
 
 function readConfigFile(path: string): Record<string, unknown> {
@@ -207,10 +212,16 @@ function keyFromFile(
 }
 
 function keysFromEnvironment(env: Environment): KeyConfig[] {
+  return secretsOf(env).map((secret, index) => ({
+    tenant: `env-${index + 1}`,
+    digest: sha256(secret),
+    models: undefined,
+  }));
+}
+
+function secretsOf(env: Environment): string[] {
   const secrets = (env.SLUICE_API_KEYS ?? '').split(',').map((secret) => secret.trim());
-  return secrets
-    .filter((secret) => secret !== '')
-    .map((secret, index) => ({ tenant: `env-${index + 1}`, digest: sha256(secret), models: undefined }));
+  return secrets.filter((secret) => secret !== '');
 }
 
 function explain(issue: z.core.$ZodIssue, file: string | undefined): string {
@@ -223,8 +234,11 @@ function explain(issue: z.core.$ZodIssue, file: string | undefined): string {
   if (issue.code === 'unrecognized_keys') {
     const [unknown = ''] = issue.keys;
     const known = knownKeys(issue.path);
-    const near = known.find((name) => distance(simplified(name), simplified(unknown)) <= 2);
-    const hint = near ? `Did you mean "${near}"?` : `Known are: ${known.join(', ')}.`;
+    const [near] = known
+      .map((name) => ({ name, edits: distance(simplified(name), simplified(unknown)) }))
+      .filter(({ edits }) => edits <= 2)
+      .sort((a, b) => a.edits - b.edits);
+    const hint = near ? `Did you mean "${near.name}"?` : `Known are: ${known.join(', ')}.`;
     return `"${where ? `${where}.` : ''}${unknown}"${source} is no setting of Sluice. ${hint}`;
   }
   return `"${where}"${source} is wrong: ${issue.message}.`;
@@ -267,6 +281,12 @@ function distance(a: string, b: string): number {
     row = next;
   }
   return row[b.length]!;
+}
+
+function deepFrozen<T>(value: T): Readonly<T> {
+  if (typeof value !== 'object' || value === null) return value;
+  for (const inner of Object.values(value)) deepFrozen(inner);
+  return Object.freeze(value);
 }
 
 function sha256(secret: string): Buffer {

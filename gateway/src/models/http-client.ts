@@ -115,7 +115,7 @@ async function send(
 }
 
 function nextUrl(from: URL, location: string, who: string): URL {
-  const url = URL.canParse(location, from) ? new URL(location, from) : undefined;
+  const url = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
   if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
     throw new ModelStoreError('unreachable', `${who} redirects to an address that is none.`);
   }

@@ -1,7 +1,6 @@
 // The models on this machine: fetched by name, kept, checked, removed, and chosen at the first start.
 // What is in the store is used without a look outside. The choice of a model is recorded and never changes in silence;
 // one process at a time changes the store, and none of them waits for one that was killed.
-import { resolve as absolute, basename } from 'node:path';
 import { CATALOGUE, type CatalogueEntry } from './catalogue.ts';
 import { checkGguf } from './gguf.ts';
 import { hashFile } from './hash-file.ts';
@@ -11,6 +10,13 @@ import { createProgressMeter, type OnProgress, type PullProgress } from './progr
 import { formatBytes } from './progress-renderer.ts';
 import { pullModel } from './pull-model.ts';
 import { defaultPython } from './python-process.ts';
+import {
+  type ListedModel,
+  modelOfFile,
+  type PulledModel,
+  type ResolvedModel,
+  type VerifiedModel,
+} from './resolved-model.ts';
 import { type Announcement, TIMINGS, type Timings } from './source-context.ts';
 import { type StoredModel, StoreFiles, statOf, unknownModel } from './store-files.ts';
 import { acquireStoreLock } from './store-lock.ts';
@@ -39,46 +45,6 @@ export interface StoreCallOptions {
   readonly onProgress?: OnProgress;
   /** Awaited before more than 200 MB are fetched, instead of a line to `say`; what it throws ends the call. */
   readonly onAnnounce?: (announcement: Announcement) => void | Promise<void>;
-}
-
-/** A model that can be loaded now. */
-export interface ResolvedModel {
-  readonly name: string;
-  readonly title: string;
-  /** Path of the weights. */
-  readonly file: string;
-  /** Of the weights, as an SPDX id; `unknown` where a file does not say. */
-  readonly licence: string;
-  /** Hex; absent for a file outside of the store. */
-  readonly sha256?: string;
-  readonly bytes: number;
-}
-
-export interface PulledModel extends ResolvedModel {
-  /** It was in the store before, and nothing was fetched. */
-  readonly wasThere: boolean;
-}
-
-export interface ListedModel {
-  readonly name: string;
-  readonly title: string;
-  /** From the catalogue. */
-  readonly about?: string;
-  readonly licence: string;
-  /** Exact where it is stored, else about. */
-  readonly bytes: number;
-  readonly isStored: boolean;
-  /** It is the recorded choice. */
-  readonly isDefault: boolean;
-}
-
-export interface VerifiedModel {
-  readonly name: string;
-  readonly title: string;
-  /** `wrong`: the bytes are not those that were pulled. `missing`: there is a record and no file. */
-  readonly state: 'ok' | 'wrong' | 'missing';
-  /** Hex: what it should be. */
-  readonly sha256: string;
 }
 
 interface Call {
@@ -183,7 +149,7 @@ export class ModelStore {
       const { wasThere, ...model } = await this.pull(wanted, options);
       return model;
     }
-    if (isPath || (await statOf(wanted))?.isFile()) return await fileModel(wanted);
+    if (isPath || (await statOf(wanted))?.isFile()) return await modelOfFile(wanted);
     throw await this.#notToBeHad(wanted, ' Or name a GGUF file: --model FILE.');
   }
 
@@ -224,8 +190,8 @@ export class ModelStore {
         continue;
       }
       const model = await this.#pullIfReachable(entry, call);
-      if (!(model instanceof ModelStoreError)) return await this.#record(model);
-      failures.push(model);
+      if (model instanceof ModelStoreError) failures.push(model);
+      else if (model) return await this.#record(model);
     }
     const last = failures.at(-1);
     if (last && failures.every((failure) => failure.code === 'no_space')) throw last;
@@ -236,13 +202,9 @@ export class ModelStore {
     );
   }
 
-  async #pullIfReachable(entry: CatalogueEntry, call: Call): Promise<StoredModel | ModelStoreError>;
+  /** The error, already said, where nothing could be had; undefined where there is no such model. */
   async #pullIfReachable(
-    entry: undefined | CatalogueEntry,
-    call: Call,
-  ): Promise<StoredModel | ModelStoreError | undefined>;
-  async #pullIfReachable(
-    entry: undefined | CatalogueEntry,
+    entry: CatalogueEntry | undefined,
     call: Call,
   ): Promise<StoredModel | ModelStoreError | undefined> {
     if (!entry) return undefined;
@@ -394,13 +356,4 @@ export class ModelStore {
   #resolved({ name, title, licence, sha256, bytes, file }: StoredModel): ResolvedModel {
     return { name, title, licence, sha256, bytes, file: this.#files.fileOf({ name, file }) };
   }
-}
-
-/** A file of the user's own, where it lies. */
-async function fileModel(path: string): Promise<ResolvedModel> {
-  const file = absolute(path);
-  const summary = await checkGguf(file);
-  const name = basename(file).replace(/\.gguf$/i, '');
-  const bytes = (await statOf(file))?.size ?? 0;
-  return { name, title: summary.name ?? name, file, licence: summary.licence ?? 'unknown', bytes };
 }

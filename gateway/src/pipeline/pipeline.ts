@@ -1,7 +1,7 @@
 // A request's life between the edge and the back ends: wait for a lease, compute into the log, release.
 // It never sees HTTP and never waits for a client; a lease ends with the compute, not with the socket.
-import type { Backend } from '../core/backend.ts';
-import { type ChatRequest, type EventSink, isDelta, type TokenEvent, type Usage } from '../core/chat.ts';
+import type { Backend, CallContext } from '../core/backend.ts';
+import { type ChatRequest, type EventSink, isDelta, type Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../core/errors.ts';
 import type { RequestObserver, RequestRecord } from '../core/observer.ts';
@@ -62,12 +62,12 @@ export class Pipeline {
       log.fail(reason);
       abort.abort(reason);
     };
-    void this.#run(job, log, abort.signal).catch((thrown: unknown) => cancel(toGatewayError(thrown)));
+    void this.#run(job, log, abort).catch((thrown: unknown) => cancel(toGatewayError(thrown)));
     return { log, cancel };
   }
 
   /** Runs the job's calls, `parallel` at a time; the first that fails ends them all. */
-  async #run(job: Job, log: StreamLog, signal: AbortSignal): Promise<void> {
+  async #run(job: Job, log: StreamLog, abort: AbortController): Promise<void> {
     let next = 0;
     let total: Usage | undefined;
     let firstChoice = 0;
@@ -78,9 +78,9 @@ export class Pipeline {
     });
     const push = this.#recorder(job.record, log);
     const lane = async () => {
-      while (next < job.calls.length && !signal.aborted) {
+      while (next < job.calls.length && !abort.signal.aborted) {
         const index = next++;
-        const usage = await this.#call(job, index, signal, shifted(push, choiceOffsets[index]!));
+        const usage = await this.#call(job, index, abort, shifted(push, choiceOffsets[index]!));
         total = total === undefined ? usage : addUsage(total, usage);
       }
     };
@@ -91,11 +91,13 @@ export class Pipeline {
     log.end();
   }
 
-  async #call(job: Job, index: number, signal: AbortSignal, push: EventSink): Promise<Usage> {
+  async #call(job: Job, index: number, abort: AbortController, push: EventSink): Promise<Usage> {
     const { clock, observer, scheduler } = this.#options;
     const { record } = job;
     const request = job.calls[index]!;
-    const deadlineAt = job.deadlineMs === undefined ? undefined : record.startedAt + job.deadlineMs;
+    // Once the answer has begun, the promise is kept: its later calls are bound by it no more.
+    const isDue = job.deadlineMs !== undefined && record.firstTokenMs === undefined;
+    const deadlineAt = isDue ? record.startedAt + job.deadlineMs : undefined;
     const ticket: Ticket = {
       id: record.id,
       model: job.model.id,
@@ -103,7 +105,7 @@ export class Pipeline {
       tenant: record.tenant,
       priority: record.priority,
       deadlineAt,
-      signal,
+      signal: abort.signal,
       cost: estimateCost(request),
     };
     const lease = await scheduler.acquire(ticket);
@@ -114,18 +116,22 @@ export class Pipeline {
         record.queueMs = lease.queueMs;
         observer.started?.(record);
       }
-      const clocked = firstTokenClock(clock, deadlineAt, lease.signal, push);
+      const clocked = firstTokenClock(clock, deadlineAt, record, lease.signal);
       try {
         const callId = job.calls.length === 1 ? record.id : `${record.id}#${index}`;
-        const usage = await compute(lease.backend, request, callId, record.tenant, clocked);
+        const context = { callId, tenant: record.tenant, signal: clocked.signal };
+        const usage = await compute(lease.backend, request, context, push);
         outcome = 'ok';
         return usage;
       } finally {
         clocked.stop();
       }
     } catch (thrown) {
-      if (ERROR_TRAITS[toGatewayError(thrown).code].shrinksLimit) outcome = 'overload';
-      throw thrown;
+      const error = toGatewayError(thrown);
+      // Before the release: the slot must not go to a sibling that is about to be ended too.
+      abort.abort(error);
+      if (ERROR_TRAITS[error.code].shrinksLimit) outcome = 'overload';
+      throw error;
     } finally {
       lease.release(outcome);
     }
@@ -160,31 +166,27 @@ export class Pipeline {
 async function compute(
   backend: Backend,
   request: ChatRequest,
-  callId: string,
-  tenant: string,
-  clocked: { readonly signal: AbortSignal; readonly push: EventSink },
+  context: CallContext,
+  push: EventSink,
 ): Promise<Usage> {
   let usage: Usage | undefined;
-  await backend.chat(request, { callId, tenant, signal: clocked.signal }, (event) => {
+  await backend.chat(request, context, (event) => {
     if (event.type === 'finish') usage = event.usage;
-    else clocked.push(event);
+    else push(event);
   });
   if (!usage) throw new GatewayError('backend_failed', 'The back end ended its answer in the middle.');
   return usage;
 }
 
-/** A signal that also aborts when the first token does not come in time. */
-function firstTokenClock(clock: Clock, deadlineAt: number | undefined, signal: AbortSignal, push: EventSink) {
-  if (deadlineAt === undefined) return { signal, push, stop: () => {} };
+/** A signal that also aborts when the answer's first token does not come in time. */
+function firstTokenClock(clock: Clock, due: number | undefined, record: RequestRecord, signal: AbortSignal) {
+  if (due === undefined) return { signal, stop: () => {} };
   const late = new AbortController();
-  const stop = clock.after(Math.max(0, deadlineAt - clock.now()), () => {
+  const stop = clock.after(Math.max(0, due - clock.now()), () => {
+    if (record.firstTokenMs !== undefined) return;
     late.abort(new GatewayError('deadline_exceeded', 'The first token did not come before the deadline.'));
   });
-  const pushAndStop = (event: TokenEvent) => {
-    if (isDelta(event)) stop();
-    push(event);
-  };
-  return { signal: AbortSignal.any([signal, late.signal]), push: pushAndStop, stop };
+  return { signal: AbortSignal.any([signal, late.signal]), stop };
 }
 
 /** Numbers a call's choices on from those of the calls before it. */

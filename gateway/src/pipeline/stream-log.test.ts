@@ -243,7 +243,8 @@ test('whatever the interleaving, it behaves as a bounded queue with one ending',
       };
       for (const step of sequence) {
         if (step.do === 'push') {
-          const words = `${(count += 1)}:`.padEnd(step.length, 'x');
+          count += 1;
+          const words = `${count}:`.padEnd(step.length, 'x');
           const used = unread.reduce((sum, one) => sum + bytesOf(one.length), 0);
           const fits = isReading || used + bytesOf(words.length) <= maxBytes;
           if (ending === undefined && fits) {

@@ -67,12 +67,14 @@ export class Scheduler {
    */
   acquire(ticket: Ticket): Promise<Lease> {
     if (ticket.signal.aborted) return Promise.reject(ticket.signal.reason);
-    for (const backend of ticket.backends) this.#seat(backend);
+    // What is closed stays closed: nobody needs to hear of it again.
+    for (const backend of ticket.backends) if (backend.load().state !== 'closed') this.#seat(backend);
     const lost = lostReason(ticket);
     if (lost) return Promise.reject(lost);
     const tokens = ticket.cost.promptTokens + ticket.cost.outputTokens;
     const isFull = this.#waiters.size > 0 && this.#waitingTokens + tokens > this.#options.maxWaitingTokens;
-    if (isFull) {
+    // A queue before another model's back ends refuses nobody who would not have to wait in it.
+    if (isFull && !ticket.backends.some((backend) => this.#isFree(backend))) {
       return Promise.reject(
         new GatewayError(
           'overloaded',

@@ -1,89 +1,129 @@
-// OpenAI's chat completions, with the reasoning fields of DeepSeek and SiliconFlow.
+// OpenAI's chat completions, with the reasoning fields of DeepSeek and SiliconFlow, in history as well as in answers.
+// What it has no word for goes on untouched in `extra`: it never drops a client's field, and never fetches what a part
+// of a message names.
 import { z } from 'zod';
-import type { ContentPart, Message, PartialAnswer, PartialChoice, TokenEvent } from '../core/chat.ts';
+import type { ContentPart, Message, PartialChoice, TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { AnswerMeta, Dialect, ParsedRequest, Report } from './dialect.ts';
+import type { Dialect } from './dialect.ts';
+import { stringifyLine } from './json.ts';
 import {
-  check,
-  choiceField,
-  extraOf,
+  choicesField,
+  isObject,
+  listOf,
   modelField,
   optional,
+  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
   streamOptionsField,
+  textField,
+  textOr,
   tokenLimitField,
 } from './request-fields.ts';
-import { ServerSentEvents } from './server-sent-events.ts';
+import { type ChunkShape, ServerSentEvents } from './server-sent-events.ts';
 import { usageBody } from './usage.ts';
 
-const contentPart = z.looseObject({ type: z.string('must be the name of a kind of content') });
+/** OpenAI's newer dialect has its own names for a text. */
+const TEXT_KINDS: ReadonlySet<unknown> = new Set(['text', 'input_text', 'output_text']);
 
-const message = z
-  .looseObject({
-    role: z.enum(
-      ['system', 'developer', 'user', 'assistant', 'tool', 'function'],
-      'must be system, developer, user, assistant or tool',
-    ),
-    content: optional(z.union([z.string(), z.array(contentPart)], 'must be a text or a list of parts')),
-    reasoning_content: optional(z.string('must be a text')),
-    reasoning: optional(z.string('must be a text')),
-    name: optional(z.string('must be a text')),
-    tool_call_id: optional(z.string('must be a text')),
-    tool_calls: optional(z.array(z.unknown(), 'must be a list')),
-  })
-  .superRefine(({ role, content }, context) => {
-    if (content === undefined && role !== 'assistant') {
-      context.addIssue({ code: 'custom', path: ['content'], message: 'a text or a list of parts is needed' });
+const part = z
+  .custom<Readonly<Record<string, unknown>>>(isObject, 'must be a part, an object with a "type"')
+  .transform((value, context): ContentPart => {
+    const { type, text } = value;
+    if (typeof type !== 'string') {
+      context.addIssue({ code: 'custom', path: ['type'], message: 'must be the name of a kind of part' });
+      return z.NEVER;
     }
+    if (!TEXT_KINDS.has(type)) return { type: 'other', kind: type, value };
+    if (typeof text === 'string') return { type: 'text', text };
+    context.addIssue({ code: 'custom', path: ['text'], message: 'must be a text' });
+    return z.NEVER;
   });
 
-const fields = {
-  ...samplingFields,
-  model: modelField,
-  messages: z.array(message, 'a list of messages is needed').min(1, 'at least one message is needed'),
-  max_completion_tokens: tokenLimitField,
-  n: choiceField,
-  stream_options: streamOptionsField,
-};
-const schema = z.looseObject(fields);
-const named: ReadonlySet<string> = new Set(Object.keys(fields));
+const MESSAGES = 'must be a list of at least one message';
+const ROLE = 'must be system, developer, user, assistant or tool';
+const CONTENT = 'must be a text or a list of parts';
 
+const message = z
+  .object(
+    {
+      role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function'], ROLE),
+      content: optional(textOr(listOf(part, CONTENT))),
+      reasoning_content: textField,
+      reasoning: textField,
+      name: textField,
+      tool_call_id: textField,
+      tool_calls: optional(z.array(z.unknown(), 'must be a list of calls')),
+    },
+    'must be a message, an object with a "role"',
+  )
+  .transform((fields, context): Message => {
+    // Only an assistant can have said nothing: it called tools instead.
+    if (fields.content === undefined && fields.role !== 'assistant') {
+      context.addIssue({ code: 'custom', path: ['content'], message: CONTENT });
+      return z.NEVER;
+    }
+    return {
+      // `function` is what `tool` was called before.
+      role: fields.role === 'function' ? 'tool' : fields.role,
+      content: fields.content ?? null,
+      reasoning: fields.reasoning_content ?? fields.reasoning,
+      name: fields.name,
+      toolCallId: fields.tool_call_id,
+      toolCalls: fields.tool_calls,
+    };
+  });
+
+const schema = z.object({
+  model: modelField,
+  messages: listOf(message, MESSAGES, 1),
+  ...samplingFields,
+  max_completion_tokens: tokenLimitField,
+  n: choicesField,
+  stream_options: streamOptionsField,
+});
+
+const CHUNK: ChunkShape = {
+  opening: '"delta":{"role":"assistant","content":""}',
+  text: ['"delta":{"content":', '}'],
+  reasoning: ['"delta":{"reasoning_content":', '}'],
+  toolCall: toolCallMembers,
+  closing: '"delta":{}',
+};
+
+/** `POST /v1/chat/completions`. */
 export const chatCompletions: Dialect = {
   name: 'chat_completions',
 
-  parse(body): ParsedRequest {
+  parse(body) {
     refuseResponsesBody(body);
-    const request = check(schema, body);
+    const { fields, extra } = readBody(schema, body);
     return {
       calls: [
         {
-          model: request.model,
-          prompt: { kind: 'messages', messages: request.messages.map(toMessage) },
-          sampling: samplingOf(request),
-          maxTokens: request.max_completion_tokens ?? request.max_tokens,
-          stop: stopsOf(request),
-          choices: request.n ?? 1,
-          extra: extraOf(request, named),
+          model: fields.model,
+          prompt: { kind: 'messages', messages: fields.messages },
+          sampling: samplingOf(fields),
+          maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
+          stop: stopsOf(fields),
+          choices: fields.n ?? 1,
+          extra,
         },
       ],
       parallel: 1,
-      stream: request.stream ?? false,
-      includeUsage: request.stream_options?.include_usage ?? false,
+      stream: fields.stream ?? false,
+      includeUsage: fields.stream_options?.include_usage ?? false,
       ignored: [],
     };
   },
 
-  stream({ id, created, model }, { includeUsage }) {
-    const head = `"id":${JSON.stringify(`chatcmpl-${id}`)},"object":"chat.completion.chunk","created":${created},"model":${JSON.stringify(model)}`;
-    return new ServerSentEvents(
-      { head, opening: '"delta":{"role":"assistant","content":""}', delta: deltaBody, closing: '"delta":{}' },
-      includeUsage,
-    );
+  stream(meta, { includeUsage }) {
+    const head = { ...meta, id: `chatcmpl-${meta.id}`, object: 'chat.completion.chunk' };
+    return new ServerSentEvents(head, CHUNK, includeUsage);
   },
 
-  whole(answer: PartialAnswer, { id, created, model }: AnswerMeta, report: Report | undefined): object {
+  whole(answer, { id, created, model }, report) {
     return {
       id: `chatcmpl-${id}`,
       object: 'chat.completion',
@@ -96,20 +136,17 @@ export const chatCompletions: Dialect = {
         finish_reason: choice.reason ?? null,
       })),
       usage: usageBody(answer.usage ?? {}),
-      sluice: report,
+      ...(report && { sluice: report }),
     };
   },
 };
 
-function deltaBody(
-  event: Extract<TokenEvent, { type: 'text-delta' | 'reasoning-delta' | 'tool-call-delta' }>,
-): string {
-  if (event.type === 'text-delta') return `"delta":{"content":${JSON.stringify(event.text)}}`;
-  if (event.type === 'reasoning-delta') return `"delta":{"reasoning_content":${JSON.stringify(event.text)}}`;
+/** A call is named in its first piece; later ones have only its index. */
+function toolCallMembers(event: Extract<TokenEvent, { type: 'tool-call-delta' }>): string {
   const { index, id, name } = event;
   const opening = id === undefined ? {} : { id, type: 'function' };
   const call = { index, ...opening, function: { name, arguments: event.arguments } };
-  return `"delta":{"tool_calls":[${JSON.stringify(call)}]}`;
+  return `"delta":{"tool_calls":[${stringifyLine(call)}]}`;
 }
 
 function messageBody({ text, reasoning, toolCalls }: PartialChoice): object {
@@ -122,35 +159,17 @@ function messageBody({ text, reasoning, toolCalls }: PartialChoice): object {
     role: 'assistant',
     content: text === '' && calls.length > 0 ? null : text,
     refusal: null,
-    ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
-    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+    ...(reasoning !== '' && { reasoning_content: reasoning }),
+    ...(calls.length > 0 && { tool_calls: calls }),
   };
-}
-
-function toMessage(one: z.output<typeof message>): Message {
-  return {
-    // `function` is what `tool` was called before.
-    role: one.role === 'function' ? 'tool' : one.role,
-    content: typeof one.content === 'string' ? one.content : (one.content?.map(toPart) ?? null),
-    reasoning: one.reasoning_content ?? one.reasoning,
-    name: one.name,
-    toolCallId: one.tool_call_id,
-    toolCalls: one.tool_calls,
-  };
-}
-
-function toPart(part: z.output<typeof contentPart>): ContentPart {
-  const isText = part.type === 'text' || part.type === 'input_text' || part.type === 'output_text';
-  if (isText && typeof part.text === 'string') return { type: 'text', text: part.text };
-  return { type: 'other', kind: part.type, value: part };
 }
 
 /** Some clients post the newer dialect's body to the older one's path. */
 function refuseResponsesBody(body: unknown): void {
-  if (typeof body !== 'object' || body === null || !('input' in body) || 'messages' in body) return;
+  if (!isObject(body) || (body.input ?? null) === null || (body.messages ?? null) !== null) return;
   throw new GatewayError(
     'invalid_request',
-    'This is a body of the Responses dialect: here a list of "messages" is needed instead of "input".',
+    'This is a body of the Responses dialect: send "messages", a list of {"role", "content"}, instead of "input".',
     { param: 'messages' },
   );
 }

@@ -1,71 +1,77 @@
-// OpenAI's text completions: the model goes on from a text as it stands, no template around it.
+// OpenAI's text completions: the model goes on from a text as it stands, with no template around it.
+// Its prompts must never be rendered or joined: each is one call, and their choices are numbered through.
 import { z } from 'zod';
-import type { TokenEvent } from '../core/chat.ts';
-import type { Dialect, ParsedRequest } from './dialect.ts';
+import type { Dialect } from './dialect.ts';
 import {
-  check,
-  choiceField,
-  extraOf,
+  choicesField,
+  listOf,
   MAX_PROMPTS,
   modelField,
+  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
   streamOptionsField,
+  textOr,
+  tokenLimitField,
 } from './request-fields.ts';
-import { ServerSentEvents } from './server-sent-events.ts';
+import { type ChunkShape, ServerSentEvents } from './server-sent-events.ts';
 import { usageBody } from './usage.ts';
 
 /** OpenAI's own default on this route. */
 const DEFAULT_MAX_TOKENS = 16;
 const PARALLEL = 8;
 
-const fields = {
-  ...samplingFields,
-  model: modelField,
-  prompt: z.union(
-    [
-      z.string(),
-      z.array(z.string('must be a text: lists of token numbers are not read')).min(1).max(MAX_PROMPTS),
-    ],
-    'a text or a list of texts is needed',
-  ),
-  n: choiceField,
-  stream_options: streamOptionsField,
-};
-const schema = z.looseObject(fields);
-const named: ReadonlySet<string> = new Set(Object.keys(fields));
+const TEXT = 'must be a text: lists of token numbers are not understood here';
+const PROMPT = `must be a text or a list of 1 to ${MAX_PROMPTS} texts`;
 
+const schema = z.object({
+  model: modelField,
+  prompt: textOr(listOf(z.string(TEXT), PROMPT, 1, MAX_PROMPTS)),
+  ...samplingFields,
+  max_completion_tokens: tokenLimitField,
+  n: choicesField,
+  stream_options: streamOptionsField,
+});
+
+const CHUNK: ChunkShape = {
+  opening: undefined,
+  text: ['"text":', ',"logprobs":null'],
+  reasoning: ['"text":"","reasoning_content":', ',"logprobs":null'],
+  toolCall: undefined,
+  closing: '"text":"","logprobs":null',
+};
+
+/** `POST /v1/completions`. */
 export const completions: Dialect = {
   name: 'completions',
 
-  parse(body): ParsedRequest {
-    const request = check(schema, body);
-    const prompts = typeof request.prompt === 'string' ? [request.prompt] : request.prompt;
+  parse(body) {
+    const { fields, extra } = readBody(schema, body);
+    const prompts = typeof fields.prompt === 'string' ? [fields.prompt] : fields.prompt;
     const shared = {
-      model: request.model,
-      sampling: samplingOf(request),
-      maxTokens: request.max_tokens ?? DEFAULT_MAX_TOKENS,
-      stop: stopsOf(request),
-      choices: request.n ?? 1,
-      extra: extraOf(request, named),
+      model: fields.model,
+      sampling: samplingOf(fields),
+      maxTokens: fields.max_completion_tokens ?? fields.max_tokens ?? DEFAULT_MAX_TOKENS,
+      stop: stopsOf(fields),
+      choices: fields.n ?? 1,
+      extra,
     };
     return {
       calls: prompts.map((text) => ({ ...shared, prompt: { kind: 'text', text } })),
       parallel: PARALLEL,
-      stream: request.stream ?? false,
-      includeUsage: request.stream_options?.include_usage ?? false,
+      stream: fields.stream ?? false,
+      includeUsage: fields.stream_options?.include_usage ?? false,
       ignored: [],
     };
   },
 
-  stream({ id, created, model }, { includeUsage }) {
-    const head = `"id":${JSON.stringify(`cmpl-${id}`)},"object":"text_completion","created":${created},"model":${JSON.stringify(model)}`;
-    const closing = '"text":"","logprobs":null';
-    return new ServerSentEvents({ head, opening: undefined, delta: textBody, closing }, includeUsage);
+  stream(meta, { includeUsage }) {
+    const head = { ...meta, id: `cmpl-${meta.id}`, object: 'text_completion' };
+    return new ServerSentEvents(head, CHUNK, includeUsage);
   },
 
-  whole(answer, { id, created, model }, report): object {
+  whole(answer, { id, created, model }, report) {
     return {
       id: `cmpl-${id}`,
       object: 'text_completion',
@@ -74,23 +80,12 @@ export const completions: Dialect = {
       choices: answer.choices.map(({ text, reasoning, reason }, index) => ({
         index,
         text,
-        ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+        ...(reasoning !== '' && { reasoning_content: reasoning }),
         logprobs: null,
         finish_reason: reason ?? null,
       })),
       usage: usageBody(answer.usage ?? {}),
-      sluice: report,
+      ...(report && { sluice: report }),
     };
   },
 };
-
-/** Tool calls have no place in this dialect. */
-function textBody(
-  event: Extract<TokenEvent, { type: 'text-delta' | 'reasoning-delta' | 'tool-call-delta' }>,
-): string {
-  if (event.type === 'text-delta') return `"text":${JSON.stringify(event.text)},"logprobs":null`;
-  if (event.type === 'reasoning-delta') {
-    return `"text":"","reasoning_content":${JSON.stringify(event.text)},"logprobs":null`;
-  }
-  return '"text":"","logprobs":null';
-}

@@ -2,6 +2,7 @@
 // Never a cause and never a stack: only what GatewayError's message says.
 import { ERROR_TRAITS, type GatewayError } from '../core/errors.ts';
 
+/** The outer `code` and `message` are where SiliconFlow's clients look, `error` is where OpenAI's do. */
 export interface ErrorBody {
   readonly error: {
     readonly message: string;
@@ -14,6 +15,7 @@ export interface ErrorBody {
   readonly data: null;
 }
 
+/** The same body for an answer that failed whole and for the last event of a stream that broke. */
 export function errorBody({ code, message, param }: GatewayError): ErrorBody {
   const { type, wireCode } = ERROR_TRAITS[code];
   return {

@@ -1,46 +1,54 @@
 // One JSON object a line: the dialect of `generate` and `generate_stream`, which differ in one default.
 // Its known reader splits lines as Python does and hands each to json.loads, then takes `choices[0]` of what it gets:
-// so no line may hold anything else, and every line that has `choices` has one.
+// so no line may ever hold anything else, and every line that has `choices` has one.
 import { z } from 'zod';
 import type { FinishReason, Message, TokenEvent, Usage } from '../core/chat.ts';
-import type { GatewayError } from '../core/errors.ts';
+import { GatewayError } from '../core/errors.ts';
 import type { AnswerMeta, Dialect, ParsedRequest, Report, StreamCodec } from './dialect.ts';
 import { errorBody } from './error-body.ts';
 import { stringifyLine } from './json.ts';
-import { check, MAX_PROMPTS, optional, samplingFields, samplingOf, stopsOf } from './request-fields.ts';
+import {
+  integerField,
+  isObject,
+  listOf,
+  MAX_PROMPTS,
+  modelField,
+  optional,
+  readBody,
+  samplingFields,
+  samplingOf,
+  stopsOf,
+  textField,
+  textOr,
+} from './request-fields.ts';
 import { usageBody } from './usage.ts';
 
 const DEFAULT_MAX_TOKENS = 2048;
 const DEFAULT_TEMPERATURE = 0.6;
 const DEFAULT_PARALLEL = 8;
 const MAX_PARALLEL = 64;
+/** Of a name that was ignored: it is repeated in a header. */
+const MAX_NAME_LENGTH = 64;
 
-const fields = {
+const PROMPT = `must be a text or a list of 1 to ${MAX_PROMPTS} texts`;
+
+const schema = z.object({
+  prompt: textOr(listOf(z.string('must be a text'), PROMPT, 1, MAX_PROMPTS)),
   ...samplingFields,
-  prompt: z.union(
-    [
-      z.string(),
-      z.array(z.string('must be a text')).min(1, 'at least one prompt is needed').max(MAX_PROMPTS),
-    ],
-    'a text or a list of texts is needed',
-  ),
-  system_message: optional(z.string('must be a text')),
-  batch_size: optional(
-    z.number('must be a whole number').int('must be a whole number').min(1).max(MAX_PARALLEL),
-  ),
-  response_format: optional(z.looseObject({}, 'must be an object')),
-};
-const schema = z.looseObject(fields);
-/** `model` is in the path; clients that also send it in the body mean no harm. */
-const named: ReadonlySet<string> = new Set([...Object.keys(fields), 'model']);
+  system_message: textField,
+  batch_size: integerField(1, MAX_PARALLEL),
+  response_format: optional(z.custom(isObject, 'must be an object')),
+});
 
+/** `POST /v1/models/{model}/generate`: one JSON object, unless `stream` is true. */
 export const generate = dialect('generate', false);
+/** `POST /v1/models/{model}/generate_stream`: lines of JSON, unless `stream` is false. */
 export const generateStream = dialect('generate_stream', true);
 
 function dialect(name: string, streamsByDefault: boolean): Dialect {
   return {
     name,
-    parse: (body, model) => parse(body, model ?? '', streamsByDefault),
+    parse: (body, model) => parse(body, model, streamsByDefault),
     stream: (meta) => new JsonLines(meta),
     whole: (answer, meta, report) => ({
       ...headOf(meta),
@@ -48,58 +56,85 @@ function dialect(name: string, streamsByDefault: boolean): Dialect {
         index,
         text,
         reasoning_content: reasoning === '' ? null : reasoning,
-        finish_reason: reason ?? null,
+        finish_reason: reason === undefined ? null : reasonOf(reason),
       })),
       usage: usageBody(answer.usage ?? {}),
-      sluice: report,
+      ...(report && { sluice: report }),
     }),
   };
 }
 
-function parse(body: unknown, model: string, streamsByDefault: boolean): ParsedRequest {
-  const request = check(schema, body);
-  const prompts = typeof request.prompt === 'string' ? [request.prompt] : request.prompt;
-  const system: Message[] =
-    request.system_message === undefined ? [] : [{ role: 'system', content: request.system_message }];
-  const sampling = samplingOf(request);
+function parse(body: unknown, modelInPath: string | undefined, streamsByDefault: boolean): ParsedRequest {
+  const model = modelOf(modelInPath);
+  refuseMessages(body);
+  const { fields, extra } = readBody(schema, body);
+  const prompts = typeof fields.prompt === 'string' ? [fields.prompt] : fields.prompt;
+  const system: readonly Message[] =
+    fields.system_message === undefined ? [] : [{ role: 'system', content: fields.system_message }];
+  const sampling = samplingOf(fields);
   const shared = {
     model,
     sampling: { ...sampling, temperature: sampling.temperature ?? DEFAULT_TEMPERATURE },
-    maxTokens: request.max_tokens ?? DEFAULT_MAX_TOKENS,
-    stop: stopsOf(request),
+    maxTokens: fields.max_tokens ?? DEFAULT_MAX_TOKENS,
+    stop: stopsOf(fields),
     choices: 1,
-    extra: request.response_format === undefined ? {} : { response_format: request.response_format },
+    extra: {
+      ...(fields.response_format && { response_format: fields.response_format }),
+      ...(Object.hasOwn(extra, 'seed') && { seed: extra.seed }),
+    },
   };
   return {
     calls: prompts.map((content) => ({
       ...shared,
       prompt: { kind: 'messages', messages: [...system, { role: 'user', content }] },
     })),
-    parallel: request.batch_size ?? DEFAULT_PARALLEL,
-    stream: request.stream ?? streamsByDefault,
+    parallel: fields.batch_size ?? DEFAULT_PARALLEL,
+    stream: fields.stream ?? streamsByDefault,
     includeUsage: true,
-    ignored: Object.keys(request).filter((field) => !named.has(field)),
+    ignored: ignoredOf(extra),
   };
 }
 
+function modelOf(modelInPath: string | undefined): string {
+  const parsed = modelField.safeParse(modelInPath);
+  if (parsed.success) return parsed.data;
+  throw new GatewayError('invalid_request', `model ${parsed.error.issues[0]!.message}.`, { param: 'model' });
+}
+
+/** `model` is in the path: clients that send it in the body as well mean no harm. */
+function ignoredOf(extra: Readonly<Record<string, unknown>>): string[] {
+  return Object.keys(extra)
+    .filter((name) => name !== 'model' && name !== 'seed')
+    .map((name) => name.slice(0, MAX_NAME_LENGTH).toWellFormed());
+}
+
+function refuseMessages(body: unknown): void {
+  if (!isObject(body) || (body.messages ?? null) === null || (body.prompt ?? null) !== null) return;
+  throw new GatewayError(
+    'invalid_request',
+    'prompt is missing: send "prompt", a text or a list of texts, or post "messages" to /v1/chat/completions.',
+    { param: 'prompt' },
+  );
+}
+
+/** The codec of one stream. Each choice's end is held back until the next one's, the last until usage is known. */
 class JsonLines implements StreamCodec {
   readonly contentType = 'application/x-ndjson';
-  /** The constant fields, as JSON text up to and with `"choices":[{`. */
+  /** The constant members, as JSON text up to and with `"choices":[{`. */
   readonly #opening: string;
-  /** The last choice's end: it waits for usage and report. */
   #held: { readonly choice: number; readonly reason: FinishReason } | undefined;
   #usage: Usage = {};
 
   constructor(meta: AnswerMeta) {
-    this.#opening = `${stringifyLine(headOf(meta)).slice(0, -1)},"choices":[{`;
+    this.#opening = `${stringifyLine(headOf(meta)).slice(0, -1)},"choices":[{"index":`;
   }
 
   event(event: TokenEvent): string {
     switch (event.type) {
       case 'text-delta':
-        return this.#line(event.choice, stringifyLine(event.text), 'null', 'null', '');
+        return `${this.#opening}${event.choice},"text":${stringifyLine(event.text)},"reasoning_content":null,"finish_reason":null}]}\n`;
       case 'reasoning-delta':
-        return this.#line(event.choice, '""', stringifyLine(event.text), 'null', '');
+        return `${this.#opening}${event.choice},"text":"","reasoning_content":${stringifyLine(event.text)},"finish_reason":null}]}\n`;
       case 'choice-end': {
         const earlier = this.#flush('');
         this.#held = event;
@@ -108,7 +143,9 @@ class JsonLines implements StreamCodec {
       case 'finish':
         this.#usage = event.usage;
         return '';
-      default:
+      // A line that says neither would be an empty text to this dialect's reader: the first has something to say.
+      case 'start':
+      case 'tool-call-delta':
         return '';
     }
   }
@@ -128,15 +165,17 @@ class JsonLines implements StreamCodec {
 
   #flush(more: string): string {
     const held = this.#held;
+    if (!held) return '';
     this.#held = undefined;
-    return held ? this.#line(held.choice, '""', 'null', `"${held.reason}"`, more) : '';
-  }
-
-  #line(choice: number, text: string, reasoning: string, reason: string, more: string): string {
-    return `${this.#opening}"index":${choice},"text":${text},"reasoning_content":${reasoning},"finish_reason":${reason}}]${more}}\n`;
+    return `${this.#opening}${held.choice},"text":"","reasoning_content":null,"finish_reason":"${reasonOf(held.reason)}"}]${more}}\n`;
   }
 }
 
 function headOf({ id, created, model }: AnswerMeta) {
   return { id: `gen-${id}`, object: 'text_completion', created, model };
+}
+
+/** This dialect has no tool calls: an answer that ended in one has, to its reader, just ended. */
+function reasonOf(reason: FinishReason): FinishReason {
+  return reason === 'tool_calls' ? 'stop' : reason;
 }

@@ -1,8 +1,10 @@
-// The fields that every dialect's requests share, and how a dialect checks a body against its schema.
-// `null` is the same as absent, everywhere. What has no name here is not judged.
+// The fields that every dialect's requests share, and how a dialect reads a body by its schema.
+// `null` is the same as absent, everywhere. What has no name here is not judged, and no error repeats a value.
+// A list is read item by item and given up at its first fault: zod alone would collect millions.
 import { z } from 'zod';
 import type { ChatRequest, Sampling } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
+import { isExactInteger } from './json.ts';
 
 const MAX_MODEL_LENGTH = 256;
 const MAX_STOPS = 16;
@@ -16,48 +18,111 @@ export function optional<T extends z.ZodType>(type: T) {
   return type.nullish().transform((value) => value ?? undefined);
 }
 
-const numberBetween = (low: number, high: number) =>
-  optional(z.number(`must be a number from ${low} to ${high}`).min(low).max(high));
+/** An optional number. The message goes on after the field's name: "must be…". */
+export function numberField(message: string, isValid: (value: number) => boolean) {
+  const asNumber = (value: unknown) => (isExactInteger(value) ? Number(value.rawJSON) : value);
+  return optional(z.preprocess(asNumber, z.number(message).refine(isValid, message).nullish()));
+}
+
+/** An optional integer between two bounds. */
+export function integerField(low: number, high: number) {
+  return numberField(
+    `must be a whole number from ${low} to ${high}`,
+    (value) => Number.isInteger(value) && value >= low && value <= high,
+  );
+}
+
+/** An optional text, of any length. */
+export const textField = optional(z.string('must be a text'));
+const booleanField = optional(z.boolean('must be true or false'));
+
+/** A list whose items are all read by one schema, up to the first that is wrong. */
+export function listOf<T extends z.ZodType>(
+  item: T,
+  message: string,
+  low = 0,
+  high = Number.POSITIVE_INFINITY,
+) {
+  return z
+    .array(z.unknown(), message)
+    .refine(({ length }) => length >= low && length <= high, message)
+    .transform((values, context) => {
+      const read: z.output<T>[] = [];
+      for (const [index, value] of values.entries()) {
+        if (!readInto(read, item, value, context, [index])) return z.NEVER;
+      }
+      return read;
+    });
+}
+
+/** A text where the value is one, else a list. */
+export function textOr<T extends z.ZodType>(list: T, text: z.ZodString = z.string()) {
+  return z.unknown().transform((value, context): string | z.output<T> => {
+    const read: (string | z.output<T>)[] = [];
+    return readInto(read, typeof value === 'string' ? text : list, value, context, []) ? read[0]! : z.NEVER;
+  });
+}
+
+function readInto<T extends z.ZodType>(
+  read: z.output<T>[],
+  schema: T,
+  value: unknown,
+  context: z.RefinementCtx,
+  path: PropertyKey[],
+): boolean {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) {
+    read.push(parsed.data);
+    return true;
+  }
+  const issue = parsed.error.issues[0]!;
+  context.addIssue({ code: 'custom', path: [...path, ...issue.path], message: issue.message });
+  return false;
+}
+
+const MODEL_MESSAGE = `must be the name of a model, of 1 to ${MAX_MODEL_LENGTH} characters`;
+/** The model's name as the client writes it. */
+export const modelField = z.string(MODEL_MESSAGE).min(1, MODEL_MESSAGE).max(MAX_MODEL_LENGTH, MODEL_MESSAGE);
 
 /** Any magnitude: what is more than the window leaves is capped by the back end. */
-const tokenLimit = z
-  .number('must be a whole number above 0')
-  .refine((value) => value >= 1 && Number.isInteger(value), 'must be a whole number above 0');
+export const tokenLimitField = numberField(
+  'must be a whole number above 0',
+  (value) => value >= 1 && Number.isInteger(value),
+);
 
-const stopString = z.string('must be a text').max(MAX_STOP_LENGTH);
+/** How many answers to the one prompt. */
+export const choicesField = integerField(1, MAX_CHOICES);
 
-export const modelField = z
-  .string('the name of a model is needed')
-  .min(1, 'the name of a model is needed')
-  .max(MAX_MODEL_LENGTH);
+const STOP_MESSAGE = `must be a text or a list of up to ${MAX_STOPS} texts, each of up to ${MAX_STOP_LENGTH} characters`;
+const stopString = z.string(STOP_MESSAGE).max(MAX_STOP_LENGTH, STOP_MESSAGE);
 
+/** What every dialect of generation understands under the same names. */
 export const samplingFields = {
-  max_tokens: optional(tokenLimit),
+  max_tokens: tokenLimitField,
   temperature: numberBetween(0, 2),
   top_p: numberBetween(0, 1),
   /** -1 is how some clients say "off". */
-  top_k: optional(z.number('must be a whole number').int('must be a whole number').min(-1)),
+  top_k: numberField('must be a whole number, 0 or above', (value) => value >= -1 && Number.isInteger(value)),
   min_p: numberBetween(0, 1),
-  seed: optional(z.number('must be a whole number').refine(Number.isInteger, 'must be a whole number')),
+  seed: numberField('must be a whole number', Number.isInteger),
   presence_penalty: numberBetween(-2, 2),
   frequency_penalty: numberBetween(-2, 2),
-  repetition_penalty: optional(z.number('must be a number above 0').gt(0).max(10)),
-  stop: optional(
-    z.union([stopString, z.array(stopString).max(MAX_STOPS)], 'must be a text or a list of texts'),
+  repetition_penalty: numberField(
+    'must be a number above 0, at most 10',
+    (value) => value > 0 && value <= 10,
   ),
-  stream: optional(z.boolean('must be true or false')),
+  stop: optional(textOr(listOf(stopString, STOP_MESSAGE, 0, MAX_STOPS), stopString)),
+  stream: booleanField,
 };
 
-export const choiceField = optional(
-  z.number('must be a whole number').int('must be a whole number').min(1).max(MAX_CHOICES),
-);
-export const tokenLimitField = optional(tokenLimit);
+/** `stream_options`, of OpenAI's dialects. */
 export const streamOptionsField = optional(
-  z.looseObject({ include_usage: optional(z.boolean('must be true or false')) }, 'must be an object'),
+  z.custom(isObject, 'must be an object').pipe(z.object({ include_usage: booleanField })),
 );
 
 type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;
 
+/** What was asked of the sampler; absent is the model's own default. */
 export function samplingOf(fields: SamplingFields): Sampling {
   return {
     temperature: fields.temperature,
@@ -71,48 +136,55 @@ export function samplingOf(fields: SamplingFields): Sampling {
   };
 }
 
+/** An empty stop string would end every answer before it begins: it counts as none. */
 export function stopsOf({ stop }: SamplingFields): readonly string[] {
   const stops = typeof stop === 'string' ? [stop] : (stop ?? []);
   return stops.filter((one) => one !== '');
 }
 
-/** The body's fields that the schema does not name, without those that are null. */
-export function extraOf(body: object, named: ReadonlySet<string>): ChatRequest['extra'] {
-  return Object.fromEntries(
-    Object.entries(body).filter(([name, value]) => value !== null && !named.has(name)),
-  );
+/** A body as its schema reads it, and what the schema has no name for. */
+export interface ReadBody<Shape extends z.ZodRawShape> {
+  readonly fields: z.output<z.ZodObject<Shape>>;
+  readonly extra: ChatRequest['extra'];
 }
 
 /** Throws `invalid_request` with the first thing that is wrong, its path as `param`. */
-export function check<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new GatewayError('invalid_request', 'The body must be a JSON object.');
-  }
+export function readBody<Shape extends z.ZodRawShape>(
+  schema: z.ZodObject<Shape>,
+  body: unknown,
+): ReadBody<Shape> {
+  if (!isObject(body)) throw new GatewayError('invalid_request', 'The body must be a JSON object.');
   const parsed = schema.safeParse(body);
-  if (parsed.success) return parsed.data;
-  const issue = deepest(parsed.error.issues[0]!);
+  if (parsed.success) return { fields: parsed.data, extra: extraOf(body, schema.shape) };
+  const issue = parsed.error.issues[0]!;
   const param = pathText(issue.path);
-  throw new GatewayError('invalid_request', `"${param}" is wrong: ${sentence(issue.message)}.`, { param });
+  throw new GatewayError('invalid_request', `${param} ${issue.message}.`, { param });
 }
 
-/** Of a union's branches, the issue that got furthest: it is the one that the client meant. */
-function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
-  if (issue.code !== 'invalid_union') return issue;
-  let best: z.core.$ZodIssue | undefined;
-  for (const inner of issue.errors.flat()) {
-    if (inner.path.length > (best?.path.length ?? 0)) best = inner;
+/** An object of JSON's kind: no list, no null, no integer that is kept as one. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !isExactInteger(value);
+}
+
+function extraOf(body: Readonly<Record<string, unknown>>, shape: z.ZodRawShape): ChatRequest['extra'] {
+  const extra: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(body)) {
+    // `__proto__` is a name like any other in JSON, and a trap to whoever copies it member by member.
+    if (value === null || Object.hasOwn(shape, name) || name === '__proto__') continue;
+    extra[name] = value;
   }
-  return best ? deepest({ ...best, path: [...issue.path, ...best.path] }) : issue;
+  // Sampling has a seed only as a number; a back end that can pass on every digit finds them here.
+  if (isExactInteger(body.seed)) extra.seed = body.seed;
+  return extra;
+}
+
+function numberBetween(low: number, high: number) {
+  return numberField(`must be a number from ${low} to ${high}`, (value) => value >= low && value <= high);
 }
 
 function pathText(path: readonly PropertyKey[]): string {
-  return path.reduce<string>(
-    (text, step) =>
-      typeof step === 'number' ? `${text}[${step}]` : text ? `${text}.${String(step)}` : String(step),
-    '',
-  );
-}
-
-function sentence(message: string): string {
-  return message.replace(/\.$/, '').replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase());
+  return path.reduce<string>((text, step) => {
+    if (typeof step === 'number') return `${text}[${step}]`;
+    return text === '' ? String(step) : `${text}.${String(step)}`;
+  }, '');
 }

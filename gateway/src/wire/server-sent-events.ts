@@ -1,57 +1,91 @@
 // What OpenAI's streaming dialects share: their frame, their silence, their end, and how the last chunk waits.
 // Exactly `data: `, no comments, no ids, no event names: each of those breaks some published client.
+// A chunk costs one JSON.stringify of its text; all around it was built when its choice began.
 import type { FinishReason, TokenEvent, Usage } from '../core/chat.ts';
 import type { GatewayError } from '../core/errors.ts';
-import type { Report, StreamCodec } from './dialect.ts';
+import type { AnswerMeta, Report, StreamCodec } from './dialect.ts';
 import { errorBody } from './error-body.ts';
+import { stringifyLine } from './json.ts';
 import { usageBody } from './usage.ts';
 
-/** One chunk's `choices[0]`, as JSON text without its braces' content around `index` and `finish_reason`. */
+/** JSON before and after a text. */
+export type Affixes = readonly [before: string, after: string];
+
+/** How a dialect writes what stands in a chunk's `choices[0]` between `index` and `finish_reason`, as JSON members. */
 export interface ChunkShape {
-  /** The constant fields that open every chunk: `"id":…,"object":…,"created":…,"model":…`. */
-  readonly head: string;
-  /** What a choice's first chunk has before any text; undefined if the dialect has no such chunk. */
+  /** A choice's first chunk, before any text; undefined if the dialect has no such chunk. */
   readonly opening: string | undefined;
-  /** The body of a delta, as JSON members: `"delta":{…}` or `"text":…`. */
-  delta(event: Extract<TokenEvent, { type: 'text-delta' | 'reasoning-delta' | 'tool-call-delta' }>): string;
-  /** The body of a choice's last chunk. */
+  readonly text: Affixes;
+  readonly reasoning: Affixes;
+  /** Undefined if the dialect cannot express tool calls: they stop here. */
+  readonly toolCall: ((event: Extract<TokenEvent, { type: 'tool-call-delta' }>) => string) | undefined;
+  /** A choice's last chunk. */
   readonly closing: string;
+}
+
+/** The members that open every chunk of one stream. */
+export interface ChunkHead extends AnswerMeta {
+  readonly object: string;
+}
+
+/** What is the same in all chunks of one choice. */
+interface ChoiceFrame {
+  readonly start: string;
+  readonly text: Affixes;
+  readonly reasoning: Affixes;
 }
 
 const KEEP_ALIVE = '\n';
 const DONE = 'data: [DONE]\n\n';
 
+/** The codec of one stream. Each choice's end is held back until the next one's, the last until usage is known. */
 export class ServerSentEvents implements StreamCodec {
   readonly contentType = 'text/event-stream; charset=utf-8';
   readonly #shape: ChunkShape;
   readonly #includeUsage: boolean;
+  /** Up to and with `"choices":[`. */
+  readonly #head: string;
   /** Ends every chunk but the one that carries the usage. */
   readonly #tail: string;
-  readonly #opened = new Set<number>();
-  /** The last choice's end: it waits for usage and report. */
+  readonly #frames = new Map<number, ChoiceFrame>();
   #held: { readonly choice: number; readonly reason: FinishReason } | undefined;
   #usage: Usage = {};
 
-  constructor(shape: ChunkShape, includeUsage: boolean) {
+  constructor({ id, object, created, model }: ChunkHead, shape: ChunkShape, includeUsage: boolean) {
     this.#shape = shape;
     this.#includeUsage = includeUsage;
+    this.#head = `data: ${stringifyLine({ id, object, created, model }).slice(0, -1)},"choices":[`;
     this.#tail = includeUsage ? ',"usage":null}\n\n' : '}\n\n';
   }
 
   event(event: TokenEvent): string {
     switch (event.type) {
-      case 'start':
-        return this.#open(0);
-      case 'finish':
-        this.#usage = event.usage;
-        return '';
+      case 'text-delta': {
+        const opening = this.#open(event.choice);
+        const [before, after] = this.#frame(event.choice).text;
+        return opening + before + stringifyLine(event.text) + after;
+      }
+      case 'reasoning-delta': {
+        const opening = this.#open(event.choice);
+        const [before, after] = this.#frame(event.choice).reasoning;
+        return opening + before + stringifyLine(event.text) + after;
+      }
+      case 'tool-call-delta': {
+        const members = this.#shape.toolCall?.(event);
+        return members === undefined
+          ? ''
+          : this.#open(event.choice) + this.#chunk(event.choice, members, 'null');
+      }
       case 'choice-end': {
         const earlier = this.#flush();
         this.#held = event;
         return earlier + this.#open(event.choice);
       }
-      default:
-        return this.#open(event.choice) + this.#chunk(event.choice, this.#shape.delta(event), 'null');
+      case 'start':
+        return this.#open(0);
+      case 'finish':
+        this.#usage = event.usage;
+        return '';
     }
   }
 
@@ -60,23 +94,33 @@ export class ServerSentEvents implements StreamCodec {
   }
 
   error(error: GatewayError): string {
-    return `data: ${JSON.stringify(errorBody(error))}\n\n`;
+    return `data: ${stringifyLine(errorBody(error))}\n\n`;
   }
 
   end(report: Report | undefined): string {
-    const record = report === undefined ? '' : `,"sluice":${JSON.stringify(report)}`;
-    if (this.#includeUsage) {
-      const usage = JSON.stringify(usageBody(this.#usage));
-      return `${this.#flush()}data: {${this.#shape.head},"choices":[],"usage":${usage}${record}}\n\n${DONE}`;
-    }
-    return this.#flush(record) + DONE;
+    const record = report === undefined ? '' : `,"sluice":${stringifyLine(report)}`;
+    if (!this.#includeUsage) return this.#flush(record) + DONE;
+    const usage = stringifyLine(usageBody(this.#usage));
+    return `${this.#flush()}${this.#head}],"usage":${usage}${record}}\n\n${DONE}`;
   }
 
+  /** A choice's first chunk, when it is first heard of. */
   #open(choice: number): string {
-    if (this.#opened.has(choice)) return '';
-    this.#opened.add(choice);
+    if (this.#frames.has(choice)) return '';
+    this.#frame(choice);
     const { opening } = this.#shape;
     return opening === undefined ? '' : this.#chunk(choice, opening, 'null');
+  }
+
+  #frame(choice: number): ChoiceFrame {
+    const known = this.#frames.get(choice);
+    if (known) return known;
+    const start = `${this.#head}{"index":${choice},`;
+    const end = `,"finish_reason":null}]${this.#tail}`;
+    const around = ([before, after]: Affixes): Affixes => [start + before, after + end];
+    const frame = { start, text: around(this.#shape.text), reasoning: around(this.#shape.reasoning) };
+    this.#frames.set(choice, frame);
+    return frame;
   }
 
   #flush(record = ''): string {
@@ -86,8 +130,7 @@ export class ServerSentEvents implements StreamCodec {
     return this.#chunk(held.choice, this.#shape.closing, `"${held.reason}"`, record);
   }
 
-  #chunk(choice: number, body: string, reason: string, record = ''): string {
-    const { head } = this.#shape;
-    return `data: {${head},"choices":[{"index":${choice},${body},"finish_reason":${reason}}]${record}${this.#tail}`;
+  #chunk(choice: number, members: string, reason: string, record = ''): string {
+    return `${this.#frame(choice).start}${members},"finish_reason":${reason}}]${record}${this.#tail}`;
   }
 }

@@ -5,6 +5,7 @@
 import type { FinishReason } from '../../core/chat.ts';
 import type { CallEvent, EngineError, EngineSampling, Step } from './messages.ts';
 import { type CachedSequence, SequencePool } from './sequences.ts';
+import { SlicePacer } from './slice-pacer.ts';
 import type { AnswerPart, AnswerText } from './text.ts';
 
 /** A place in the engine's KV cache. All of its methods' work of one macrotask shares a batch. */
@@ -35,18 +36,10 @@ export interface DriverOptions {
   readonly giveUp: (reason: string) => void;
 }
 
-/** Prompt tokens a slice, while others run. With flash attention ggml has a fast path from 64 rows on. */
-const BUSY_SLICE = 64;
-/** Where even 64 hold the streams too long: costs more a token, but less a step than any size between. */
-const SMALL_SLICE = 16;
-/** A slice of 16 costs about this share of one of 64 (measured, at 1,300 tokens of context). */
-const SMALL_SLICE_SHARE = 0.36;
-/** While nothing runs; larger ones gain nothing and only delay a cancel. */
-const IDLE_SLICE = 128;
-/** Longer than this, a slice of 64 would risk a gap of 500 ms together with the batch that follows. */
-const LONGEST_SLICE_SECONDS = 0.3;
 /** How many tokens of another's prompt a waiting prompt lets pass, per tick that it waited. */
 const PATIENCE_TOKENS = 32;
+/** A little more at once is cheaper than a last slice of a few tokens. */
+const SLACK = 1.25;
 const MOST_FAILED_STEPS = 3;
 
 interface Place {
@@ -67,6 +60,7 @@ export class Driver {
   private readonly pool: SequencePool<EngineSequence>;
   /** Came, but has no sequence yet. */
   private arrived: DriverCall[] = [];
+  private readonly pacer = new SlicePacer();
   private readonly waiting = new Set<Place>();
   private readonly running = new Set<Place>();
   private readonly cancelled = new Set<number>();
@@ -74,7 +68,6 @@ export class Driver {
   private wake: (() => void) | undefined;
   private closed = false;
   private failedSteps = 0;
-  private busySliceSeconds = 0;
 
   constructor(options: DriverOptions) {
     this.options = options;
@@ -162,13 +155,13 @@ export class Driver {
     const place = this.nextPrompt();
     if (place !== undefined && this.remaining(place) > 1) {
       const alone = this.running.size === 0;
-      const slice = alone ? IDLE_SLICE : this.busySlice();
-      // Alone, the last part is evaluated and sampled from in one batch; beside others it goes before theirs, because
-      // llama.cpp splits a batch of unlike lengths anyway.
+      const slice = this.pacer.next(!alone);
+      // Alone, a prompt's last part is evaluated and sampled from in one batch. Beside others it goes before theirs,
+      // all but its last token: llama.cpp splits a batch of unlike lengths anyway.
+      const whole = slice * SLACK;
       const most = this.remaining(place) - 1;
-      const count = alone && this.remaining(place) <= slice ? 0 : Math.min(slice, most);
-      if (count > 0) fedTokens = await this.feed(place, count, alone);
-      if (count === 0) fedTokens = this.join(place);
+      if (alone && most < whole) fedTokens = this.join(place);
+      else fedTokens = await this.feed(place, most <= whole ? most : slice);
     }
     for (const other of this.waiting) {
       other.waitedTicks++;
@@ -189,7 +182,7 @@ export class Driver {
     return place.request.tokens.length - place.fed;
   }
 
-  private async feed(place: Place, count: number, alone: boolean): Promise<number> {
+  private async feed(place: Place, count: number): Promise<number> {
     const startedAt = performance.now();
     try {
       await place.sequence.feed(place.request.tokens.slice(place.fed, place.fed + count));
@@ -198,15 +191,8 @@ export class Driver {
       return 0;
     }
     place.fed += count;
-    const seconds = (performance.now() - startedAt) / 1000;
-    if (!alone && count === BUSY_SLICE) this.busySliceSeconds = seconds;
-    else if (!alone && count === SMALL_SLICE) this.busySliceSeconds = seconds / SMALL_SLICE_SHARE;
-    else if (alone && count >= BUSY_SLICE) this.busySliceSeconds = (seconds * BUSY_SLICE) / count;
+    this.pacer.took(count, (performance.now() - startedAt) / 1000);
     return count;
-  }
-
-  private busySlice(): number {
-    return this.busySliceSeconds > LONGEST_SLICE_SECONDS ? SMALL_SLICE : BUSY_SLICE;
   }
 
   /** The prompt's rest goes into the next batch, and its first token comes out. */

@@ -1,0 +1,236 @@
+// Checks driver.ts with sequences that only remember what they were asked.
+// It must never load a model.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Driver, type DriverCall, type EngineSequence } from './driver.ts';
+import type { CallEvent, EngineSampling, Step } from './messages.ts';
+import { AnswerText } from './text.ts';
+
+const SAMPLING: EngineSampling = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  seed: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+};
+const END = 0;
+
+/** Yields 'a' for ever, or `script`, one macrotask a token. */
+class FakeSequence implements EngineSequence {
+  contextTokens: number[] = [];
+  canTruncate = true;
+  readonly work: string[] = [];
+  script: (number | Error)[] = [];
+
+  async truncate(length: number): Promise<void> {
+    if (length < this.contextTokens.length) this.work.push(`truncate ${length}`);
+    this.contextTokens.length = Math.min(length, this.contextTokens.length);
+  }
+
+  async feed(tokens: readonly number[]): Promise<void> {
+    await new Promise(setImmediate);
+    this.work.push(`feed ${tokens.length}`);
+    this.contextTokens.push(...tokens);
+  }
+
+  generate(tokens: readonly number[]): AsyncIterator<number> {
+    let next = [...tokens];
+    return {
+      next: async () => {
+        await new Promise(setImmediate);
+        this.contextTokens.push(...next);
+        const token = this.script.shift() ?? 97;
+        if (token instanceof Error) throw token;
+        next = [token];
+        return { done: false, value: token };
+      },
+      return: async () => ({ done: true, value: undefined }),
+    };
+  }
+}
+
+interface Bench {
+  readonly driver: Driver;
+  readonly steps: Step[];
+  readonly sequences: FakeSequence[];
+  readonly gaveUp: string[];
+  /** Resolves with the call's last event. */
+  ended(call: number): Promise<CallEvent>;
+  text(call: number): string;
+}
+
+function bench(slots: number): Bench {
+  const sequences = Array.from({ length: slots }, () => new FakeSequence());
+  const steps: Step[] = [];
+  const gaveUp: string[] = [];
+  const events = (): CallEvent[] => steps.flatMap((step) => step.events);
+  const driver = new Driver({
+    sequences,
+    isEndToken: (token) => token === END,
+    post: (step) => steps.push(step),
+    giveUp: (reason) => gaveUp.push(reason),
+  });
+  void driver.run();
+  return {
+    driver,
+    steps,
+    sequences,
+    gaveUp,
+    ended: async (call) => {
+      for (;;) {
+        const last = events().find(
+          (event) => event.call === call && (event.type === 'end' || event.type === 'failed'),
+        );
+        if (last !== undefined) return last;
+        await new Promise(setImmediate);
+      }
+    },
+    text: (call) =>
+      events()
+        .map((event) => (event.call === call && event.type === 'text' ? event.text : ''))
+        .join(''),
+  };
+}
+
+function call(id: number, promptTokens: number, more: Partial<DriverCall> = {}): DriverCall {
+  return {
+    call: id,
+    tenant: 'a',
+    tokens: Array.from({ length: promptTokens }, (_, index) => index + 1),
+    sampling: SAMPLING,
+    maxTokens: 5,
+    answer: new AnswerText({
+      detokenize: (tokens) => String.fromCodePoint(...tokens),
+      before: [],
+      stop: [],
+    }),
+    ...more,
+  };
+}
+
+test('a call runs to its length, and says exactly what it used', async () => {
+  const { driver, ended, text, steps } = bench(2);
+  driver.add(call(1, 10));
+  assert.deepEqual(await ended(1), {
+    type: 'end',
+    call: 1,
+    reason: 'length',
+    usage: { promptTokens: 10, cachedTokens: 0, completionTokens: 5, reasoningTokens: undefined },
+  });
+  assert.equal(text(1), 'aaaaa');
+  assert.equal(
+    steps.reduce((sum, step) => sum + step.decodedTokens, 0),
+    5,
+  );
+  assert.equal(
+    steps.reduce((sum, step) => sum + step.prefillTokens, 0),
+    10,
+  );
+});
+
+test('the end token ends it and is counted but not shown', async () => {
+  const { driver, ended, text, sequences } = bench(1);
+  sequences[0]?.script.push(104, 105, END);
+  driver.add(call(1, 3));
+  const end = await ended(1);
+  assert.equal(end.type === 'end' && end.reason, 'stop');
+  assert.equal(end.type === 'end' && end.usage.completionTokens, 3);
+  assert.equal(text(1), 'hi');
+});
+
+test('a stop string across tokens ends it, and no part of it is shown', async () => {
+  const { driver, ended, text, sequences } = bench(1);
+  sequences[0]?.script.push(104, 83, 84, 79, 80, 120);
+  const answer = new AnswerText({
+    detokenize: (tokens) => String.fromCodePoint(...tokens),
+    before: [],
+    stop: ['STOP'],
+  });
+  driver.add(call(1, 3, { answer, maxTokens: 50 }));
+  const end = await ended(1);
+  assert.equal(end.type === 'end' && end.reason, 'stop');
+  assert.equal(text(1), 'h');
+});
+
+test('a long prompt is fed in slices, between which running calls get their tokens', async () => {
+  const { driver, ended, steps, sequences } = bench(2);
+  driver.add(call(1, 4, { maxTokens: 60 }));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  driver.add(call(2, 900, { tenant: 'b' }));
+  await ended(2);
+  driver.cancel(1);
+  await ended(1);
+  const slices = steps.filter((step) => step.prefillTokens > 1);
+  assert.ok(slices.length > 2, 'in several slices');
+  assert.ok(slices.every((step) => step.decodedTokens > 0));
+  assert.ok(sequences[1]?.work.every((work) => Number(work.split(' ')[1]) <= 512 * 1.25));
+});
+
+test('the same request again computes only its last token; another tenant computes all', async () => {
+  const { driver, ended, sequences } = bench(1);
+  driver.add(call(1, 40));
+  await ended(1);
+  driver.add(call(2, 40));
+  const again = await ended(2);
+  assert.equal(again.type === 'end' && again.usage.cachedTokens, 39);
+  driver.add(call(3, 40, { tenant: 'b' }));
+  const other = await ended(3);
+  assert.equal(other.type === 'end' && other.usage.cachedTokens, 0);
+  assert.deepEqual(sequences[0]?.work, ['truncate 39', 'truncate 0']);
+});
+
+test('a cancel while decoding takes effect before the next step, and its place is free at once', async () => {
+  const { driver, ended, steps } = bench(1);
+  driver.add(call(1, 4, { maxTokens: 1_000_000 }));
+  while (steps.length < 3) await new Promise(setImmediate);
+  const before = steps.length;
+  driver.cancel(1);
+  driver.add(call(2, 4));
+  const failed = await ended(1);
+  assert.equal(failed.type === 'failed' && failed.error.code, 'cancelled');
+  const at = steps.findIndex((step) => step.events.includes(failed));
+  const computed = steps.slice(before, at).filter((step) => step.seconds > 0);
+  assert.ok(computed.length <= 1, `${computed.length} further steps`);
+  assert.equal((await ended(2)).type, 'end');
+});
+
+test('a cancel while prefilling stops after the slice', async () => {
+  const { driver, ended, sequences } = bench(1);
+  driver.add(call(1, 4000));
+  while ((sequences[0]?.work.length ?? 0) < 2) await new Promise(setImmediate);
+  driver.cancel(1);
+  await ended(1);
+  assert.ok((sequences[0]?.work.length ?? 0) <= 3);
+});
+
+test('cancels of unknown and of finished calls are ignored', async () => {
+  const { driver, ended, steps } = bench(1);
+  driver.cancel(99);
+  driver.add(call(1, 3));
+  await ended(1);
+  driver.cancel(1);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(steps.flatMap((step) => step.events).filter((event) => event.type === 'failed').length, 0);
+});
+
+test('a failed step fails only its calls; three in a row give up', async () => {
+  const { driver, ended, sequences, gaveUp } = bench(1);
+  for (let id = 1; id <= 3; id++) {
+    sequences[0]?.script.push(97, new Error('no KV slot'));
+    sequences[0]?.script.splice(0, id === 1 ? 0 : 1);
+    driver.add(call(id, 3));
+    const failed = await ended(id);
+    assert.equal(failed.type === 'failed' && failed.error.code, 'backend_failed');
+    assert.match(failed.type === 'failed' ? failed.error.message : '', /no KV slot/);
+  }
+  assert.equal(gaveUp.length, 1);
+});
+
+test('more calls than sequences wait for a free one', async () => {
+  const { driver, ended } = bench(2);
+  for (let id = 1; id <= 5; id++) driver.add(call(id, 20 * id));
+  for (let id = 1; id <= 5; id++) assert.equal((await ended(id)).type, 'end');
+});

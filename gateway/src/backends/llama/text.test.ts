@@ -1,0 +1,109 @@
+// Checks text.ts: whole characters whatever the tokens' borders, and thinking, stops and ends in the right order.
+// It must never load a model.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { AnswerText, type Detokenize, TokenText } from './text.ts';
+
+/** A token is a byte, or above 255 a run of two bytes. */
+const bytesOf = (token: number): number[] => (token < 256 ? [token] : [token >> 8, token & 255]);
+const byteDetokenize: Detokenize = (tokens) =>
+  new TextDecoder().decode(Uint8Array.from(tokens.flatMap(bytesOf)));
+
+function decode(tokens: readonly number[]): { text: string; pieces: string[] } {
+  const text = new TokenText(byteDetokenize, []);
+  const pieces = tokens.map((token) => text.push(token));
+  pieces.push(text.flush());
+  return { text: pieces.join(''), pieces };
+}
+
+test('any text comes out whole, and no piece holds a part of a character', () => {
+  const characters = fc.constantFrom('a', 'é', '中', '文', '😀', '👩', '\u200d', ' ', '\0');
+  fc.assert(
+    fc.property(fc.array(characters), fc.array(fc.boolean()), (letters, pairs) => {
+      const bytes = [...Buffer.from(letters.join(''))];
+      const tokens: number[] = [];
+      for (let at = 0; at < bytes.length; at++) {
+        const first = bytes[at] ?? 0;
+        const second = bytes[at + 1];
+        if (pairs[at] === true && second !== undefined && first > 0) {
+          tokens.push((first << 8) | second);
+          at++;
+        } else tokens.push(first);
+      }
+      const { text, pieces } = decode(tokens);
+      assert.equal(text, letters.join(''));
+      assert.ok(pieces.every((piece) => piece.isWellFormed() && !piece.includes('\uFFFD')));
+    }),
+  );
+});
+
+test('an incomplete character at the end becomes one U+FFFD; a real one is not lost', () => {
+  const smile = [...Buffer.from('😀')];
+  assert.equal(decode([97, ...smile.slice(0, 3)]).text, 'a\uFFFD');
+  assert.equal(decode([...Buffer.from('a\uFFFDb\uFFFD')]).text, 'a\uFFFDb\uFFFD');
+  assert.equal(decode([97, 0xff, 98]).text, 'a\uFFFDb');
+});
+
+test('endless bad bytes are not held for ever', () => {
+  const text = new TokenText(byteDetokenize, []);
+  let shown = '';
+  for (let i = 0; i < 100; i++) shown += text.push(0xff);
+  assert.ok(shown.length > 80);
+});
+
+test('the tokens before give the detokenizer its context', () => {
+  const seen: number[][] = [];
+  const text = new TokenText(
+    (tokens, before) => {
+      seen.push([...before]);
+      return 'x'.repeat(tokens.length);
+    },
+    [1, 2, 3, 4, 5, 6],
+  );
+  text.push(7);
+  text.push(8);
+  assert.deepEqual(seen, [
+    [3, 4, 5, 6],
+    [4, 5, 6, 7],
+  ]);
+});
+
+function answer(text: string, stop: readonly string[], beginsInReasoning?: boolean) {
+  const shown = { reasoning: '', text: '' };
+  const parts = new AnswerText({
+    detokenize: byteDetokenize,
+    before: [],
+    stop,
+    thinking: beginsInReasoning === undefined ? undefined : { beginsInReasoning },
+  });
+  let stopped = false;
+  for (const byte of Buffer.from(text)) {
+    const part = parts.push(byte);
+    for (const piece of part.pieces) shown[piece.kind] += piece.text;
+    stopped = part.stopped;
+    if (stopped) break;
+  }
+  if (!stopped) for (const piece of parts.flush().pieces) shown[piece.kind] += piece.text;
+  return { ...shown, stopped, reasoningTokens: parts.reasoningTokens };
+}
+
+test('stop strings end the answer, never the thinking', () => {
+  assert.deepEqual(answer('a\n\nb</think>yes\n\nno', ['\n\n'], true), {
+    reasoning: 'a\n\nb',
+    text: 'yes',
+    stopped: true,
+    reasoningTokens: 'a\n\nb</think>'.length,
+  });
+});
+
+test('what looked like a stop string or a tag is shown at the end', () => {
+  assert.equal(answer('abc ST', ['STOP']).text, 'abc ST');
+  assert.equal(answer('abc</thi', ['STOP'], true).reasoning, 'abc</thi');
+  assert.deepEqual(answer('<think>a</think>b', [], undefined).text, '<think>a</think>b');
+});
+
+test('an answer without thinking spends no reasoning tokens', () => {
+  assert.equal(answer('hello', [], false).reasoningTokens, 0);
+  assert.equal(answer('hello', []).reasoningTokens, undefined);
+});

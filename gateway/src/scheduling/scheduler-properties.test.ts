@@ -1,0 +1,166 @@
+// Guards the scheduler's invariants under random lives: never more running than slots, no free slot beside someone
+// who could use it, nobody forgotten, nothing left at the end.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { ManualClock } from '../../test/manual-clock.ts';
+import type { Backend, BackendLoad } from '../core/backend.ts';
+import { GatewayError } from '../core/errors.ts';
+import { type Lease, Scheduler } from './scheduler.ts';
+
+type Action =
+  | {
+      readonly do: 'acquire';
+      readonly on: readonly number[];
+      readonly tokens: number;
+      readonly dueMs: number;
+    }
+  | { readonly do: 'abort' | 'release'; readonly which: number }
+  | { readonly do: 'load'; readonly on: number; readonly state: 'loading' | 'ready'; readonly slots: number }
+  | { readonly do: 'advance'; readonly ms: number };
+
+const BACKENDS = 3;
+const MAX_WAIT_MS = 1_000;
+const backendNumber = fc.nat(BACKENDS - 1);
+const actions: fc.Arbitrary<Action[]> = fc.array(
+  fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        do: fc.constant('acquire' as const),
+        on: fc.uniqueArray(backendNumber, { minLength: 1 }),
+        tokens: fc.integer({ min: 1, max: 40 }),
+        dueMs: fc.integer({ min: 0, max: 2_000 }),
+      }),
+    },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('release' as const), which: fc.nat(30) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('abort' as const), which: fc.nat(30) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        do: fc.constant('load' as const),
+        on: backendNumber,
+        state: fc.constantFrom('loading' as const, 'ready' as const),
+        slots: fc.nat(3),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant('advance' as const), ms: fc.integer({ min: 1, max: 600 }) }),
+    },
+  ),
+  { maxLength: 60 },
+);
+
+interface Call {
+  readonly backends: readonly Backend[];
+  readonly abort: AbortController;
+  state: 'waiting' | 'running' | 'over';
+  lease: Lease | undefined;
+}
+
+function newBackend(id: string) {
+  const listeners = new Set<() => void>();
+  let load: BackendLoad = { state: 'ready', slots: 1 };
+  const backend: Backend = {
+    id,
+    load: () => load,
+    onLoadChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    chat: () => Promise.reject(new Error('not asked here')),
+    async close() {},
+  };
+  const change = (next: BackendLoad) => {
+    load = next;
+    for (const listener of listeners) listener();
+  };
+  return { backend, change };
+}
+
+test('whatever calls and back ends do, slots are never exceeded, never wasted, and all are free at the end', async () => {
+  await fc.assert(
+    fc.asyncProperty(actions, async (sequence) => {
+      const clock = new ManualClock();
+      const scheduler = new Scheduler({ clock, maxWaitingTokens: 100, maxWaitMs: MAX_WAIT_MS });
+      const backends = Array.from({ length: BACKENDS }, (_, index) => newBackend(`b${index}`));
+      const calls: Call[] = [];
+      /** Back ends that were given more than they have slots for. */
+      const overbooked: string[] = [];
+      const runningOn = (backend: Backend) =>
+        calls.filter(({ state, lease }) => state === 'running' && lease?.backend === backend).length;
+      const hasRoom = (backend: Backend) => runningOn(backend) < backend.load().slots;
+
+      for (const action of sequence) {
+        switch (action.do) {
+          case 'acquire': {
+            const call: Call = {
+              backends: action.on.map((index) => backends[index]!.backend),
+              abort: new AbortController(),
+              state: 'waiting',
+              lease: undefined,
+            };
+            calls.push(call);
+            const over = () => {
+              call.state = 'over';
+            };
+            scheduler
+              .acquire({
+                id: `call-${calls.length}`,
+                model: 'model',
+                backends: call.backends,
+                tenant: 'someone',
+                priority: 'standard',
+                deadlineAt: clock.now() + action.dueMs,
+                signal: call.abort.signal,
+                cost: { promptTokens: action.tokens, outputTokens: 0 },
+              })
+              .then((lease) => {
+                call.state = 'running';
+                call.lease = lease;
+                // Slots are counted when a lease is given: a back end that shrinks later keeps what it runs.
+                if (runningOn(lease.backend) > lease.backend.load().slots) overbooked.push(lease.backend.id);
+              }, over);
+            break;
+          }
+          case 'abort':
+            calls[action.which]?.abort.abort(new GatewayError('cancelled', 'The client left.'));
+            break;
+          case 'release': {
+            const call = calls[action.which];
+            if (call?.state !== 'running') break;
+            call.state = 'over';
+            call.lease!.release('ok');
+            break;
+          }
+          case 'load':
+            backends[action.on]!.change({
+              state: action.state,
+              slots: action.state === 'ready' ? action.slots : 0,
+            });
+            break;
+          case 'advance':
+            clock.advance(action.ms);
+        }
+        await new Promise(setImmediate);
+        const waiting = calls.filter(({ state }) => state === 'waiting');
+        const running = calls.filter(({ state }) => state === 'running');
+        assert.deepEqual(scheduler.snapshot(), { waiting: waiting.length, running: running.length });
+        assert.deepEqual(overbooked, []);
+        for (const call of waiting) assert.ok(!call.backends.some(hasRoom), 'it waits beside a free slot');
+      }
+
+      clock.advance(MAX_WAIT_MS);
+      await new Promise(setImmediate);
+      for (const { state, lease } of calls) if (state === 'running') lease!.release('ok');
+      assert.ok(
+        calls.every(({ state }) => state !== 'waiting'),
+        'somebody was forgotten',
+      );
+      assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 0 });
+      assert.equal(clock.pendingTimers, 0);
+    }),
+    { numRuns: 200 },
+  );
+});
