@@ -1,7 +1,7 @@
 // The configuration: one schema, every default, and the only place that looks at the environment.
 // Flags win over the environment, the environment over the file. Unknown keys are refused with a hint: a setting that
 // is spelled wrong and silently ignored is found on the day of the surge.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { parse as parseYaml } from 'yaml';
@@ -290,7 +290,7 @@ function deepFrozen<T>(value: T): Readonly<T> {
 }
 
 function sha256(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
+  return hash('sha256', secret, 'buffer');
 }
 
 function nonEmpty(text: string | undefined): string | undefined {

@@ -92,9 +92,7 @@ export class FakeBackend implements Backend {
 
   /** Dies as a real engine does: its calls break, and it is away until `revive`. */
   kill(): void {
-    this.#change('loading');
-    for (const call of this.#calls)
-      call.settle(new GatewayError('backend_failed', 'The fake back end died.'));
+    this.#die('loading');
   }
 
   revive(): void {
@@ -102,11 +100,17 @@ export class FakeBackend implements Backend {
   }
 
   async close(): Promise<void> {
-    this.kill();
-    this.#change('closed');
+    this.#die('closed');
+  }
+
+  #die(state: 'loading' | 'closed'): void {
+    this.#change(state);
+    for (const call of this.#calls)
+      call.settle(new GatewayError('backend_failed', 'The fake back end died.'));
   }
 
   #change(state: BackendLoad['state']): void {
+    if (this.#state === 'closed') return;
     this.#state = state;
     for (const listener of this.#listeners) listener();
   }

@@ -1,6 +1,6 @@
 // Who may come in. With keys: who shows one. Without: an open server, which is only ever bound to loopback, and
 // there the danger is a web page in the user's own browser; so Host and Origin must be ours.
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '../core/errors.ts';
 import type { AccessKey, World } from '../core/world.ts';
@@ -19,7 +19,7 @@ export function isLoopback(host: string): boolean {
 }
 
 export function hashKey(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
+  return hash('sha256', secret, 'buffer');
 }
 
 /** The caller's key. Throws `unauthenticated` or, on an open server, `forbidden`. */

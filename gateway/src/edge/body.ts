@@ -11,7 +11,7 @@ export interface BodyLimits {
 /** Rejects with `body_too_large`, `request_timeout`, or `cancelled` when the client left in the middle. */
 export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
   const encoding = request.headers['content-encoding'] ?? 'identity';
-  if (encoding !== 'identity') {
+  if (encoding.toLowerCase() !== 'identity') {
     return Promise.reject(
       new GatewayError(
         'invalid_request',
@@ -27,8 +27,7 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
     const settle = (error?: GatewayError) => {
       clearTimeout(timer);
       request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
-      // Node throws an 'error' that nobody listens to; the client's leaving is an ordinary event.
-      request.on('error', () => {});
+      request.on('error', ignore);
       if (error) reject(error);
       else resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes));
     };
@@ -50,6 +49,9 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
     request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
   });
 }
+
+/** Node throws an 'error' that nobody listens to; the client's leaving is an ordinary event. */
+function ignore(): void {}
 
 function tooLarge({ maxBytes }: BodyLimits): GatewayError {
   return new GatewayError(

@@ -19,7 +19,7 @@ export class Exchange {
   readonly response: ServerResponse;
   /** The path as it came, without the query. */
   readonly path: string;
-  readonly query: URLSearchParams;
+  readonly #query: string;
   readonly #headers: OutgoingHttpHeaders;
 
   constructor(request: IncomingMessage, response: ServerResponse) {
@@ -31,7 +31,11 @@ export class Exchange {
     const target = withoutAuthority(request.url ?? '/');
     const queryAt = target.indexOf('?');
     this.path = queryAt < 0 ? target : target.slice(0, queryAt);
-    this.query = new URLSearchParams(queryAt < 0 ? '' : target.slice(queryAt + 1));
+    this.#query = queryAt < 0 ? '' : target.slice(queryAt + 1);
+  }
+
+  get query(): URLSearchParams {
+    return new URLSearchParams(this.#query);
   }
 
   /** A header for whatever the answer will be. */
@@ -61,17 +65,17 @@ export class Exchange {
   send(status: number, contentType: string, text: string, headers: OutgoingHttpHeaders = {}): void {
     const { request, response } = this;
     if (response.headersSent || response.destroyed) return;
-    const body = Buffer.from(text);
     const isRead = request.complete || !hasBody(request);
     this.writeHead(status, {
       'content-type': contentType,
-      'content-length': body.length,
+      'content-length': Buffer.byteLength(text),
       ...(isRead ? {} : { connection: 'close' }),
       ...headers,
     });
     if (request.method === 'HEAD') response.end();
-    else if (isRead) response.end(body);
-    else this.#sendAndLinger(body);
+    // As text, not as bytes: Node then writes head and body in one go.
+    else if (isRead) response.end(text);
+    else this.#sendAndLinger(text);
   }
 
   sendError(error: GatewayError, headers: OutgoingHttpHeaders = {}): void {
@@ -79,7 +83,7 @@ export class Exchange {
   }
 
   /** Closing while the client still sends would reset the connection, and the answer would be lost with it. */
-  #sendAndLinger(body: Buffer): void {
+  #sendAndLinger(text: string): void {
     const { request, response } = this;
     let bytes = 0;
     const close = () => {
@@ -98,7 +102,7 @@ export class Exchange {
       .once('close', close)
       .on('error', () => {})
       .resume();
-    response.write(body);
+    response.write(text);
   }
 }
 
@@ -122,5 +126,5 @@ function withoutAuthority(target: string): string {
 
 /** A header's value may only hold Latin-1: anything else is percent-encoded, and so is `%` itself then. */
 export function headerSafe(text: string): string {
-  return /^[\x20-\x7e]*$/.test(text) ? text : encodeURIComponent(text).replaceAll('%2F', '/');
+  return /^[\x20-\x7e]*$/.test(text) ? text : encodeURIComponent(text.toWellFormed()).replaceAll('%2F', '/');
 }

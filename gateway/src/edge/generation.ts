@@ -107,10 +107,12 @@ export class Generation {
     try {
       if (request.stream) await this.#stream(exchange, dialect, understood, answer, record);
       else await this.#whole(exchange, dialect, understood, answer, record);
+    } catch (thrown) {
+      // Whatever ended the writing, also a bug of ours, ends the compute.
+      answer.cancel(toGatewayError(thrown));
+      throw thrown;
     } finally {
       exchange.response.off('close', onClose);
-      // Whatever ended the writing, also a bug of ours, ends the compute.
-      answer.cancel(new GatewayError('cancelled', 'The answer is no longer written.'));
     }
   }
 

@@ -53,8 +53,8 @@ const MODEL_CARD: Route = { kind: 'model', name: 'model', access: 'key' };
 
 /** Throws `not_found` for unknown paths and `invalid_request` for those that are no text. */
 export function matchRoute(path: string): Match {
-  const decoded = decodePath(path);
-  const fixedMatch = FIXED.get(decoded.length > 1 ? decoded.replace(/\/$/, '') : decoded);
+  const decoded = decodePath(path).replace(/(?<=.)\/$/s, '');
+  const fixedMatch = FIXED.get(decoded);
   if (fixedMatch) return fixedMatch;
   if (decoded.startsWith(MODEL_PREFIX)) {
     const rest = decoded.slice(MODEL_PREFIX.length);

@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { StreamLog } from '../pipeline/stream-log.ts';
 import type { Report, StreamCodec } from '../wire/dialect.ts';
+import { ChunkedBody } from './chunked-body.ts';
 
 export interface StreamWriterOptions {
   readonly response: ServerResponse;
@@ -23,10 +24,10 @@ export interface StreamWriterOptions {
  */
 export async function writeStream(log: StreamLog, options: StreamWriterOptions): Promise<void> {
   const { response, codec, sendHead, report } = options;
+  const body = new ChunkedBody(response, sendHead);
   let isFlowing = true;
   const send = (text: string) => {
-    if (!response.headersSent) sendHead();
-    isFlowing = response.write(text);
+    isFlowing = body.write(text);
     silence.refresh();
   };
   const silence = setInterval(() => {
@@ -49,11 +50,10 @@ export async function writeStream(log: StreamLog, options: StreamWriterOptions):
         isFlowing = true;
       }
     }
-    send(opening + codec.end(report()));
-    response.end();
+    body.end(opening + codec.end(report()));
   } catch (thrown) {
     const error = toGatewayError(thrown);
-    if (response.headersSent && !response.destroyed) response.end(codec.error(error));
+    if (response.headersSent && !response.destroyed) body.end(codec.error(error));
     throw error;
   } finally {
     clearInterval(silence);

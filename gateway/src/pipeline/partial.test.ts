@@ -136,6 +136,18 @@ test('an answer longer than any answer is the back end failing, be it text, thin
   assert.throws(() => answer.add(more), { code: 'backend_failed' });
 });
 
+test('a part numbered beyond all reason is the back end failing, not memory without end', () => {
+  for (const number of [-1, Number.NaN, 65_536, 2 ** 40]) {
+    for (const event of [
+      { type: 'text-delta', choice: number, text: '' },
+      { type: 'choice-end', choice: number, reason: 'stop' },
+      { type: 'tool-call-delta', choice: 0, index: number, arguments: '' },
+    ] as const) {
+      assert.throws(() => new AnswerFold().add(event), { code: 'backend_failed' }, `${event.type} ${number}`);
+    }
+  }
+});
+
 test('usage is summed field by field, and what one part does not know the sum does not know', () => {
   assert.deepEqual(
     addUsage(

@@ -1,5 +1,5 @@
 // Folds an answer's events into the answer so far: what a client gets that did not ask for a stream, and what a back
-// end would be given to go on from. The events' order is checked here, because every back end passes through.
+// end would be given to go on from. Bounded, because a mad back end could send anything; order is not checked.
 import type { FinishReason, PartialAnswer, TokenEvent, Usage } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 
@@ -12,6 +12,8 @@ interface Choice {
 
 /** UTF-16 units of one answer: far above any model's window, and a bound on what a mad back end can make us hold. */
 const MAX_LENGTH = 32 * 1024 * 1024;
+/** Choices of an answer, and tool calls of a choice. */
+const MAX_PARTS = 65_536;
 
 export class AnswerFold {
   readonly #choices: Choice[] = [];
@@ -36,6 +38,7 @@ export class AnswerFold {
       case 'tool-call-delta': {
         this.#grow(event.arguments);
         const calls = this.#choice(event.choice).toolCalls;
+        refuseMadNumber(event.index);
         while (calls.length <= event.index) calls.push({ id: undefined, name: undefined, arguments: '' });
         const call = calls[event.index]!;
         call.id ??= event.id;
@@ -56,6 +59,7 @@ export class AnswerFold {
   }
 
   #choice(number: number): Choice {
+    refuseMadNumber(number);
     while (this.#choices.length <= number) {
       this.#choices.push({ text: '', reasoning: '', toolCalls: [], reason: undefined });
     }
@@ -68,6 +72,11 @@ export class AnswerFold {
       throw new GatewayError('backend_failed', 'The back end sent more text than any answer can have.');
     }
   }
+}
+
+function refuseMadNumber(number: number): void {
+  if (number >= 0 && number < MAX_PARTS) return;
+  throw new GatewayError('backend_failed', 'The back end numbered a part of its answer beyond all reason.');
 }
 
 /** The usage of several calls as that of one answer. What one call does not know, the sum does not know. */

@@ -278,6 +278,6 @@ test('whatever the interleaving, it behaves as a bounded queue with one ending',
       assert.deepEqual(await Promise.all(results), expected);
       assert.equal(abandonedTimes(), 0);
     }),
-    { numRuns: 500 },
+    { numRuns: 300 },
   );
 });

@@ -161,6 +161,6 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
       assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 0 });
       assert.equal(clock.pendingTimers, 0);
     }),
-    { numRuns: 200 },
+    { numRuns: 100 },
   );
 });

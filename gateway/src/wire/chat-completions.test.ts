@@ -27,13 +27,21 @@ const WRONG: readonly [name: string, body: object, param: string][] = [
   ['no content of a user', { messages: [{ role: 'user' }] }, 'messages[0].content'],
   ['null content of a tool', { messages: [{ role: 'tool', content: null }] }, 'messages[0].content'],
   ['a number as content', { messages: [{ role: 'user', content: 1 }] }, 'messages[0].content'],
-  ['a part without a type', { messages: [{ role: 'user', content: [{ text: 'x' }] }] }, 'messages[0].content[0].type'],
+  [
+    'a part without a type',
+    { messages: [{ role: 'user', content: [{ text: 'x' }] }] },
+    'messages[0].content[0].type',
+  ],
   [
     'a part of text without text',
     { messages: [user, { role: 'user', content: [{ type: 'text', text: 'x' }, { type: 'text' }] }] },
     'messages[1].content[1].text',
   ],
-  ['tool_calls that are no list', { messages: [{ role: 'assistant', tool_calls: {} }] }, 'messages[0].tool_calls'],
+  [
+    'tool_calls that are no list',
+    { messages: [{ role: 'assistant', tool_calls: {} }] },
+    'messages[0].tool_calls',
+  ],
   ['n of 0', { n: 0 }, 'n'],
   ['n of 129', { n: 129 }, 'n'],
   ['max_completion_tokens of 0', { max_completion_tokens: 0, max_tokens: 5 }, 'max_completion_tokens'],
@@ -62,7 +70,11 @@ test('roles, parts and names are understood', () => {
     messagesOf([
       { role: 'developer', content: 'd' },
       { role: 'function', name: 'f', content: 'r' },
-      { role: 'user', content: [{ type: 'text', text: 'a' }, image, { type: 'input_text', text: 'b' }], name: 'Li' },
+      {
+        role: 'user',
+        content: [{ type: 'text', text: 'a' }, image, { type: 'input_text', text: 'b' }],
+        name: 'Li',
+      },
       { role: 'assistant', content: [] },
     ]).map((message) => JSON.parse(JSON.stringify(message))),
     [
@@ -115,13 +127,19 @@ test('the rest of the body is extra: untouched, without nulls and without what w
   const { extra, choices, maxTokens } = calls[0]!;
   assert.deepEqual(extra, { tools, tool_choice: 'none', enable_thinking: false, user: '' });
   assert.equal(extra.tools, tools);
-  assert.deepEqual({ stream, includeUsage, choices, maxTokens }, { stream: true, includeUsage: true, choices: 2, maxTokens: 6 });
+  assert.deepEqual(
+    { stream, includeUsage, choices, maxTokens },
+    { stream: true, includeUsage: true, choices: 2, maxTokens: 6 },
+  );
 });
 
 test('without options nothing is decided for the model', () => {
   const { calls, ...rest } = parse({});
   assert.deepEqual(rest, { parallel: 1, stream: false, includeUsage: false, ignored: [] });
-  assert.deepEqual(Object.values(calls[0]!.sampling).filter((value) => value !== undefined), []);
+  assert.deepEqual(
+    Object.values(calls[0]!.sampling).filter((value) => value !== undefined),
+    [],
+  );
   assert.equal(calls[0]!.maxTokens, undefined);
 });
 
@@ -131,7 +149,12 @@ test('big integers go on digit by digit', () => {
     '"seed":9007199254740993,"top_p":1.0,"metadata":{"id":2512292042121000001},"tools":[{"maximum":9223372036854775807}]}';
   const call = chatCompletions.parse(parseJson(new TextEncoder().encode(text)), undefined).calls[0]!;
   const written = JSON.stringify(call);
-  for (const digits of ['9007199254740993', '2512292042121000001', '9223372036854775807', '9007199254740995']) {
+  for (const digits of [
+    '9007199254740993',
+    '2512292042121000001',
+    '9223372036854775807',
+    '9007199254740995',
+  ]) {
     assert.ok(written.includes(digits), digits);
   }
   assert.equal(call.sampling.topP, 1);
@@ -142,7 +165,11 @@ const meta = { id: '1', created: 2, model: 'a "b"' };
 const whole = (part: object) =>
   JSON.parse(
     JSON.stringify(
-      chatCompletions.whole({ speaker: 's', choices: [{ ...choice, ...part }], usage: undefined }, meta, undefined),
+      chatCompletions.whole(
+        { speaker: 's', choices: [{ ...choice, ...part }], usage: undefined },
+        meta,
+        undefined,
+      ),
     ),
   );
 
@@ -153,7 +180,12 @@ test('a whole answer has what clients look for, and nothing that is unknown', ()
     created: 2,
     model: 'a "b"',
     choices: [
-      { index: 0, message: { role: 'assistant', content: 'hello', refusal: null }, logprobs: null, finish_reason: 'stop' },
+      {
+        index: 0,
+        message: { role: 'assistant', content: 'hello', refusal: null },
+        logprobs: null,
+        finish_reason: 'stop',
+      },
     ],
     usage: {},
   });

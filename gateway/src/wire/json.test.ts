@@ -6,6 +6,9 @@ import { GatewayError } from '../core/errors.ts';
 import { isExactInteger, parseJson, stringifyLine } from './json.ts';
 import { jsonFault } from './json-fault.ts';
 
+/** Of Python's str.splitlines. */
+const LINE_ENDS = ['\n', '\r', '\v', '\f', '\u001c', '\u001d', '\u001e', '\u0085', '\u2028', '\u2029'];
+
 const parse = (text: string) => parseJson(new TextEncoder().encode(text));
 const refusal = (text: string): GatewayError => {
   try {
@@ -58,7 +61,10 @@ test('brackets in a text are no depth', () => {
   for (const text of ['['.repeat(500), `\\"${'{'.repeat(500)}`, `${'['.repeat(300)}\\\\`]) {
     assert.equal(typeof parse(`"${text}"`), 'string');
   }
-  assert.deepEqual(parse(`${'['.repeat(128)}${']'.repeat(128)}`), JSON.parse(`${'['.repeat(128)}${']'.repeat(128)}`));
+  assert.deepEqual(
+    parse(`${'['.repeat(128)}${']'.repeat(128)}`),
+    JSON.parse(`${'['.repeat(128)}${']'.repeat(128)}`),
+  );
 });
 
 test('a byte order mark is skipped, invalid UTF-8 becomes U+FFFD', () => {
@@ -67,7 +73,9 @@ test('a byte order mark is skipped, invalid UTF-8 becomes U+FFFD', () => {
 });
 
 test('half surrogate pairs become U+FFFD, in keys and deep inside; whole pairs stay', () => {
-  assert.deepEqual(parse('{"a\\ud83d":["x\\uDE00",{"b":"\\ud83d\\ude00"}]}'), { 'a\ufffd': ['x\ufffd', { b: '😀' }] });
+  assert.deepEqual(parse('{"a\\ud83d":["x\\uDE00",{"b":"\\ud83d\\ude00"}]}'), {
+    'a\ufffd': ['x\ufffd', { b: '😀' }],
+  });
 });
 
 test('of a key that comes twice the last counts', () => {
@@ -79,7 +87,10 @@ test('NUL is text', () => {
 });
 
 test('a member named __proto__ changes no object', () => {
-  for (const text of ['{"__proto__":{"polluted":1}}', '{"__proto__":{"polluted":"\\ud83d"},"x":9007199254740993}']) {
+  for (const text of [
+    '{"__proto__":{"polluted":1}}',
+    '{"__proto__":{"polluted":"\\ud83d"},"x":9007199254740993}',
+  ]) {
     const value = parse(text) as { polluted?: unknown };
     assert.equal(value.polluted, undefined);
     assert.equal(Object.getPrototypeOf(value), Object.prototype);
@@ -88,20 +99,18 @@ test('a member named __proto__ changes no object', () => {
 });
 
 test('integers keep their digits, other numbers are numbers', () => {
-  const text = '{"a":[9007199254740993,-2512292042121000001],"b":"9007199254740993","c":{"d":9223372036854775807}}';
+  const text =
+    '{"a":[9007199254740993,-2512292042121000001],"b":"9007199254740993","c":{"d":9223372036854775807}}';
   const value = parse(text) as { a: unknown[]; b: unknown };
   assert.equal(JSON.stringify(value), text);
   assert.ok(isExactInteger(value.a[0]));
   assert.equal(value.a[0].rawJSON, '9007199254740993');
+  assert.equal(JSON.stringify(parse('30352021391449912')), '30352021391449912');
   assert.equal(value.b, '9007199254740993');
-  assert.deepEqual(parse('[1e18,1000000000000000000,100.0,-0.12345678901234567890,1E-400,9007199254740992]'), [
-    1e18,
-    1e18,
-    100,
-    -0.12345678901234568,
-    0,
-    9007199254740992,
-  ]);
+  assert.deepEqual(
+    parse('[1e18,1000000000000000000,100.0,-0.12345678901234567890,1E-400,9007199254740992]'),
+    [1e18, 1e18, 100, -0.12345678901234568, 0, 9007199254740992],
+  );
 });
 
 test('what JSON.stringify writes is read as JSON.parse reads it', () => {
@@ -115,17 +124,30 @@ test('what JSON.stringify writes is read as JSON.parse reads it', () => {
 test('every integer keeps its digits', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: -(10n ** 40n), max: 10n ** 40n }), fc.json(), (integer, text) => {
-      // 1e21 and above JSON.stringify would write with an exponent, if they came as numbers.
-      const [kept, other] = parse(`[ ${integer}\n,${text}]`) as [unknown, unknown];
-      const digits = isExactInteger(kept) ? kept.rawJSON : String(BigInt(kept as number));
-      assert.equal(digits, String(integer));
-      assert.deepEqual(other, JSON.parse(text));
+      const written = JSON.stringify(parse(`[ ${integer}\n,${text}]`));
+      assert.equal(written, `[${integer},${JSON.stringify(JSON.parse(text))}]`);
     }),
   );
 });
 
 test('arbitrary bytes give a value or a GatewayError', () => {
-  const pieces = fc.constantFrom('[', ']', '{', '}', '"', ':', ',', '\\', 'u', '\\ud83d', '1', '-', 'e9', '9'.repeat(17), ' ');
+  const pieces = fc.constantFrom(
+    '[',
+    ']',
+    '{',
+    '}',
+    '"',
+    ':',
+    ',',
+    '\\',
+    'u',
+    '\\ud83d',
+    '1',
+    '-',
+    'e9',
+    '9'.repeat(17),
+    ' ',
+  );
   const bytes = fc.oneof(
     fc.uint8Array(),
     fc.array(pieces).map((all) => Buffer.from(all.join(''))),
@@ -143,28 +165,52 @@ test('arbitrary bytes give a value or a GatewayError', () => {
 });
 
 test('a text has a fault exactly if JSON.parse refuses it', () => {
-  const pieces = fc.constantFrom('[', ']', '{', '}', '"', '"a"', ':', ',', '\\', '\\n', '1', '-0', '.5', 'e9', 'true', ' ', 'nul');
+  const pieces = fc.constantFrom(
+    '[',
+    ']',
+    '{',
+    '}',
+    '"',
+    '"a"',
+    ':',
+    ',',
+    '\\',
+    '\\n',
+    '1',
+    '-0',
+    '.5',
+    'e9',
+    'true',
+    ' ',
+    'nul',
+  );
   fc.assert(
-    fc.property(fc.oneof(fc.json(), fc.array(pieces, { maxLength: 8 }).map((all) => all.join(''))), (text) => {
-      let isJson = true;
-      try {
-        JSON.parse(text);
-      } catch {
-        isJson = false;
-      }
-      const refused = (() => {
+    fc.property(
+      fc.oneof(
+        fc.json(),
+        fc.array(pieces, { maxLength: 8 }).map((all) => all.join('')),
+      ),
+      (text) => {
+        let isJson = true;
         try {
-          parse(text);
-          return false;
+          JSON.parse(text);
         } catch {
-          return true;
+          isJson = false;
         }
-      })();
-      assert.equal(refused, !isJson);
-      // What comes before the place is the beginning of some JSON text, so the place is never behind V8's.
-      assert.ok(jsonFault(text) <= text.length);
-      if (isJson) assert.equal(jsonFault(text), text.length);
-    }),
+        const refused = (() => {
+          try {
+            parse(text);
+            return false;
+          } catch {
+            return true;
+          }
+        })();
+        assert.equal(refused, !isJson);
+        // What comes before the place is the beginning of some JSON text, so the place is never behind V8's.
+        assert.ok(jsonFault(text) <= text.length);
+        if (isJson) assert.equal(jsonFault(text), text.length);
+      },
+    ),
     { numRuns: 2_000 },
   );
 });
@@ -173,7 +219,7 @@ test('a line of ours holds nothing that a reader of lines would split on', () =>
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       const line = stringifyLine({ [text]: text });
-      assert.doesNotMatch(line, /[\n\r\v\f\u001c-\u001e\u0080-\u009f\u2028\u2029]/);
+      for (const end of LINE_ENDS) assert.ok(!line.includes(end), line);
       assert.deepEqual(JSON.parse(line), { [text]: text });
     }),
   );

@@ -31,7 +31,7 @@ const { rawJSON, isRawJSON } = JSON as unknown as {
   readonly isRawJSON: (value: unknown) => value is ExactInteger;
 };
 
-/** An integer that no JavaScript number can hold: JSON.stringify writes `rawJSON`, digit by digit. */
+/** An integer that a JavaScript number would change: JSON.stringify writes it as it came, digit by digit. */
 export interface ExactInteger {
   readonly rawJSON: string;
 }
@@ -130,13 +130,16 @@ function refuseInfinity(text: string, start: number, end: number): number {
   );
 }
 
-/** Whether it is an integer that JSON.parse would take but change. A name of a member is not one: there it is a fault. */
+/**
+ * Whether it is an integer that would be written with other digits than it came with: some are, though a number can hold
+ * them (30352021391449912). Where a member's name should be it is a fault, and must stay one.
+ */
 function isChanged(text: string, start: number, end: number): boolean {
   const digits = text.slice(start, end);
   if (!/^-?[1-9]\d*$/.test(digits)) return false;
   let next = end;
   while (/[ \t\r\n]/.test(text.charAt(next))) next += 1;
-  return text.charCodeAt(next) !== COLON && BigInt(digits) !== BigInt(Number(digits));
+  return text.charCodeAt(next) !== COLON && String(Number(digits)) !== digits;
 }
 
 function isDigit(code: number): boolean {

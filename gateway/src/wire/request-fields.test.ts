@@ -51,7 +51,9 @@ for (const [param, ...values] of WRONG) {
   test(`${param} out of its range is refused by name on every route`, () => {
     for (const { dialect, valid, model } of ROUTES) {
       for (const value of values) {
-        const error = refusal(() => read(dialect, `{${valid},"${param.replace(/\[.*/, '')}":${value}}`, model));
+        const error = refusal(() =>
+          read(dialect, `{${valid},"${param.replace(/\[.*/, '')}":${value}}`, model),
+        );
         assert.equal(error.param, param, `${dialect.name} ${value}`);
         assert.ok(error.message.startsWith(`${param} must be `), error.message);
       }
@@ -97,7 +99,11 @@ test('null is absent on every route, for every optional field', () => {
     'repetition_penalty,stop,stream,n,stream_options,tools,response_format,logit_bias,user,system_message,batch_size';
   const nulls = optional.split(',').map((name) => `"${name}":null`);
   for (const { dialect, valid, model } of ROUTES) {
-    assert.deepEqual(read(dialect, `{${valid},${nulls}}`, model), read(dialect, `{${valid}}`, model), dialect.name);
+    assert.deepEqual(
+      read(dialect, `{${valid},${nulls}}`, model),
+      read(dialect, `{${valid}}`, model),
+      dialect.name,
+    );
   }
 });
 
@@ -142,7 +148,8 @@ test('a list of millions that is wrong throughout costs no more than its first f
   }
   const content = ones;
   assert.equal(
-    refusal(() => chatCompletions.parse({ model: 'm', messages: [{ role: 'user', content }] }, undefined)).param,
+    refusal(() => chatCompletions.parse({ model: 'm', messages: [{ role: 'user', content }] }, undefined))
+      .param,
     'messages[0].content[0]',
   );
   assert.ok(performance.now() - started < 2_000);
@@ -151,21 +158,30 @@ test('a list of millions that is wrong throughout costs no more than its first f
 test('any JSON as a body gives a request or a GatewayError', () => {
   const some = fc.jsonValue({ maxDepth: 3 });
   const names = fc.constantFrom(
-    ...'model,messages,prompt,input,stop,n,stream,stream_options,max_tokens,seed,batch_size,response_format,x'.split(','),
+    ...'model,messages,prompt,input,stop,n,stream,stream_options,max_tokens,seed,batch_size,response_format,x'.split(
+      ',',
+    ),
   );
-  const message = fc.record({ role: fc.oneof(fc.constantFrom('user', 'assistant'), some), content: some }, { requiredKeys: [] });
+  const message = fc.record(
+    { role: fc.oneof(fc.constantFrom('user', 'assistant'), some), content: some },
+    { requiredKeys: [] },
+  );
   const value = fc.oneof(some, fc.array(message), fc.string(), fc.integer());
   fc.assert(
-    fc.property(fc.oneof(some, fc.dictionary(names, value)), fc.option(fc.string(), { nil: undefined }), (body, path) => {
-      for (const { dialect } of ROUTES) {
-        try {
-          const { calls } = dialect.parse(body, path);
-          assert.ok(calls.length > 0);
-        } catch (thrown) {
-          assert.ok(thrown instanceof GatewayError, `${dialect.name}: ${String(thrown)}`);
+    fc.property(
+      fc.oneof(some, fc.dictionary(names, value)),
+      fc.option(fc.string(), { nil: undefined }),
+      (body, path) => {
+        for (const { dialect } of ROUTES) {
+          try {
+            const { calls } = dialect.parse(body, path);
+            assert.ok(calls.length > 0);
+          } catch (thrown) {
+            assert.ok(thrown instanceof GatewayError, `${dialect.name}: ${String(thrown)}`);
+          }
         }
-      }
-    }),
+      },
+    ),
     { numRuns: 1_000 },
   );
 });

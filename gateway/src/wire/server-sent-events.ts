@@ -61,14 +61,14 @@ export class ServerSentEvents implements StreamCodec {
   event(event: TokenEvent): string {
     switch (event.type) {
       case 'text-delta': {
-        const opening = this.#open(event.choice);
-        const [before, after] = this.#frame(event.choice).text;
-        return opening + before + stringifyLine(event.text) + after;
+        const frame = this.#frames.get(event.choice);
+        if (!frame) return this.#open(event.choice) + this.event(event);
+        return frame.text[0] + stringifyLine(event.text) + frame.text[1];
       }
       case 'reasoning-delta': {
-        const opening = this.#open(event.choice);
-        const [before, after] = this.#frame(event.choice).reasoning;
-        return opening + before + stringifyLine(event.text) + after;
+        const frame = this.#frames.get(event.choice);
+        if (!frame) return this.#open(event.choice) + this.event(event);
+        return frame.reasoning[0] + stringifyLine(event.text) + frame.reasoning[1];
       }
       case 'tool-call-delta': {
         const members = this.#shape.toolCall?.(event);
