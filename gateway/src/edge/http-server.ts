@@ -111,7 +111,13 @@ export class HttpServer {
     refuseOtherMethods(exchange, match);
     switch (route.kind) {
       case 'generation':
-        return this.#generation.handle(exchange, route.dialect, match.model, key!, world);
+        return this.#generation.handle({
+          exchange,
+          dialect: route.dialect,
+          modelInPath: match.model,
+          key: key!,
+          world,
+        });
       case 'models':
         return sendModels(exchange, world, key!);
       case 'model':

@@ -12,8 +12,8 @@ interface Choice {
 
 /** UTF-16 units of one answer: far above any model's window, and a bound on what a mad back end can make us hold. */
 const MAX_LENGTH = 32 * 1024 * 1024;
-/** Choices of an answer, and tool calls of a choice. */
-const MAX_PARTS = 65_536;
+/** Choices of an answer (a request may ask for 1024 times 128), and tool calls of a choice. */
+const MAX_PARTS = 131_072;
 
 export class AnswerFold {
   readonly #choices: Choice[] = [];

@@ -128,6 +128,7 @@ test('a member named __proto__ reaches no field and no back end', () => {
   for (const { dialect, valid, model } of ROUTES) {
     const { calls, ignored } = read(dialect, `{${valid},"__proto__":{"temperature":1,"x":1}}`, model);
     assert.deepEqual(Object.keys(calls[0]!.extra), []);
+    assert.equal(Object.getPrototypeOf(calls[0]!.extra), Object.prototype);
     assert.notEqual(calls[0]!.sampling.temperature, 1);
     assert.deepEqual(ignored, []);
   }

@@ -1,0 +1,62 @@
+// What a request says outside of its body: the model that it may use, its priority, its deadline.
+import { GatewayError } from '../core/errors.ts';
+import type { Priority } from '../core/ticket.ts';
+import type { AccessKey, ServedModel, World } from '../core/world.ts';
+import type { ParsedRequest } from '../wire/dialect.ts';
+import { authorizeModel } from './access.ts';
+import type { Exchange } from './exchange.ts';
+
+const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
+const MOST_IGNORED_NAMES = 10;
+const PRIORITIES: readonly Priority[] = ['interactive', 'standard', 'batch'];
+
+/** Throws `model_not_found` with the ids that the key may use, or `forbidden`. */
+export function findModel(world: World, key: AccessKey, asked: string): ServedModel {
+  const model = world.models.get(asked);
+  if (model) {
+    authorizeModel(key, model.id);
+    return model;
+  }
+  const known = [...world.models.keys()].filter((id) => key.models?.includes(id) ?? true);
+  throw new GatewayError(
+    'model_not_found',
+    `There is no such model here. The models are: ${known.join(', ')}.`,
+    {
+      param: 'model',
+    },
+  );
+}
+
+/** Someone waits for a stream's next word; an array of prompts is work in bulk. */
+export function priorityOf(exchange: Exchange, request: ParsedRequest): Priority {
+  const asked = exchange.header('x-sluice-priority');
+  if (asked === undefined) {
+    if (request.calls.length > 1) return 'batch';
+    return request.stream ? 'interactive' : 'standard';
+  }
+  const priority = PRIORITIES.find((one) => one === asked);
+  if (priority) return priority;
+  throw new GatewayError('invalid_request', `x-sluice-priority is one of: ${PRIORITIES.join(', ')}.`, {
+    param: 'x-sluice-priority',
+  });
+}
+
+/** When the first token is due, in ms from the request. */
+export function deadlineOf(exchange: Exchange): number | undefined {
+  const asked = exchange.header('x-sluice-deadline-ms');
+  if (asked === undefined) return undefined;
+  if (/^\d{1,8}$/.test(asked) && Number(asked) >= 1 && Number(asked) <= MOST_DEADLINE_MS)
+    return Number(asked);
+  throw new GatewayError(
+    'invalid_request',
+    `x-sluice-deadline-ms is a whole number from 1 to ${MOST_DEADLINE_MS}.`,
+    {
+      param: 'x-sluice-deadline-ms',
+    },
+  );
+}
+
+/** The value of `x-sluice-warning`. */
+export function ignoredWarning(names: readonly string[]): string {
+  return `ignored=${names.slice(0, MOST_IGNORED_NAMES).map(encodeURIComponent).join(',')}`;
+}
