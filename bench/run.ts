@@ -25,7 +25,7 @@ const result = {
   sluice: version,
   commit:
     git('rev-parse', '--short', 'HEAD') +
-    (git('status', '--porcelain', '--', 'gateway/src') ? ' (and changes)' : ''),
+    (git('status', '--porcelain', '--', '../gateway/src') ? ' (and changes)' : ''),
   machine: {
     cpu: cpus()[0]?.model,
     cores: cpus().length,

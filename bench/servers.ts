@@ -5,11 +5,20 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { provideTestModel } from '../gateway/test/parts.ts';
 
 export const KEY = 'bench-key';
 const READY_LIMIT_MS = 60_000;
 /** The kernel's clock tick in /proc, in seconds: 100 a second on every Linux that Node runs on. */
 const TICK_SECONDS = 0.01;
+
+/** The small model's file, fetched into the tests' store if need be. */
+export async function modelFile(): Promise<string> {
+  await provideTestModel();
+  const file = process.env.SLUICE_TEST_MODEL;
+  if (!file) throw new Error('This benchmark needs a model, and none could be fetched.');
+  return file;
+}
 
 export interface Target {
   readonly name: string;

@@ -218,6 +218,27 @@ for (const [how, headers] of [
   });
 }
 
+test('after a refusal the connection stays until the rest of the body has come', async () => {
+  const fate = Promise.withResolvers<string>();
+  const handler: Handler = (exchange) => {
+    exchange.request.once('end', () => fate.resolve('read to its end'));
+    exchange.request.once('close', () => fate.resolve('cut'));
+    return refuseLarge(exchange);
+  };
+  await serving(handler, async (port) => {
+    const half = Buffer.alloc(1024 * 1024, 'x');
+    const headers = { 'content-length': 2 * half.length };
+    const request = send({ port, host: '127.0.0.1', agent: false, method: 'POST', headers });
+    request.on('error', () => {});
+    request.write(half);
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    request.end(half);
+    assert.equal(await fate.promise, 'read to its end');
+    assert.equal(response.statusCode, 413);
+    response.resume();
+  });
+});
+
 test('a connection whose body was read whole is kept for the next request', async () => {
   await serving(refuseLarge, async (port) => {
     const { status, headers } = await ask(

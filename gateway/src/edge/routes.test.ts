@@ -50,6 +50,7 @@ test('a model card is found by any id', () => {
     ['/v1/models/a/b/c', 'a/b/c'],
     ['/v1/models/a%2Fb', 'a/b'],
     ['/v1/models/generate', 'generate'],
+    ['/v1/models//generate', '/generate'],
   ] as const) {
     assert.deepEqual(facts(matchRoute(path)), ['model', model, read], path);
   }

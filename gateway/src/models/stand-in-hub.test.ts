@@ -97,8 +97,8 @@ export function breakAfter(bytes: number, hub: StandInHub): Handler {
     const { write } = socket;
     let left = bytes;
     // The answer is cut on its way out, so its head is the true one.
-    const cut = (piece: string | Uint8Array): void => {
-      const slice = Buffer.from(piece as Uint8Array).subarray(0, left);
+    const cut = (piece: Uint8Array): void => {
+      const slice = piece.subarray(0, left);
       left -= slice.length;
       write.call(socket, slice, () => {
         if (left <= 0) setTimeout(() => socket.destroy(), 20);

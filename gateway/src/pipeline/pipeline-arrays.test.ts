@@ -222,6 +222,8 @@ test('a call that runs beside the first to speak is not bound by the deadline an
   await turn();
   const [a, b] = runningNow();
   a!.answer();
+  await turn();
+  assert.equal(clock.pendingTimers, 1, "only b's own clock is left");
   clock.advance(1_000);
   b!.answer();
   assert.deepEqual(textsOf(await readAll(log.read())), ['a.0', 'b.0']);

@@ -108,7 +108,8 @@ export class Driver {
     await this.place();
     const prefillTokens = await this.prefill();
     await this.dropCancelled();
-    const decodedTokens = await this.decode();
+    const joinedWhole = this.running.size === 1 && prefillTokens > 1;
+    const decodedTokens = await this.decode(joinedWhole);
     const computed = prefillTokens + decodedTokens > 0;
     if (!computed && this.events.length === 0) return;
     const { events } = this;
@@ -191,7 +192,7 @@ export class Driver {
       return 0;
     }
     place.fed += count;
-    this.pacer.took(count, (performance.now() - startedAt) / 1000);
+    this.pacer.prefilled(count, (performance.now() - startedAt) / 1000);
     return count;
   }
 
@@ -207,10 +208,13 @@ export class Driver {
   }
 
   /** The next token of every running call, in one batch. */
-  private async decode(): Promise<number> {
+  private async decode(freshPrompt: boolean): Promise<number> {
     const places = [...this.running];
     if (places.length === 0) return 0;
+    const startedAt = performance.now();
     const results = await Promise.allSettled(places.map((place) => place.iterator?.next()));
+    // A batch with a newcomer's whole prompt in it says nothing about the next ones.
+    if (!freshPrompt) this.pacer.decoded((performance.now() - startedAt) / 1000);
     const failed: Place[] = [];
     let firstError: unknown;
     let decoded = 0;

@@ -169,10 +169,33 @@ describe('the embedded engine', { skip, concurrency: false }, () => {
   });
 
   test('max_tokens of any size is capped to the window', async () => {
-    const text = 'sea '.repeat(4070);
-    const answer = await chat(backend, { prompt: { kind: 'text', text }, maxTokens: 1e18 });
-    assert.equal(answer.reason, 'length');
-    assert.equal((answer.usage.promptTokens ?? 0) + (answer.usage.completionTokens ?? 0), 4096);
+    const small = new LlamaBackend({
+      id: 's',
+      modelFile,
+      speaker: 's',
+      slots: 1,
+      contextTokens: 256,
+      log: () => {},
+    });
+    await small.start();
+    try {
+      for (const [words, maxTokens] of [
+        [200, 1e18],
+        [230, undefined],
+        [254, 5],
+      ] as const) {
+        const text = 'sea '.repeat(words);
+        const answer = await chat(small, { prompt: { kind: 'text', text }, maxTokens });
+        assert.equal(answer.reason, 'length');
+        assert.equal((answer.usage.promptTokens ?? 0) + (answer.usage.completionTokens ?? 0), 256);
+      }
+      await assert.rejects(chat(small, { prompt: { kind: 'text', text: 'sea '.repeat(255) } }), {
+        code: 'context_length_exceeded',
+        message: /has 256 tokens; the context window is 256 /,
+      });
+    } finally {
+      await small.close();
+    }
   });
 
   test('an aborted signal rejects at once, and a sink that throws ends the call', async () => {

@@ -34,16 +34,19 @@ test('100 deaths in 10 minutes are enough, however productive', () => {
 });
 
 test('slices follow the measured speed, and shrink only while streams run', () => {
-  const slow = new SlicePacer();
-  slow.took(64, 0.5);
-  assert.equal(slow.next(true), 32);
-  assert.equal(slow.next(false), 64);
-  for (let i = 0; i < 10; i++) slow.took(32, 0.6);
-  assert.equal(slow.next(true), 16);
-  for (let i = 0; i < 10; i++) slow.took(16, 0.01);
-  assert.equal(slow.next(true), 512);
-  slow.took(17, 99);
-  assert.equal(slow.next(true), 512);
+  const pacer = new SlicePacer();
+  assert.equal(pacer.next(true), 64);
+  pacer.prefilled(64, 0.39);
+  assert.equal(pacer.next(true), 64);
+  for (let i = 0; i < 10; i++) pacer.decoded(0.1);
+  assert.equal(pacer.next(true), 16);
+  assert.equal(pacer.next(false), 64);
+  for (let i = 0; i < 10; i++) pacer.prefilled(64, 5);
+  assert.equal(pacer.next(false), 64);
+  for (let i = 0; i < 10; i++) pacer.prefilled(16, 0.02);
+  assert.equal(pacer.next(true), 256);
+  pacer.prefilled(17, 99);
+  assert.equal(pacer.next(true), 256);
 });
 
 test('utilization is the busy share of the last five seconds', () => {
