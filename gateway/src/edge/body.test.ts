@@ -2,8 +2,9 @@
 // leaves in the middle is an ordinary event.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, request as send } from 'node:http';
+import { createServer, type IncomingMessage, request as send } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import type { GatewayError } from '../core/errors.ts';
 import { type BodyLimits, readBody } from './body.ts';
@@ -94,6 +95,33 @@ test('a body that stops in the middle is given up after the limit of silence', a
   const { code, message } = await refusal(raw(head('Transfer-Encoding: chunked'), '5\r\nhe'), limits);
   assert.equal(code, 'request_timeout');
   assert.match(message, /0\.02 s/);
+});
+
+test('what counts is silence and not length: a slow body that keeps coming is read', async (context) => {
+  // Node's own mock of timers knows no refresh().
+  let [now, due] = [0, 0];
+  let fire = () => {};
+  context.mock.method(globalThis, 'setTimeout', (callback: () => void, ms: number) => {
+    const timer = {
+      unref: () => timer,
+      refresh: () => {
+        due = now + ms;
+        return timer;
+      },
+    };
+    fire = callback;
+    return timer.refresh();
+  });
+  const request = Object.assign(new PassThrough(), { headers: {} });
+  const reading = readBody(request as unknown as IncomingMessage, { maxBytes: 1_000, stallMs: 100 });
+  for (const letter of 'hello') {
+    now += 99;
+    if (now >= due) fire();
+    request.write(letter);
+    await new Promise(setImmediate);
+  }
+  request.end();
+  assert.equal((await reading).toString(), 'hello');
 });
 
 test('a client that leaves in the middle of its body is cancelled', async () => {

@@ -108,6 +108,7 @@ export class Exchange {
 
 function errorHeaders(error: GatewayError): OutgoingHttpHeaders {
   const { retryable } = ERROR_TRAITS[error.code];
+  if (error.code === 'unauthenticated') return { 'www-authenticate': 'Bearer', 'x-should-retry': 'false' };
   if (!retryable) return { 'x-should-retry': 'false' };
   const ms = Math.ceil(error.retryAfterMs ?? DEFAULT_RETRY_MS);
   return { 'retry-after': `${Math.ceil(ms / 1000)}`, 'retry-after-ms': `${ms}`, 'x-should-retry': 'true' };

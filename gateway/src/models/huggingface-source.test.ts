@@ -2,7 +2,8 @@
 // is refused in a sentence, and nothing half-made is ever in a model's place.
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { request as httpRequest } from 'node:http';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -118,14 +119,12 @@ test('an aborted pull keeps its part and says the reason of the abort', async (c
   hub.onStore = (_request, response) => {
     response.writeHead(200, { 'content-length': CONTENT.length, etag: hub.etag });
     response.write(CONTENT.subarray(0, 300_000));
+    setTimeout(() => controller.abort(reason), 100);
     return true;
   };
   const controller = new AbortController();
   const reason = new Error('Ctrl-C');
-  const onProgress = ({ bytes }: PullProgress) => {
-    if (bytes > 0) controller.abort(reason);
-  };
-  await assert.rejects(store.pull('sample', { signal: controller.signal, onProgress }), reason);
+  await assert.rejects(store.pull('sample', { signal: controller.signal }), reason);
   assert.ok(existsSync(join(folder, 'sample.gguf.part')));
   hub.onStore = undefined;
   await store.pull('sample');
@@ -150,7 +149,11 @@ test('another version between two parts: the parts are never joined', async (con
   assert.ok(!existsSync(file));
   // And now the hub itself has another: what is left of the first is not used.
   hub.publish(CONTENT);
-  hub.onStore = breakAfter(700_000, hub);
+  hub.onStore = (request, response) => {
+    if (!request.headers.range) return breakAfter(700_000, hub)(request, response);
+    response.writeHead(503).end();
+    return true;
+  };
   await refused(store, 'broken', /kept/);
   hub.onStore = undefined;
   hub.publish(newer);
@@ -361,33 +364,37 @@ test('a disk with too little room is said before anything is fetched', async (co
 });
 
 test('the proxy of the given environment is used, and NO_PROXY obeyed', async (context) => {
-  const tunnels: string[] = [];
-  const proxy = await listen(() => {});
-  proxy.on('connect', (request, socket) => {
-    tunnels.push(request.url ?? '');
-    const [host, port] = (request.url ?? '').split(':');
-    const there = connect(Number(port), host, () => {
-      socket.write('HTTP/1.1 200 OK\r\n\r\n');
-      there.pipe(socket).pipe(there);
-    });
-    there.on('error', () => socket.destroy());
-    socket.on('error', () => there.destroy());
-  });
   const forwarded: string[] = [];
-  proxy.on('request', (request) => forwarded.push(request.url ?? ''));
+  // What undici asks of a proxy for http: the whole address in the request line. For https it is CONNECT.
+  const proxy = await listen((request, response) => {
+    forwarded.push(request.url ?? '');
+    const there = httpRequest(
+      request.url ?? '',
+      { method: request.method, headers: request.headers },
+      (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(response);
+      },
+    );
+    there.on('error', () => response.destroy());
+    request.pipe(there);
+  });
   context.after(() => stop(proxy));
   const bare = new URL(addressOf(proxy)).host;
   const through = await setUp(context, { env: { http_proxy: bare } });
   await through.store.pull('sample');
-  assert.ok(tunnels.length > 0, `${forwarded}`);
-  tunnels.length = 0;
+  assert.ok(forwarded.length >= 3, `${forwarded}`);
+  assert.ok(forwarded.every((url) => url.startsWith('http://127.0.0.1:')));
+  forwarded.length = 0;
   const around = await setUp(context, { env: { HTTP_PROXY: bare, NO_PROXY: '127.0.0.1' } });
   await around.store.pull('sample');
-  assert.deepEqual(tunnels, []);
+  assert.deepEqual(forwarded, []);
+  const wrong = await setUp(context, { env: { HTTPS_PROXY: 'http://[' } });
+  await refused(wrong.store, 'unreachable', /not the address of a proxy/);
 });
 
 test('a port that is no HTTP server', async (context) => {
-  const odd = createServer((socket) => socket.end('SSH-2.0-OpenSSH\r\n'));
+  const odd = createServer((socket) => socket.resume().end('SSH-2.0-OpenSSH\r\n'));
   await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve));
   context.after(() => new Promise((resolve) => odd.close(resolve)));
   const { port } = odd.address() as { port: number };
