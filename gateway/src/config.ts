@@ -198,6 +198,9 @@ function keyFromFile(
   const tenant = name ?? `key-${index + 1}`;
   const hash = /^sha256:([0-9a-f]{64})$/i.exec(key);
   if (hash) return { tenant, digest: Buffer.from(hash[1]!, 'hex'), models };
+  if (/^sha256:/i.test(key)) {
+    throw new ConfigError(`keys[${index}].key must have 64 hex digits after "sha256:".`);
+  }
   const variable = /^\$\{(\w+)\}$/.exec(key);
   if (variable) {
     const secret = nonEmpty(env[variable[1]!]);

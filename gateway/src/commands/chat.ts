@@ -64,6 +64,11 @@ async function converse(
   lines.on('SIGINT', () => {
     if (!process.emit('SIGINT', 'SIGINT')) lines.close();
   });
+  // Piped input ends while an answer is still coming: then there is nobody to prompt.
+  let isOpen = true;
+  lines.on('close', () => {
+    isOpen = false;
+  });
   lines.prompt();
   for await (const line of lines) {
     if (line.trim() === '') break;
@@ -71,7 +76,7 @@ async function converse(
     const answer = await ask(connection, model, messages, flags);
     if (answer === undefined) messages.pop();
     else messages.push({ role: 'assistant', content: answer });
-    lines.prompt();
+    if (isOpen) lines.prompt();
   }
   lines.close();
 }

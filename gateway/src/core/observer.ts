@@ -25,7 +25,7 @@ export interface RequestRecord {
   firstTokenMs: number | undefined;
   /** To the first event of the answer itself. */
   firstAnswerMs: number | undefined;
-  /** The longest silence between two deltas while the client was reading. */
+  /** The longest silence between two deltas. */
   longestGapMs: number;
   /** Gaps over 500 ms. */
   stutters: number;

@@ -20,15 +20,17 @@ function page(host: string, world: World, readiness: Readiness): string {
   const models = [...world.models.values()];
   const id = models[0]?.id ?? 'deepseek-r1';
   const base = `http://${host}`;
-  const key = world.keys.length > 0 ? ' -H "Authorization: Bearer $SLUICE_KEY"' : '';
+  const key = world.keys.length > 0 ? ` \\\n  -H "Authorization: Bearer $SLUICE_KEY"` : '';
   const apiKey = world.keys.length > 0 ? 'os.environ["SLUICE_KEY"]' : '"none"';
   const refresh =
     readiness.state === 'ready' ? '' : `<meta http-equiv="refresh" content="${REFRESH_SECONDS}">`;
-  const curl = `curl -N ${base}/v1/chat/completions${key} -H 'Content-Type: application/json' -d '{
+  const curl = `curl -N ${base}/v1/chat/completions${key} \\
+  -H 'Content-Type: application/json' -d '{
   "model": "${id}", "stream": true,
   "messages": [{"role": "user", "content": "Say hello in three languages."}]
 }'`;
-  const lines = `curl -N ${base}/v1/models/${id}/generate_stream${key} -H 'Content-Type: application/json' -d '{
+  const lines = `curl -N ${base}/v1/models/${id}/generate_stream${key} \\
+  -H 'Content-Type: application/json' -d '{
   "prompt": "Say hello in three languages.", "max_tokens": 128
 }'`;
   const openai = `from openai import OpenAI

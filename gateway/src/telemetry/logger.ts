@@ -4,7 +4,7 @@ import pino from 'pino';
 import pretty from 'pino-pretty';
 import { ERROR_TRAITS } from '../core/errors.ts';
 import type { Log, LogLevel } from '../core/log.ts';
-import type { RequestObserver, RequestOutcome, RequestRecord } from '../core/observer.ts';
+import type { RequestObserver, RequestOutcome } from '../core/observer.ts';
 
 const STDERR = 2;
 const BUFFER_LENGTH = 4096;
@@ -52,7 +52,7 @@ function bufferedLines(): pino.DestinationStream {
 export function requestLog(log: Log): RequestObserver {
   return {
     ended(record, outcome, totalMs, cause) {
-      const { level, message } = verdict(record, outcome);
+      const { level, message } = verdict(outcome);
       log(level, message, {
         id: record.id,
         route: record.route,
@@ -91,7 +91,7 @@ export function allObservers(...observers: readonly RequestObserver[]): RequestO
   };
 }
 
-function verdict(_record: RequestRecord, outcome: RequestOutcome): { level: LogLevel; message: string } {
+function verdict(outcome: RequestOutcome): { level: LogLevel; message: string } {
   if (outcome === 'ok') return { level: 'info', message: 'answered' };
   if (outcome === 'cancelled') return { level: 'info', message: 'client left' };
   if (outcome === 'internal') return { level: 'error', message: 'failed by a bug' };

@@ -1,0 +1,113 @@
+// The command line as people and scripts use it: what it prints, where, and how it ends.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fakeConfig, freePort, ROOT, type Sluice, startSluice } from './harness.ts';
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function sluice(
+  args: readonly string[],
+  options: { input?: string; interruptAfter?: string } = {},
+): Promise<Ended> {
+  const env = {
+    ...process.env,
+    SLUICE_HOME: join(tmpdir(), `sluice-commands-${process.pid}`),
+    SLUICE_API_KEYS: '',
+  };
+  const child = spawn(process.execPath, [`${ROOT}gateway/bin/sluice.js`, ...args], { env });
+  let stdout = '';
+  let stderr = '';
+  let interrupted = false;
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk;
+    if (options.interruptAfter && !interrupted && stdout.includes(options.interruptAfter)) {
+      interrupted = true;
+      child.kill('SIGINT');
+    }
+  });
+  child.stderr.on('data', (chunk) => (stderr += chunk));
+  child.stdin.end(options.input ?? '');
+  return new Promise((resolve) => child.once('close', (code) => resolve({ code, stdout, stderr })));
+}
+
+let server: Sluice;
+before(async () => {
+  const pieces = ['Rivers ', 'flow', '。'];
+  server = await startSluice({ config: fakeConfig({ pieces, reasoning: ['Well, '] }) });
+});
+after(() => server.stop());
+
+test('chat gives the answer on standard output and its speed on standard error', async () => {
+  const { code, stdout, stderr } = await sluice(['chat', '--url', server.url, 'What', 'do', 'rivers', 'do?']);
+  assert.equal(code, 0);
+  assert.equal(stdout, 'Rivers flow。\n');
+  assert.match(stderr, /first token \d+ ms, [\d.]+ tokens\/s/);
+});
+
+test('chat goes on as a conversation until an empty line', async () => {
+  const { code, stdout } = await sluice(['chat', '--url', `${server.url}/v1`], {
+    input: 'one\ntwo\n\nthree\n',
+  });
+  assert.equal(code, 0);
+  assert.equal(stdout, 'Rivers flow。\nRivers flow。\n');
+});
+
+test('Ctrl-C stops an answer, and what came is kept', async () => {
+  const slow = await startSluice({ config: fakeConfig({ pieces: Array(500).fill('word '), token_ms: 20 }) });
+  try {
+    const ended = await sluice(['chat', '--url', slow.url, 'hi'], { interruptAfter: 'word word ' });
+    assert.equal(ended.code, 0);
+    assert.ok(ended.stdout.length < 500 * 'word '.length);
+  } finally {
+    await slow.stop();
+  }
+});
+
+test('chat says in a sentence when nobody answers, and when the server refuses', async () => {
+  const nobody = await sluice(['chat', '--url', `http://127.0.0.1:${await freePort()}`, 'hi']);
+  assert.equal(nobody.code, 2);
+  assert.match(nobody.stderr, /^sluice: No server answers at http:\/\/127\.0\.0\.1:\d+\/v1 \(ECONNREFUSED\)/);
+  const refused = await sluice(['chat', '--url', server.url, '--model', 'no-such', 'hi']);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /no such model.*deepseek-r1/);
+});
+
+test('models lists the catalogue with licences, for people and as JSON', async () => {
+  const { stdout } = await sluice(['models', 'list']);
+  assert.match(stdout, /smollm2-135m-instruct +98 MB +Apache-2\.0 +\(can be pulled\)/);
+  const { stdout: json } = await sluice(['models', 'list', '--json']);
+  assert.ok(
+    (JSON.parse(json) as { name: string }[]).some(({ name }) => name === 'deepseek-r1-distill-qwen-1.5b'),
+  );
+  const unknown = await sluice(['models', 'pull', 'no-such']);
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.stderr, /no-such/);
+});
+
+test('check-config finds what is wrong and praises what is not', async () => {
+  const file = join(tmpdir(), `sluice-check-${process.pid}.yaml`);
+  writeFileSync(file, 'engine:\n  slot: 4\n');
+  const bad = await sluice(['check-config', file]);
+  assert.equal(bad.code, 2);
+  assert.match(bad.stderr, /"engine\.slot".*Did you mean "slots"\?/);
+  writeFileSync(file, 'engine:\n  slots: 4\nkeys:\n  - key: open-secret\n');
+  const good = await sluice(['check-config', file]);
+  assert.equal(good.code, 0);
+  assert.match(good.stderr, /warning: .*plain text/);
+  assert.doesNotMatch(good.stdout + good.stderr, /open-secret/);
+});
+
+test('help and version', async () => {
+  assert.match((await sluice(['--help'])).stdout, /serve.*chat.*models.*check-config/s);
+  assert.match((await sluice(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
+  const unknown = await sluice(['serv']);
+  assert.notEqual(unknown.code, 0);
+});
