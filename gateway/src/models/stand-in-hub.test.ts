@@ -100,7 +100,7 @@ export function breakAfter(bytes: number, hub: StandInHub): Handler {
     const cut = (piece: Uint8Array): void => {
       const slice = piece.subarray(0, left);
       left -= slice.length;
-      write.call(socket, slice, () => {
+      write.call(socket, slice, 'utf8', () => {
         if (left <= 0) setTimeout(() => socket.destroy(), 20);
       });
     };
