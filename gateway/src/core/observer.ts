@@ -4,6 +4,9 @@ import type { Usage } from './chat.ts';
 import type { ErrorCode } from './errors.ts';
 import type { Priority } from './ticket.ts';
 
+/** A silence within an answer that its reader notices, in ms. */
+export const STUTTER_MS = 500;
+
 /** One request's story, written as it goes. `startedAt` is on the monotonic clock; what ends in `Ms` is a duration. */
 export interface RequestRecord {
   readonly id: string;

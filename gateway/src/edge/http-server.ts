@@ -135,10 +135,11 @@ export class HttpServer {
     }
   }
 
-  /** Whether the route needs no key where others do. A server without keys checks every request for its Host. */
+  /** Whether anyone may have it. A server without keys still looks at Host and Origin, but for what probes ask. */
   #isOpen({ access }: Route, world: World): boolean {
-    if (world.keys.length === 0) return false;
-    return access === 'open' || (access === 'open-on-loopback' && this.#isOnLoopback);
+    return (
+      access === 'open' || (access === 'open-on-loopback' && this.#isOnLoopback && world.keys.length > 0)
+    );
   }
 
   /** Who has no key does not learn which paths exist. */

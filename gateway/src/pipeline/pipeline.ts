@@ -1,7 +1,7 @@
 // A request's life between the edge and the back ends: wait for a lease, compute into the log, release.
 // It never sees HTTP and never waits for a client; a lease ends with the compute, not with the socket.
 import type { Backend, CallContext } from '../core/backend.ts';
-import { type ChatRequest, type EventSink, isDelta, type Usage } from '../core/chat.ts';
+import type { ChatRequest, EventSink, Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../core/errors.ts';
 import type { RequestObserver, RequestRecord } from '../core/observer.ts';
@@ -10,6 +10,7 @@ import type { ServedModel } from '../core/world.ts';
 import { estimateCost } from '../scheduling/cost.ts';
 import type { Scheduler } from '../scheduling/scheduler.ts';
 import { addUsage } from './partial.ts';
+import { recorded } from './recorder.ts';
 import { StreamLog } from './stream-log.ts';
 
 /** A request as the pipeline gets it. */
@@ -40,9 +41,6 @@ export interface PipelineOptions {
   /** Bound on what one answer holds that its client has not read, in bytes. */
   readonly logBytes: number;
 }
-
-/** A pause that a reader of the text notices, in ms. */
-const STUTTER_MS = 500;
 
 export class Pipeline {
   readonly #options: PipelineOptions;
@@ -76,7 +74,8 @@ export class Pipeline {
       firstChoice += call.choices;
       return offset;
     });
-    const push = this.#recorder(job.record, log);
+    const { clock, observer } = this.#options;
+    const push = recorded(job.record, log, clock, observer);
     const lane = async () => {
       while (next < job.calls.length && !abort.signal.aborted) {
         const index = next++;
@@ -135,30 +134,6 @@ export class Pipeline {
     } finally {
       lease.release(outcome);
     }
-  }
-
-  /** Writes the request's story down on the events' way into the log. */
-  #recorder(record: RequestRecord, log: StreamLog): EventSink {
-    const { clock, observer } = this.#options;
-    let lastDeltaAt: number | undefined;
-    return (event) => {
-      if (event.type === 'start') {
-        if (record.speaker !== undefined) return;
-        record.speaker = event.speaker;
-      } else if (isDelta(event)) {
-        const at = clock.now();
-        record.firstTokenMs ??= at - record.startedAt;
-        if (event.type === 'text-delta') record.firstAnswerMs ??= at - record.startedAt;
-        if (lastDeltaAt !== undefined) {
-          const gapMs = at - lastDeltaAt;
-          if (gapMs > record.longestGapMs) record.longestGapMs = gapMs;
-          if (gapMs > STUTTER_MS) record.stutters += 1;
-          observer.gap?.(record, gapMs, log.isReaderWaiting);
-        }
-        lastDeltaAt = at;
-      }
-      log.push(event);
-    };
   }
 }
 

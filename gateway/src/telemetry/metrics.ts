@@ -4,7 +4,12 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Backend } from '../core/backend.ts';
 import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
-import type { RequestObserver, RequestOutcome, RequestRecord } from '../core/observer.ts';
+import {
+  type RequestObserver,
+  type RequestOutcome,
+  type RequestRecord,
+  STUTTER_MS,
+} from '../core/observer.ts';
 
 export interface MetricsSources {
   readonly backends: () => Iterable<Backend>;
@@ -15,7 +20,6 @@ const LATENCY_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 8, 12, 
 const FIRST_TOKEN_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 2, 3, 5, 8, 12, 20, 30, 60];
 const GAP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10];
 const STEP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2];
-const STUTTER_MS = 500;
 const LOOP_RESOLUTION_MS = 10;
 /** The window of `error_rate`, and the pieces in which it moves. */
 const ERROR_WINDOW_MS = 5 * 60 * 1000;

@@ -1,0 +1,33 @@
+// Writes a request's story down on its events' way into the log: when the first word came, how long the silences were.
+// It passes every event on as it is, but for a second `start`: the calls of one answer have one speaker.
+import { type EventSink, isDelta } from '../core/chat.ts';
+import type { Clock } from '../core/clock.ts';
+import { type RequestObserver, type RequestRecord, STUTTER_MS } from '../core/observer.ts';
+import type { StreamLog } from './stream-log.ts';
+
+export function recorded(
+  record: RequestRecord,
+  log: StreamLog,
+  clock: Clock,
+  observer: RequestObserver,
+): EventSink {
+  let lastDeltaAt: number | undefined;
+  return (event) => {
+    if (event.type === 'start') {
+      if (record.speaker !== undefined) return;
+      record.speaker = event.speaker;
+    } else if (isDelta(event)) {
+      const at = clock.now();
+      record.firstTokenMs ??= at - record.startedAt;
+      if (event.type === 'text-delta') record.firstAnswerMs ??= at - record.startedAt;
+      if (lastDeltaAt !== undefined) {
+        const gapMs = at - lastDeltaAt;
+        if (gapMs > record.longestGapMs) record.longestGapMs = gapMs;
+        if (gapMs > STUTTER_MS) record.stutters += 1;
+        observer.gap?.(record, gapMs, log.isReaderWaiting);
+      }
+      lastDeltaAt = at;
+    }
+    log.push(event);
+  };
+}
