@@ -1,5 +1,4 @@
 // Requests to a model, in any dialect: understand, start, write, tell the observers. One path for all of them.
-import type { ServerResponse } from 'node:http';
 import type { Clock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { RequestObserver, RequestOutcome, RequestRecord } from '../core/observer.ts';
@@ -11,6 +10,7 @@ import { errorBody } from '../wire/error-body.ts';
 import { parseJson } from '../wire/json.ts';
 import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
+import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
 import { deadlineOf, findModel, ignoredWarning, priorityOf } from './request-options.ts';
 import { writeStream } from './stream-writer.ts';
@@ -69,7 +69,9 @@ export class Generation {
     await this.#understand(call, record)
       .then((understood) => this.#answer(understood))
       .catch(end);
-    await lastByte(exchange.response, slowReaderLimitMs).catch(end);
+    if (!exchange.response.writableFinished) {
+      await clientTakes(exchange.response, 'finish', slowReaderLimitMs).catch(end);
+    }
     observer.ended?.(record, outcome, clock.now() - record.startedAt, cause);
   }
 
@@ -193,25 +195,4 @@ function newRecord(id: string, route: string, tenant: string, startedAt: number)
     stutters: 0,
     usage: undefined,
   };
-}
-
-/** Until the response was handed over whole, or its client left: the request's true end. */
-function lastByte(response: ServerResponse, limitMs: number): Promise<void> {
-  if (response.writableFinished) return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const settle = (error?: GatewayError) => {
-      clearTimeout(timer);
-      response.off('finish', onFinish).off('close', onClose);
-      if (error) reject(error);
-      else resolve();
-    };
-    const onFinish = () => settle();
-    const onClose = () => settle(new GatewayError('cancelled', 'The client left before the last byte.'));
-    const timer = setTimeout(() => {
-      settle(new GatewayError('slow_reader', `The client read nothing for ${limitMs / 1000} s.`));
-      response.destroy();
-    }, limitMs).unref();
-    response.on('finish', onFinish).on('close', onClose);
-    if (response.destroyed) onClose();
-  });
 }

@@ -1,10 +1,11 @@
 // Writes one answer to one socket: the only asynchronous hop between a model's word and its client.
 // Silence is filled, a reader that stops is waited for within a limit, and the compute is held up by neither.
 import type { ServerResponse } from 'node:http';
-import { GatewayError, toGatewayError } from '../core/errors.ts';
+import { toGatewayError } from '../core/errors.ts';
 import type { StreamLog } from '../pipeline/stream-log.ts';
 import type { Report, StreamCodec } from '../wire/dialect.ts';
 import { ChunkedBody } from './chunked-body.ts';
+import { clientTakes } from './client-takes.ts';
 
 export interface StreamWriterOptions {
   readonly response: ServerResponse;
@@ -46,7 +47,7 @@ export async function writeStream(log: StreamLog, options: StreamWriterOptions):
       send(opening + text);
       opening = '';
       if (!isFlowing) {
-        await flowing(response, options.slowReaderLimitMs);
+        await clientTakes(response, 'drain', options.slowReaderLimitMs);
         isFlowing = true;
       }
     }
@@ -58,25 +59,4 @@ export async function writeStream(log: StreamLog, options: StreamWriterOptions):
   } finally {
     clearInterval(silence);
   }
-}
-
-/** Until the socket takes more. Rejects with `slow_reader` after the limit, and with `cancelled` if it closes. */
-export function flowing(response: ServerResponse, limitMs: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (error?: GatewayError) => {
-      clearTimeout(timer);
-      response.off('drain', onDrain).off('close', onClose);
-      if (error) reject(error);
-      else resolve();
-    };
-    const onDrain = () => settle();
-    const onClose = () => settle(new GatewayError('cancelled', 'The client left.'));
-    const timer = setTimeout(() => {
-      settle(new GatewayError('slow_reader', `The client read nothing for ${limitMs / 1000} s.`));
-      // It would not read the error either: the broken connection tells it.
-      response.destroy();
-    }, limitMs).unref();
-    response.on('drain', onDrain).on('close', onClose);
-    if (response.destroyed) onClose();
-  });
 }
