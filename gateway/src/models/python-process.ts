@@ -40,11 +40,14 @@ export function defaultPython(platform: NodeJS.Platform): readonly string[] {
 /** Starts it. `stdout` must be read, or the process stands still. */
 export function startPython(options: PythonOptions): PythonProcess {
   const [command = 'python3', ...first] = options.python;
+  const isWindows = process.platform === 'win32';
   const child: ChildProcessByStdio<null, Readable, Readable> = spawn(command, [...first, ...options.args], {
     cwd: options.cwd,
     env: { ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
     windowsHide: true,
+    // Its own group: where `python3` is a version manager's script, the true interpreter is a child of that.
+    detached: !isWindows,
   });
   let errors = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -53,13 +56,25 @@ export function startPython(options: PythonOptions): PythonProcess {
   });
   // Not the gentle signal: pip may sit in a read that no handler interrupts, and all it leaves behind is ours to remove.
   const kill = (): void => {
-    child.kill('SIGKILL');
+    if (child.pid === undefined) return;
+    try {
+      if (isWindows) child.kill('SIGKILL');
+      else process.kill(-child.pid, 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+    }
+    // Should somebody survive that and hold the pipes: nobody waits for it.
+    child.stdout.destroy();
+    child.stderr.destroy();
   };
+  // A group of its own does not hear a terminal's Ctrl-C either.
+  process.once('exit', kill);
   if (options.signal.aborted) kill();
   options.signal.addEventListener('abort', kill, { once: true });
   const ended = new Promise<{ code: number | undefined; errors: string; isMissing: boolean }>((resolve) => {
     const settle = (code: number | undefined, isMissing: boolean): void => {
       options.signal.removeEventListener('abort', kill);
+      process.removeListener('exit', kill);
       resolve({ code, errors, isMissing });
     };
     child.on('error', (thrown) => {

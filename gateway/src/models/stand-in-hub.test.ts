@@ -1,12 +1,19 @@
 // A stand-in for the hub and for the second server that it sends downloads to, both on loopback, for the tests of this
-// room; and a test that it behaves. It answers as the hub documents it: hash, size and commit in the head of a redirect.
+// room; a store beside it; and a test that it behaves. It answers as the hub documents it: hash, size and commit in the head of a redirect.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { test } from 'node:test';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
 import type { CatalogueEntry } from './catalogue.ts';
+import type { Environment } from './home.ts';
+import { ModelStore, type StoreCallOptions } from './model-store.ts';
+import { ModelStoreError, type ModelStoreErrorCode } from './model-store-error.ts';
 import { sampleGguf } from './sample-gguf.ts';
+import type { Timings } from './source-context.ts';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => boolean | undefined;
 
@@ -147,23 +154,73 @@ export function hubEntry(changes: Partial<CatalogueEntry> = {}): CatalogueEntry 
   };
 }
 
-test('the stand-in answers ranges, validators and redirects as a hub does', async () => {
-  const hub = await startHub(sampleGguf());
-  try {
-    const head = await fetch(`${hub.endpoint}/a/b`, { method: 'HEAD', redirect: 'manual' });
-    assert.equal(head.status, 302);
-    assert.equal(head.headers.get('x-linked-etag'), `"${hub.sha256}"`);
-    const rest = await fetch(`${hub.endpoint}/a/b`, {
-      headers: { range: 'bytes=10-', 'if-range': hub.etag ?? '' },
-    });
-    assert.equal(rest.status, 206);
-    assert.deepEqual(Buffer.from(await rest.arrayBuffer()), hub.content.subarray(10));
-    const other = await fetch(`${hub.endpoint}/a/b`, {
-      headers: { range: 'bytes=10-', 'if-range': '"other"' },
-    });
-    assert.equal(other.status, 200);
-    assert.equal((await other.arrayBuffer()).byteLength, hub.content.length);
-  } finally {
+const FAST: Partial<Timings> = { retryDelaysMs: [5, 10, 20, 40] };
+export const CONTENT = sampleGguf({ values: 500_000 });
+
+/** A hub, an empty store that knows one model of it, and what was said. */
+export async function setUpHub(
+  context: TestContext,
+  {
+    entry = {},
+    env = {},
+    timings = {},
+  }: { entry?: Partial<CatalogueEntry>; env?: Environment; timings?: Partial<Timings> } = {},
+) {
+  const hub = await startHub(CONTENT);
+  const home = mkdtempSync(join(tmpdir(), 'sluice-hub-'));
+  context.after(async () => {
     await hub.close();
-  }
-});
+    rmSync(home, { recursive: true, force: true });
+  });
+  const said: string[] = [];
+  const store = new ModelStore({
+    home,
+    env: { HF_ENDPOINT: hub.endpoint, ...env },
+    say: (line) => said.push(line),
+    freeMemoryBytes: 1e9,
+    catalogue: [hubEntry(entry)],
+    timings: { ...FAST, ...timings },
+  });
+  const folder = join(home, 'models', 'sample');
+  return { hub, home, store, said, folder, file: join(folder, 'sample.gguf') };
+}
+
+/** The pull fails with this code, in these words. */
+export async function refusedPull(
+  store: ModelStore,
+  code: ModelStoreErrorCode,
+  words: RegExp,
+  options: StoreCallOptions = {},
+) {
+  const thrown = await store.pull('sample', options).then(
+    () => assert.fail('it was pulled'),
+    (error: unknown) => error,
+  );
+  assert.ok(thrown instanceof ModelStoreError, String(thrown));
+  assert.equal(thrown.code, code, thrown.message);
+  assert.match(thrown.message, words);
+  return thrown;
+}
+
+// Other files import this one, and need not hear it again.
+if (import.meta.main)
+  test('the stand-in answers ranges, validators and redirects as a hub does', async () => {
+    const hub = await startHub(sampleGguf());
+    try {
+      const head = await fetch(`${hub.endpoint}/a/b`, { method: 'HEAD', redirect: 'manual' });
+      assert.equal(head.status, 302);
+      assert.equal(head.headers.get('x-linked-etag'), `"${hub.sha256}"`);
+      const rest = await fetch(`${hub.endpoint}/a/b`, {
+        headers: { range: 'bytes=10-', 'if-range': hub.etag ?? '' },
+      });
+      assert.equal(rest.status, 206);
+      assert.deepEqual(Buffer.from(await rest.arrayBuffer()), hub.content.subarray(10));
+      const other = await fetch(`${hub.endpoint}/a/b`, {
+        headers: { range: 'bytes=10-', 'if-range': '"other"' },
+      });
+      assert.equal(other.status, 200);
+      assert.equal((await other.arrayBuffer()).byteLength, hub.content.length);
+    } finally {
+      await hub.close();
+    }
+  });

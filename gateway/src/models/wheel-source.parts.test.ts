@@ -1,5 +1,5 @@
-// The wheel source with the real pip: a small wheel made here and read from a folder, dead indexes on loopback, and, as
-// the one trial of a real download, the catalogue's own wheel from whatever index pip is set up for.
+// The wheel source with the real pip: a small wheel made here and read from a folder, dead indexes and a dead hub on
+// loopback, and, as the one trial of a real download, the catalogue's own wheel from whatever index pip is set up for.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -92,9 +92,36 @@ for (const kind of ['a closed port', 'a port that accepts and never answers']) {
     );
     const took = performance.now() - start;
     context.diagnostic(`${Math.round(took)} ms`);
-    assert.ok(took < 8_000, `${took} ms`);
+    // The 4 s begin when pip has begun, which takes it a second or so.
+    assert.ok(took < 7_000, `${took} ms`);
   });
 }
+
+test('a hub that never answers is passed over after 4 s, and the next source taken', {
+  skip,
+}, async (context) => {
+  const server = createServer((socket) => socket.resume().on('error', () => {}));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  context.after(() => server.close());
+  const { port } = server.address() as { port: number };
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-file-'));
+  context.after(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'weights.gguf');
+  writeFileSync(path, CONTENT);
+  const sources: CatalogueEntry['sources'] = [
+    { kind: 'huggingface', repo: 'someone/Tiny', file: 'tiny.gguf', revision: 'main' },
+    { kind: 'file', path },
+  ];
+  const { store, said } = setUp(context, {
+    env: { HF_ENDPOINT: `http://127.0.0.1:${port}` },
+    catalogue: [{ ...ENTRY, sources }],
+  });
+  const start = performance.now();
+  await store.pull('tiny');
+  const took = performance.now() - start;
+  assert.ok(took >= 3_900 && took < 5_500, `${took} ms`);
+  assert.match(said[0] ?? '', /did not answer within 4 s\. Passed over; the next source is tried\.$/);
+});
 
 test('the smallest model of the catalogue, for real', { skip, timeout: 280_000 }, async (context) => {
   const home = mkdtempSync(join(tmpdir(), 'sluice-real-'));

@@ -230,6 +230,7 @@ async function unpack(
     // Nobody reads its output any more: it must not wait for ever to write it.
     stop.abort();
     await python.ended;
+    watchdog.signal.throwIfAborted();
     throw thrown;
   }
   const { code, errors } = await python.ended;

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { ChatRequest, FinishReason, Message, TokenEvent, Usage } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
-import { LlamaBackend } from './llama-backend.ts';
+import { LlamaBackend, type StepFigures } from './llama-backend.ts';
 
 const modelFile = process.env.SLUICE_TEST_MODEL ?? '';
 const skip = modelFile === '' && 'SLUICE_TEST_MODEL names no model file';
@@ -77,10 +77,17 @@ const aborted = (): GatewayError => new GatewayError('cancelled', 'The client le
 
 describe('the embedded engine', { skip, concurrency: false }, () => {
   let backend: LlamaBackend;
+  const steps: StepFigures[] = [];
   const folder = mkdtempSync(join(tmpdir(), 'sluice-engine-'));
 
   before(async () => {
-    backend = new LlamaBackend({ id: 'm', modelFile, speaker: 'the-model', log: () => {} });
+    backend = new LlamaBackend({
+      id: 'm',
+      modelFile,
+      speaker: 'the-model',
+      log: () => {},
+      onStep: (step) => void steps.push(step),
+    });
     await backend.start();
   });
   after(async () => {
@@ -301,13 +308,20 @@ describe('the embedded engine', { skip, concurrency: false }, () => {
   });
 
   test('a long newcomer does not hold running streams', async (t) => {
-    const running = ['a', 'b', 'c', 'd'].map((tenant) =>
-      chat(backend, { tenant: `gap-${tenant}`, maxTokens: 120 }),
+    const begun = [0, 0, 0, 0];
+    const running = begun.map((_, index) =>
+      chat(backend, {
+        tenant: `gap-${index}`,
+        maxTokens: 120,
+        onDelta: (answer) => void (begun[index] = answer.deltasAt.length),
+      }),
     );
-    await sleep(1_500);
+    await until(() => running.every((_, index) => (begun[index] ?? 0) > 1), 20_000, 'all four run');
     const from = performance.now();
     const prompt = { kind: 'text', text: 'river '.repeat(1_500) } as const;
+    const stepsBefore = steps.length;
     const newcomer = await chat(backend, { prompt, tenant: 'newcomer', maxTokens: 2 });
+    const prefills = steps.slice(stepsBefore).filter((step) => step.prefillTokens > 10);
     assert.ok((newcomer.usage.promptTokens ?? 0) >= 1_500);
     const firstToken = (newcomer.deltasAt[0] ?? 0) - from;
     const gaps = (await Promise.all(running)).flatMap(({ deltasAt }) =>
@@ -318,8 +332,14 @@ describe('the embedded engine', { skip, concurrency: false }, () => {
     t.diagnostic(
       `longest gap ${Math.round(longest)} ms; newcomer's first token after ${Math.round(firstToken)} ms`,
     );
-    // Aim: 500. Other load on the machine may double it.
-    assert.ok(longest < 1_000);
+    // Time is the aim, but a busy machine must not fail it while the slices are as small as they get.
+    const slices = prefills.map((step) => step.prefillTokens);
+    assert.ok(longest < 500 || Math.max(...slices.slice(2)) <= 80, `slices of ${slices.join(', ')}`);
+    assert.ok(
+      prefills.slice(0, 3).every((step) => step.decodedTokens >= 4),
+      'the streams go on in every step',
+    );
+    assert.ok(longest < 5_000);
   });
 
   test('kill -9 of the engine: honest errors at once, ready again, next call served', async (t) => {
@@ -393,7 +413,7 @@ describe('the embedded engine', { skip, concurrency: false }, () => {
     const url = new URL('./llama-backend.ts', import.meta.url).href;
     writeFileSync(
       script,
-      `import { LlamaBackend } from ${JSON.stringify(url)};
+      `import { LlamaBackend, type StepFigures } from ${JSON.stringify(url)};
       const b = new LlamaBackend({ id: 'm', modelFile: ${JSON.stringify(modelFile)}, speaker: 's', slots: 1,
         contextTokens: 512, log: () => {} });
       await b.start();

@@ -78,7 +78,10 @@ export class LlamaBackend implements Backend {
       settings: settingsOf(options, this.slots),
       memoryLimitBytes: (contextBytes) =>
         options.memoryLimitBytes ??
-        Math.max(2 * GIBIBYTE, 4 * statSync(options.modelFile).size + contextBytes),
+        Math.max(
+          2 * GIBIBYTE,
+          4 * (statSync(options.modelFile, { throwIfNoEntry: false })?.size ?? 0) + contextBytes,
+        ),
       log: (level, message, fields) => options.log(level, message, { ...fields, backend: options.id }),
       onStep: (step) => this.onStep(step),
       onDown: (reason) => this.onDown(reason),

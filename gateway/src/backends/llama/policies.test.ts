@@ -43,10 +43,12 @@ test('slices follow the measured speed, and shrink only while streams run', () =
   assert.equal(pacer.next(false), 64);
   for (let i = 0; i < 10; i++) pacer.prefilled(64, 5);
   assert.equal(pacer.next(false), 64);
-  for (let i = 0; i < 10; i++) pacer.prefilled(16, 0.02);
+  for (let i = 0; i < 30; i++) pacer.prefilled(16, 0.02);
   assert.equal(pacer.next(true), 256);
-  pacer.prefilled(17, 99);
+  pacer.prefilled(11, 99);
   assert.equal(pacer.next(true), 256);
+  pacer.prefilled(64, 5);
+  assert.equal(pacer.next(true), 16);
 });
 
 test('utilization is the busy share of the last five seconds', () => {

@@ -1,0 +1,121 @@
+// Several processes on one store: they download once, and one that was killed holds nobody up.
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite, type TestContext, test } from 'node:test';
+import type { CatalogueEntry } from './catalogue.ts';
+import { sampleGguf } from './sample-gguf.ts';
+import { hubEntry, type StandInHub, startHub } from './stand-in-hub.test.ts';
+
+const CONTENT = sampleGguf({ values: 200_000 });
+
+function temporary(context: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-store-'));
+  context.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+async function hubFor(context: TestContext): Promise<StandInHub> {
+  const hub = await startHub(CONTENT);
+  context.after(() => hub.close());
+  return hub;
+}
+
+const BIG = hubEntry({ name: 'big', title: 'Big', wantsMemoryBytes: 4e9 });
+const SMALL = hubEntry({ name: 'small', title: 'Small' });
+
+const CHILD = `
+import { ModelStore } from ${JSON.stringify(new URL('./model-store.ts', import.meta.url).href)};
+const { home, endpoint, catalogue, wanted } = JSON.parse(process.argv[1]);
+const store = new ModelStore({ home, env: { HF_ENDPOINT: endpoint }, say: (line) => console.log(line), freeMemoryBytes: 8e9, catalogue });
+const phases = new Set();
+const model = await store.resolve(wanted ?? undefined, { onProgress: ({ phase }) => phases.add(phase) });
+console.log('done', model.name, [...phases].join(' '));
+`;
+
+interface Child {
+  readonly process: ChildProcess;
+  readonly ended: Promise<{ code: number | null; output: string }>;
+  output(): string;
+}
+
+function startChild(
+  context: TestContext,
+  home: string,
+  hub: StandInHub,
+  catalogue: CatalogueEntry[],
+  wanted?: string,
+): Child {
+  const setup = JSON.stringify({ home, endpoint: hub.endpoint, catalogue, wanted });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', CHILD, setup], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  context.after(() => child.kill('SIGKILL'));
+  let output = '';
+  child.stdout.on('data', (text) => {
+    output += text;
+  });
+  child.stderr.on('data', (text) => {
+    output += text;
+  });
+  const ended = once(child, 'close').then(([code]) => ({ code: code as number | null, output }));
+  return { process: child, ended, output: () => output };
+}
+
+async function until(what: string, isTrue: () => boolean): Promise<void> {
+  const end = performance.now() + 8_000;
+  while (!isTrue()) {
+    if (performance.now() > end) assert.fail(`never: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+suite('several processes', { concurrency: true }, () => {
+  test('two processes that start at once download once', async (context) => {
+    const home = temporary(context);
+    const hub = await hubFor(context);
+    // Slow enough that the second one meets the first, and sees how far it is.
+    hub.onStore = (_request, response) => {
+      response.writeHead(200, { 'content-length': CONTENT.length, etag: hub.etag });
+      response.write(CONTENT.subarray(0, 300_000));
+      setTimeout(() => response.end(CONTENT.subarray(300_000)), 1_800);
+      return true;
+    };
+    const children = [1, 2].map(() => startChild(context, home, hub, [BIG, SMALL]));
+    const results = await Promise.all(children.map(({ ended }) => ended));
+    for (const { code, output } of results) {
+      assert.equal(code, 0, output);
+      assert.match(output, /done big/);
+    }
+    assert.equal(hub.count('store GET'), 1);
+    const waited = results.filter(({ output }) =>
+      output.includes('Another process is at work in the model store'),
+    );
+    assert.equal(waited.length, 1);
+    assert.match(waited[0]?.output ?? '', /done big .*waiting/);
+  });
+
+  test('a process that is killed with the lock in its hand blocks nobody, and its part is gone on with', async (context) => {
+    const home = temporary(context);
+    const hub = await hubFor(context);
+    hub.onStore = (request, response) => {
+      if (request.headers.range) return undefined;
+      response.writeHead(200, { 'content-length': CONTENT.length, etag: hub.etag });
+      response.write(CONTENT.subarray(0, 300_000));
+      return true;
+    };
+    const first = startChild(context, home, hub, [BIG], 'big');
+    const part = join(home, 'models', 'big', 'sample.gguf.part');
+    await until('a part', () => existsSync(part) && readFileSync(part).length === 300_000);
+    const second = startChild(context, home, hub, [BIG], 'big');
+    await until('a wait', () => second.output().includes('Another process'));
+    first.process.kill('SIGKILL');
+    const { code, output } = await second.ended;
+    assert.equal(code, 0, output);
+    assert.equal(hub.last('store GET').range, 'bytes=300000-');
+    assert.deepEqual(readFileSync(join(home, 'models', 'big', 'sample.gguf')), CONTENT);
+  });
+});
