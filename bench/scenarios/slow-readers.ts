@@ -11,7 +11,7 @@ const READERS = 50;
 const OTHERS = 100;
 const STEP_MS = 20;
 const PIECES = 300;
-const PIECE_LENGTH = 12_000;
+const PIECE_LENGTH = 24_000;
 const LOG_BYTES = 256 * 1024;
 /** Within a round, so that those who stopped are seen to be cut off. */
 const LIMIT_MS = 3_000;
