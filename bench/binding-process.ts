@@ -27,13 +27,12 @@ process.on('message', async ({ streams, newTokens, prompts }: BindingOrder) => {
   await Promise.all(
     pool.slice(0, streams).map(async (sequence, index) => {
       let left = newTokens;
-      for await (const _ of sequence.evaluate(model.tokenize(prompts[index]!), {
-        temperature: 0,
-        yieldEogToken: true,
-      })) {
+      const options = { temperature: 0, yieldEogToken: true };
+      for await (const token of sequence.evaluate(model.tokenize(prompts[index]!), options)) {
         tokens += 1;
         left -= 1;
-        if (left === 0) break;
+        // Asked for the end token, the binding goes on after it; the server ends there, and counts it too.
+        if (left === 0 || model.isEogToken(token)) break;
       }
     }),
   );

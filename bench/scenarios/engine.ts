@@ -6,7 +6,7 @@ import type { BindingOrder } from '../binding-process.ts';
 import { KEY, modelFile, startSluice, type Target } from '../servers.ts';
 import { median, rounded } from '../statistics.ts';
 
-const ROUNDS = 3;
+const ROUNDS = 5;
 const NEW_TOKENS = 64;
 const STREAMS = [1, 4, 8];
 const SLOTS = 8;
