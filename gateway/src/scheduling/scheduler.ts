@@ -74,7 +74,7 @@ export class Scheduler {
     const tokens = ticket.cost.promptTokens + ticket.cost.outputTokens;
     const isFull = this.#waiters.size > 0 && this.#waitingTokens + tokens > this.#options.maxWaitingTokens;
     // A queue before another model's back ends refuses nobody who would not have to wait in it.
-    if (isFull && !ticket.backends.some((backend) => this.#isFree(backend))) {
+    if (isFull && !this.#freeFor(ticket)) {
       return Promise.reject(
         new GatewayError(
           'overloaded',
@@ -84,6 +84,10 @@ export class Scheduler {
           },
         ),
       );
+    }
+    if (this.#waiters.size === 0) {
+      const backend = this.#freeFor(ticket);
+      if (backend) return Promise.resolve(this.#lease(backend, ticket, this.#options.clock.now()));
     }
     return new Promise((resolve, reject) => this.#wait(ticket, tokens, resolve, reject));
   }
@@ -146,17 +150,20 @@ export class Scheduler {
         waiter.settle(lost);
         continue;
       }
-      const backend = ticket.backends.find((candidate) => this.#isFree(candidate));
-      if (backend) waiter.settle(this.#lease(backend, waiter));
+      const backend = this.#freeFor(ticket);
+      if (backend) waiter.settle(this.#lease(backend, ticket, waiter.since));
     }
   }
 
-  #isFree(backend: Backend): boolean {
-    const load = backend.load();
-    return load.state === 'ready' && this.#seat(backend).running < load.slots;
+  /** The first of the call's back ends that could run it now. */
+  #freeFor(ticket: Ticket): Backend | undefined {
+    return ticket.backends.find((backend) => {
+      const load = backend.load();
+      return load.state === 'ready' && this.#seat(backend).running < load.slots;
+    });
   }
 
-  #lease(backend: Backend, { ticket, since }: Waiter): Lease {
+  #lease(backend: Backend, ticket: Ticket, since: number): Lease {
     const { clock } = this.#options;
     const seat = this.#seat(backend);
     const startedAt = clock.now();

@@ -1,5 +1,5 @@
 // The numbers of `/metrics`, by prom-client. It watches requests and never changes one.
-// Labels come from closed sets only, and each child is looked up once: the hot path only adds numbers.
+// Labels come from closed sets only: what a client writes is never one.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Backend } from '../core/backend.ts';
@@ -63,6 +63,7 @@ export class Metrics implements RequestObserver {
     labelNames: ['route', 'model', 'outcome'],
     registers: [this.#registry],
   });
+  readonly #requestChildren = new Map<string, Counter.Internal>();
   readonly #refusals = new Counter({
     name: 'sluice_refusals_total',
     help: 'Requests that were turned away before any work, by reason.',
@@ -132,7 +133,7 @@ export class Metrics implements RequestObserver {
   }
 
   ended(record: RequestRecord, outcome: RequestOutcome, totalMs: number): void {
-    this.#requests.inc({ route: record.route, model: record.model, outcome });
+    this.#requestsBy(record, outcome).inc();
     if (REFUSALS.has(outcome)) {
       this.#refusals.inc({ reason: outcome });
       return;
@@ -146,6 +147,17 @@ export class Metrics implements RequestObserver {
     this.#promptTokens.inc(promptTokens);
     this.#cachedTokens.inc(cachedTokens);
     this.#completionTokens.inc(completionTokens);
+  }
+
+  /** prom-client hashes labels at every look-up; the sets are closed, so each child is looked up once. */
+  #requestsBy({ route, model }: RequestRecord, outcome: RequestOutcome): Counter.Internal {
+    const name = `${route} ${outcome} ${model}`;
+    let child = this.#requestChildren.get(name);
+    if (!child) {
+      child = this.#requests.labels({ route, model, outcome });
+      this.#requestChildren.set(name, child);
+    }
+    return child;
   }
 
   #histogram(name: string, help: string, buckets: number[]): Histogram {
