@@ -71,24 +71,14 @@ export class Scheduler {
     for (const backend of ticket.backends) if (backend.load().state !== 'closed') this.#seat(backend);
     const lost = lostReason(ticket);
     if (lost) return Promise.reject(lost);
+    const free = this.#freeFor(ticket);
+    if (free && this.#waiters.size === 0) {
+      return Promise.resolve(this.#lease(free, ticket, this.#options.clock.now()));
+    }
     const tokens = ticket.cost.promptTokens + ticket.cost.outputTokens;
     const isFull = this.#waiters.size > 0 && this.#waitingTokens + tokens > this.#options.maxWaitingTokens;
     // A queue before another model's back ends refuses nobody who would not have to wait in it.
-    if (isFull && !this.#freeFor(ticket)) {
-      return Promise.reject(
-        new GatewayError(
-          'overloaded',
-          'The queue is full: the server has more to do than it can promise to do.',
-          {
-            retryAfterMs: this.retryAfterMs(),
-          },
-        ),
-      );
-    }
-    if (this.#waiters.size === 0) {
-      const backend = this.#freeFor(ticket);
-      if (backend) return Promise.resolve(this.#lease(backend, ticket, this.#options.clock.now()));
-    }
+    if (isFull && !free) return Promise.reject(this.#queueIsFull());
     return new Promise((resolve, reject) => this.#wait(ticket, tokens, resolve, reject));
   }
 
@@ -102,6 +92,11 @@ export class Scheduler {
     for (const { backend } of this.#seats.values()) slots += backend.load().slots;
     const estimate = ((this.#waiters.size + 1) * this.#averageHoldMs) / Math.max(1, slots);
     return Math.round(Math.min(MOST_RETRY_MS, Math.max(LEAST_RETRY_MS, estimate)));
+  }
+
+  #queueIsFull(): GatewayError {
+    const message = 'The queue is full: the server has more to do than it can promise to do.';
+    return new GatewayError('overloaded', message, { retryAfterMs: this.retryAfterMs() });
   }
 
   #wait(
