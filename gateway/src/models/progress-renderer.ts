@@ -36,7 +36,7 @@ export function createProgressRenderer(options: ProgressRendererOptions): Progre
     show(progress) {
       if (isTerminal) {
         // One column stays free: a full line would wrap, and the next draw would start a line too low.
-        const width = Math.max(20, (options.columns?.() ?? 80) - 1);
+        const width = Math.max(20, (options.columns?.() || 80) - 1);
         write(`\r\u001b[2K${barLine(progress, width)}`);
         drawn = true;
         return;

@@ -29,6 +29,7 @@ export function createLog({ level, isTerminal, useColour }: LoggerOptions): Log 
 function prettyLines(useColour: boolean): pino.DestinationStream {
   return pretty({
     colorize: useColour,
+    singleLine: true,
     ignore: 'pid,hostname',
     translateTime: 'SYS:HH:MM:ss',
     destination: STDERR,
