@@ -1,10 +1,10 @@
 // Starts the servers that are compared, each in a process of its own, and reads what they cost from the kernel.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort, rssOf } from '../gateway/test/e2e/harness.ts';
 import { provideTestModel } from '../gateway/test/parts.ts';
 
 export const KEY = 'bench-key';
@@ -73,8 +73,7 @@ async function start(
     settledRss: async () => {
       await collectGarbage(inspectorPort);
       await sleep(500);
-      const line = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-      return Number(line![1]) * 1024;
+      return rssOf(pid);
     },
     stop: () =>
       new Promise((resolve) => {
@@ -108,13 +107,4 @@ async function collectGarbage(inspectorPort: number): Promise<void> {
     socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'HeapProfiler.collectGarbage' }));
   });
   socket.close();
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -17,7 +17,7 @@ program
   .option('-m, --model <file|name>', 'a GGUF file, or a name of "sluice models list" (SLUICE_MODEL)')
   .option('--host <address>', 'address to listen on; default 127.0.0.1 (SLUICE_HOST)')
   .option('-p, --port <number>', 'port to listen on; default 8080 (SLUICE_PORT)')
-  .action(async (flags) => (await import('./commands/serve.ts')).serve(flags));
+  .action(async (flags) => (await import('./commands/serve.ts')).serve(flags, version));
 
 program
   .command('chat')

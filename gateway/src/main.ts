@@ -1,6 +1,5 @@
 // The composition root: from a configuration to a server that listens. The only file that knows every module.
 // It listens before the model is there, so that /readyz can say how far it is.
-import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { FakeBackend } from './backends/fake.ts';
 import { LlamaBackend } from './backends/llama/llama-backend.ts';
@@ -37,9 +36,6 @@ export interface RunningServer {
   /** Ends everything now. */
   close(): Promise<void>;
 }
-
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-export const VERSION: string = version;
 
 /** Rejects with Node's own error if the address cannot be had. */
 export async function startServer(config: Config, startup: Startup): Promise<RunningServer> {

@@ -10,7 +10,7 @@ import {
 import type { Log } from '../core/log.ts';
 import type { World } from '../core/world.ts';
 import { isLoopback } from '../edge/access.ts';
-import { type RunningServer, startServer, VERSION } from '../main.ts';
+import { type RunningServer, startServer } from '../main.ts';
 import { createProgressRenderer } from '../models/progress-renderer.ts';
 import { createLog } from '../telemetry/logger.ts';
 import { fail } from './terminal.ts';
@@ -20,7 +20,7 @@ const SAME_SIGNAL_MS = 300;
 const PARENT_POLL_MS = 500;
 
 /** Runs until a signal ends it. Exits 2 when it cannot start as it was told to. */
-export async function serve(flags: ConfigFlags): Promise<void> {
+export async function serve(flags: ConfigFlags, version: string): Promise<void> {
   const config = readConfig(flags);
   const isTerminal = process.stderr.isTTY === true;
   const log = createLog({
@@ -53,7 +53,7 @@ export async function serve(flags: ConfigFlags): Promise<void> {
   try {
     const world = await server.ready;
     progress.clear();
-    if (!isEnding()) announce(server.url, world, config);
+    if (!isEnding()) announce(version, server.url, world, config);
   } catch (thrown) {
     progress.clear();
     if (isEnding()) return;
@@ -110,8 +110,8 @@ function watchParent(onGone: () => void): void {
   }, PARENT_POLL_MS).unref();
 }
 
-function announce(url: string, world: World, config: Config): void {
-  const lines = [`Sluice ${VERSION} serves on ${url}`];
+function announce(version: string, url: string, world: World, config: Config): void {
+  const lines = [`Sluice ${version} serves on ${url}`];
   for (const { id, speaker, contextWindow, licence, backends } of world.models.values()) {
     const slots = backends.reduce((sum, backend) => sum + backend.load().slots, 0);
     const window = contextWindow === undefined ? '' : ` of ${contextWindow} tokens`;

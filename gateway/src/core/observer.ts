@@ -35,6 +35,28 @@ export interface RequestRecord {
   usage: Usage | undefined;
 }
 
+/** A request's record before anything happened to it. `startedAt` is on the monotonic clock. */
+export function newRecord(id: string, route: string, tenant: string, startedAt: number): RequestRecord {
+  return {
+    id,
+    route,
+    tenant,
+    startedAt,
+    model: 'other',
+    priority: 'standard',
+    streamed: false,
+    admitted: false,
+    backend: undefined,
+    speaker: undefined,
+    queueMs: undefined,
+    firstTokenMs: undefined,
+    firstAnswerMs: undefined,
+    longestGapMs: 0,
+    stutters: 0,
+    usage: undefined,
+  };
+}
+
 /** `ok`, or why the request did not end well. */
 export type RequestOutcome = 'ok' | ErrorCode;
 

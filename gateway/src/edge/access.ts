@@ -43,9 +43,21 @@ export function authenticate(request: IncomingMessage, world: World, rules: Acce
   return found;
 }
 
+export function mayUse(key: AccessKey, modelId: string): boolean {
+  return key.models?.includes(modelId) ?? true;
+}
+
+/** `model_not_found`, with the ids that the key may use. */
+export function modelNotFound(world: World, key: AccessKey, param?: string): GatewayError {
+  const known = [...world.models.keys()].filter((id) => mayUse(key, id)).join(', ');
+  return new GatewayError('model_not_found', `There is no such model here. The models are: ${known}.`, {
+    param,
+  });
+}
+
 /** Throws `forbidden` if the key is not for this model. */
 export function authorizeModel(key: AccessKey, modelId: string): void {
-  if (key.models && !key.models.includes(modelId)) {
+  if (!mayUse(key, modelId)) {
     throw new GatewayError('forbidden', 'This API key is not for this model.', { param: 'model' });
   }
 }

@@ -1,6 +1,6 @@
 // What the server says of itself: its models, whether it is well, whether it is ready.
-import { GatewayError } from '../core/errors.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
+import { mayUse, modelNotFound } from './access.ts';
 import type { Exchange } from './exchange.ts';
 
 /** When a probe that was told "not yet" should ask again. */
@@ -10,21 +10,17 @@ const RETRY_SECONDS = '2';
 export function sendModels(exchange: Exchange, world: World, key: AccessKey): void {
   const { query } = exchange;
   const isWanted = (query.get('type') ?? 'text') === 'text' && (query.get('sub_type') ?? 'chat') === 'chat';
-  const models = isWanted ? [...world.models.values()].filter((model) => isVisible(model, key)) : [];
+  const models = isWanted ? [...world.models.values()].filter((model) => mayUse(key, model.id)) : [];
   exchange.sendJson(200, { object: 'list', data: models.map(modelCard) });
 }
 
 export function sendModel(exchange: Exchange, world: World, key: AccessKey, id: string): void {
   const model = world.models.get(id);
-  if (model && isVisible(model, key)) {
+  if (model && mayUse(key, model.id)) {
     exchange.sendJson(200, modelCard(model));
     return;
   }
-  const known = [...world.models.values()].filter((one) => isVisible(one, key)).map((one) => one.id);
-  throw new GatewayError(
-    'model_not_found',
-    `There is no such model here. The models are: ${known.join(', ')}.`,
-  );
+  throw modelNotFound(world, key);
 }
 
 /** Alive is all that it says: a server that loads or drains is well. */
@@ -51,8 +47,4 @@ function modelCard({ id, speaker, contextWindow, licence, created, backends }: S
     licence: licence ?? null,
     ready: backends.some((backend) => backend.load().state === 'ready'),
   };
-}
-
-function isVisible(model: ServedModel, key: AccessKey): boolean {
-  return key.models?.includes(model.id) ?? true;
 }

@@ -1,7 +1,12 @@
 // Requests to a model, in any dialect: understand, start, write, tell the observers. One path for all of them.
 import type { Clock } from '../core/clock.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
-import type { RequestObserver, RequestOutcome, RequestRecord } from '../core/observer.ts';
+import {
+  newRecord,
+  type RequestObserver,
+  type RequestOutcome,
+  type RequestRecord,
+} from '../core/observer.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
 import { AnswerFold } from '../pipeline/partial.ts';
 import type { Answer, Pipeline } from '../pipeline/pipeline.ts';
@@ -174,25 +179,4 @@ export class Generation {
     const { state, reason } = this.#options.readiness();
     if (state !== 'ready' && state !== 'restarting') throw new GatewayError('not_ready', reason);
   }
-}
-
-function newRecord(id: string, route: string, tenant: string, startedAt: number): RequestRecord {
-  return {
-    id,
-    route,
-    tenant,
-    startedAt,
-    model: 'other',
-    priority: 'standard',
-    streamed: false,
-    admitted: false,
-    backend: undefined,
-    speaker: undefined,
-    queueMs: undefined,
-    firstTokenMs: undefined,
-    firstAnswerMs: undefined,
-    longestGapMs: 0,
-    stutters: 0,
-    usage: undefined,
-  };
 }

@@ -3,7 +3,7 @@ import { GatewayError } from '../core/errors.ts';
 import type { Priority } from '../core/ticket.ts';
 import type { AccessKey, ServedModel, World } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
-import { authorizeModel } from './access.ts';
+import { authorizeModel, modelNotFound } from './access.ts';
 import type { Exchange } from './exchange.ts';
 
 const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
@@ -17,14 +17,7 @@ export function findModel(world: World, key: AccessKey, asked: string): ServedMo
     authorizeModel(key, model.id);
     return model;
   }
-  const known = [...world.models.keys()].filter((id) => key.models?.includes(id) ?? true);
-  throw new GatewayError(
-    'model_not_found',
-    `There is no such model here. The models are: ${known.join(', ')}.`,
-    {
-      param: 'model',
-    },
-  );
+  throw modelNotFound(world, key, 'model');
 }
 
 /** Someone waits for a stream's next word; an array of prompts is work in bulk. */

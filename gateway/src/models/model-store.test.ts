@@ -15,28 +15,15 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite, type TestContext, test } from 'node:test';
+import { suite, test } from 'node:test';
 import { ModelStore, type ModelStoreOptions } from './model-store.ts';
-import { ModelStoreError, type ModelStoreErrorCode } from './model-store-error.ts';
 import type { PullProgress } from './progress.ts';
 import { sampleGguf } from './sample-gguf.ts';
-import { hubEntry, type StandInHub, startHub } from './stand-in-hub.test.ts';
+import { hubEntry, hubFor, refused, temporary } from './stand-in-hub.test.ts';
 
 const CONTENT = sampleGguf({ values: 200_000 });
 /** Nothing listens on port 1. */
 const DEAD = 'http://127.0.0.1:1';
-
-function temporary(context: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-store-'));
-  context.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
-async function hubFor(context: TestContext): Promise<StandInHub> {
-  const hub = await startHub(CONTENT);
-  context.after(() => hub.close());
-  return hub;
-}
 
 function open(home: string, options: Partial<ModelStoreOptions> = {}): { store: ModelStore; said: string[] } {
   const said: string[] = [];
@@ -55,25 +42,10 @@ function open(home: string, options: Partial<ModelStoreOptions> = {}): { store: 
 const BIG = hubEntry({ name: 'big', title: 'Big', wantsMemoryBytes: 4e9 });
 const SMALL = hubEntry({ name: 'small', title: 'Small' });
 
-async function refused(
-  work: Promise<unknown>,
-  code: ModelStoreErrorCode,
-  words: RegExp,
-): Promise<ModelStoreError> {
-  const thrown = await work.then(
-    () => assert.fail('it went well'),
-    (error: unknown) => error,
-  );
-  assert.ok(thrown instanceof ModelStoreError, String(thrown));
-  assert.equal(thrown.code, code, thrown.message);
-  assert.match(thrown.message, words);
-  return thrown;
-}
-
 suite('the store', { concurrency: true }, () => {
   test('the first start chooses what fits, records it, and needs nothing outside afterwards', async (context) => {
     const home = temporary(context);
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     const { store, said } = open(home, { env: { HF_ENDPOINT: hub.endpoint } });
     assert.equal((await store.resolve(undefined)).name, 'big');
     assert.match(said.at(-1) ?? '', /Big is the model of this machine from now on/);
@@ -96,7 +68,7 @@ suite('the store', { concurrency: true }, () => {
   });
 
   test('with little memory the smaller one is chosen, and it is said why', async (context) => {
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     const { store, said } = open(temporary(context), {
       env: { HF_ENDPOINT: hub.endpoint },
       freeMemoryBytes: 2e9,
@@ -144,7 +116,7 @@ suite('the store', { concurrency: true }, () => {
 
   test('what a person pulled is used before anything is fetched', async (context) => {
     const home = temporary(context);
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     await open(home, { env: { HF_ENDPOINT: hub.endpoint } }).store.pull('small');
     const { store } = open(home);
     assert.equal((await store.resolve(undefined)).name, 'small');
@@ -153,7 +125,7 @@ suite('the store', { concurrency: true }, () => {
 
   test('a chosen model that is gone is fetched again; if that fails, the change is said', async (context) => {
     const home = temporary(context);
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     const env = { HF_ENDPOINT: hub.endpoint };
     const first = await open(home, { env }).store.resolve(undefined);
     await open(home, { env }).store.pull('small');
@@ -171,7 +143,7 @@ suite('the store', { concurrency: true }, () => {
   });
 
   test('what broke in the middle of a first choice does not become a smaller model', async (context) => {
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     hub.content = sampleGguf({ values: 200_000, seed: 7 });
     const { store } = open(temporary(context), { env: { HF_ENDPOINT: hub.endpoint } });
     await refused(store.resolve(undefined), 'checksum', /Big from .* SHA-256 differs/);
@@ -179,7 +151,7 @@ suite('the store', { concurrency: true }, () => {
 
   test('a hash of the first pull is kept: other bytes are refused later', async (context) => {
     const home = temporary(context);
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     const { store } = open(home, { env: { HF_ENDPOINT: hub.endpoint } });
     const { file } = await store.pull('big');
     rmSync(file);
@@ -212,7 +184,7 @@ suite('the store', { concurrency: true }, () => {
 
   test('verify tells ok, wrong and missing', async (context) => {
     const home = temporary(context);
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     const { store } = open(home, { env: { HF_ENDPOINT: hub.endpoint } });
     const { file } = await store.pull('big');
     await store.pull('small');
@@ -239,7 +211,7 @@ suite('the store', { concurrency: true }, () => {
     const outside = join(home, 'outside');
     mkdirSync(join(outside, 'models'), { recursive: true });
     writeFileSync(join(outside, 'precious'), 'x');
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     const { store, said } = open(join(home, 'store'), { env: { HF_ENDPOINT: hub.endpoint } });
     await refused(store.remove('small'), 'not_found', /small is not in the store/);
     await store.resolve(undefined);
@@ -270,7 +242,7 @@ suite('the store', { concurrency: true }, () => {
 
   test('records that lie or are broken lead nowhere', async (context) => {
     const home = temporary(context);
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     const { store } = open(home, { env: { HF_ENDPOINT: hub.endpoint } });
     const { file } = await store.pull('big');
     const record = join(file, '..', 'model.json');
@@ -300,7 +272,7 @@ suite('the store', { concurrency: true }, () => {
       context.skip('no small file system could be mounted here');
       return;
     }
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     hub.publish(sampleGguf({ values: 500_000 }));
     // No size is stated anywhere, so the look at the free room finds nothing wrong.
     hub.statedBytes = undefined;

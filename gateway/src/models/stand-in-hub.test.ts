@@ -224,3 +224,33 @@ if (import.meta.main)
       await hub.close();
     }
   });
+
+/** A folder that goes with the test. */
+export function temporary(context: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-store-'));
+  context.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A hub that goes with the test. */
+export async function hubFor(context: TestContext, content: Buffer): Promise<StandInHub> {
+  const hub = await startHub(content);
+  context.after(() => hub.close());
+  return hub;
+}
+
+/** That the work is refused with this code, in these words. */
+export async function refused(
+  work: Promise<unknown>,
+  code: ModelStoreErrorCode,
+  words: RegExp,
+): Promise<ModelStoreError> {
+  const thrown = await work.then(
+    () => assert.fail('it went well'),
+    (error: unknown) => error,
+  );
+  assert.ok(thrown instanceof ModelStoreError, String(thrown));
+  assert.equal(thrown.code, code, thrown.message);
+  assert.match(thrown.message, words);
+  return thrown;
+}

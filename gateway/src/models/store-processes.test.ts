@@ -2,27 +2,14 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import type { CatalogueEntry } from './catalogue.ts';
 import { sampleGguf } from './sample-gguf.ts';
-import { hubEntry, type StandInHub, startHub } from './stand-in-hub.test.ts';
+import { hubEntry, hubFor, type StandInHub, temporary } from './stand-in-hub.test.ts';
 
 const CONTENT = sampleGguf({ values: 200_000 });
-
-function temporary(context: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-store-'));
-  context.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
-async function hubFor(context: TestContext): Promise<StandInHub> {
-  const hub = await startHub(CONTENT);
-  context.after(() => hub.close());
-  return hub;
-}
 
 const BIG = hubEntry({ name: 'big', title: 'Big', wantsMemoryBytes: 4e9 });
 const SMALL = hubEntry({ name: 'small', title: 'Small' });
@@ -76,7 +63,7 @@ async function until(what: string, isTrue: () => boolean): Promise<void> {
 suite('several processes', { concurrency: true }, () => {
   test('two processes that start at once download once', async (context) => {
     const home = temporary(context);
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     // Slow enough that the second one meets the first, and sees how far it is.
     hub.onStore = (_request, response) => {
       response.writeHead(200, { 'content-length': CONTENT.length, etag: hub.etag });
@@ -100,7 +87,7 @@ suite('several processes', { concurrency: true }, () => {
 
   test('a process that is killed with the lock in its hand blocks nobody, and its part is gone on with', async (context) => {
     const home = temporary(context);
-    const hub = await hubFor(context);
+    const hub = await hubFor(context, CONTENT);
     hub.onStore = (request, response) => {
       if (request.headers.range) return undefined;
       response.writeHead(200, { 'content-length': CONTENT.length, etag: hub.etag });

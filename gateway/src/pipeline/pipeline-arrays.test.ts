@@ -7,7 +7,7 @@ import { ManualClock } from '../../test/manual-clock.ts';
 import type { Backend, CallContext } from '../core/backend.ts';
 import type { ChatRequest, EventSink, TokenEvent, Usage } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { RequestRecord } from '../core/observer.ts';
+import { newRecord } from '../core/observer.ts';
 import type { ServedModel } from '../core/world.ts';
 import { Scheduler } from '../scheduling/scheduler.ts';
 import { AnswerFold } from './partial.ts';
@@ -70,7 +70,13 @@ function setUp(slots = 8) {
     prompts: readonly string[],
     options: { parallel: number; choices?: number; deadlineMs?: number },
   ) => {
-    const record = newRecord(clock.now());
+    const record = {
+      ...newRecord('request', 'test', 'someone', clock.now()),
+      model: 'm',
+      priority: 'batch' as const,
+      streamed: true,
+      admitted: true,
+    };
     const calls = prompts.map((prompt) => request(prompt, options.choices ?? 1));
     const { parallel, deadlineMs } = options;
     return { ...pipeline.start({ record, model, calls, parallel, deadlineMs }), record };
@@ -85,27 +91,6 @@ function request(text: string, choices: number): ChatRequest {
 
 function promptOf({ prompt }: ChatRequest): string {
   return prompt.kind === 'text' ? prompt.text : '';
-}
-
-function newRecord(startedAt: number): RequestRecord {
-  return {
-    id: 'request',
-    route: 'test',
-    tenant: 'someone',
-    startedAt,
-    model: 'm',
-    priority: 'batch',
-    streamed: true,
-    admitted: true,
-    backend: undefined,
-    speaker: undefined,
-    queueMs: undefined,
-    firstTokenMs: undefined,
-    firstAnswerMs: undefined,
-    longestGapMs: 0,
-    stutters: 0,
-    usage: undefined,
-  };
 }
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));

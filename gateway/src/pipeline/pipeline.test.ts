@@ -6,7 +6,7 @@ import { ManualClock } from '../../test/manual-clock.ts';
 import type { Backend, BackendLoad, CallContext } from '../core/backend.ts';
 import type { ChatRequest, EventSink, TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { RequestObserver, RequestRecord } from '../core/observer.ts';
+import { newRecord, type RequestObserver } from '../core/observer.ts';
 import type { Outcome } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { Scheduler } from '../scheduling/scheduler.ts';
@@ -73,7 +73,12 @@ function setUp({ logBytes = 1024 * 1024, observer = {} as RequestObserver } = {}
   const unknown = { contextWindow: undefined, licence: undefined, created: 0 };
   const model: ServedModel = { id: 'm', speaker: 's', backends: [backend], ...unknown };
   const start = (rest: Partial<Job> = {}) => {
-    const record = newRecord(clock.now());
+    const record = {
+      ...newRecord('request-1', 'test', 'someone', clock.now()),
+      model: 'm',
+      streamed: true,
+      admitted: true,
+    };
     const answer = pipeline.start({
       record,
       model,
@@ -96,27 +101,6 @@ function setUp({ logBytes = 1024 * 1024, observer = {} as RequestObserver } = {}
 function request(): ChatRequest {
   const prompt = { kind: 'text', text: 'hello' } as const;
   return { model: 'm', prompt, sampling: {}, stop: [], choices: 1, extra: {} };
-}
-
-function newRecord(startedAt: number): RequestRecord {
-  return {
-    id: 'request-1',
-    route: 'test',
-    tenant: 'someone',
-    startedAt,
-    model: 'm',
-    priority: 'standard',
-    streamed: true,
-    admitted: true,
-    backend: undefined,
-    speaker: undefined,
-    queueMs: undefined,
-    firstTokenMs: undefined,
-    firstAnswerMs: undefined,
-    longestGapMs: 0,
-    stutters: 0,
-    usage: undefined,
-  };
 }
 
 /** All events until the end, and the code of what ended it if it failed. */

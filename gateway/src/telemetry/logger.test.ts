@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import type { LogLevel } from '../core/log.ts';
-import type { RequestOutcome, RequestRecord } from '../core/observer.ts';
+import { newRecord, type RequestOutcome, type RequestRecord } from '../core/observer.ts';
 import { allObservers, requestLog } from './logger.ts';
 
 /** What a process writes that imports `createLog` and runs the statements. */
@@ -24,12 +24,8 @@ async function written(statements: string): Promise<{ stdout: string; stderr: st
 
 function record(rest: Partial<RequestRecord> = {}): RequestRecord {
   return {
-    id: 'request-1',
-    route: 'generate_stream',
-    tenant: 'alice',
-    startedAt: 0,
+    ...newRecord('request-1', 'generate_stream', 'alice', 0),
     model: 'm',
-    priority: 'standard',
     streamed: true,
     admitted: true,
     backend: 'engine',

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Backend, BackendLoad } from '../core/backend.ts';
 import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
-import type { RequestOutcome, RequestRecord } from '../core/observer.ts';
+import { newRecord, type RequestOutcome, type RequestRecord } from '../core/observer.ts';
 import { Metrics } from './metrics.ts';
 
 const NONE = { backends: () => [], queue: () => ({ waiting: 0, running: 0 }) };
@@ -21,22 +21,13 @@ function backend(id: string, load: BackendLoad): Backend {
 
 function record(rest: Partial<RequestRecord> = {}): RequestRecord {
   return {
-    id: 'request',
-    route: 'generate_stream',
-    tenant: 'someone',
-    startedAt: 0,
+    ...newRecord('request', 'generate_stream', 'someone', 0),
     model: 'm',
-    priority: 'standard',
     streamed: true,
     admitted: true,
     backend: 'engine',
     speaker: 'a model',
     queueMs: 0,
-    firstTokenMs: undefined,
-    firstAnswerMs: undefined,
-    longestGapMs: 0,
-    stutters: 0,
-    usage: undefined,
     ...rest,
   };
 }

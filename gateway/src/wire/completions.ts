@@ -4,15 +4,13 @@ import { z } from 'zod';
 import type { Dialect } from './dialect.ts';
 import {
   choicesField,
-  listOf,
-  MAX_PROMPTS,
   modelField,
+  promptsField,
   readBody,
   samplingFields,
   samplingOf,
   stopsOf,
   streamOptionsField,
-  textOr,
   tokenLimitField,
 } from './request-fields.ts';
 import { type ChunkShape, ServerSentEvents } from './server-sent-events.ts';
@@ -23,11 +21,10 @@ const DEFAULT_MAX_TOKENS = 16;
 const PARALLEL = 8;
 
 const TEXT = 'must be a text: lists of token numbers are not understood here';
-const PROMPT = `must be a text or a list of 1 to ${MAX_PROMPTS} texts`;
 
 const schema = z.object({
   model: modelField,
-  prompt: textOr(listOf(z.string(TEXT), PROMPT, 1, MAX_PROMPTS)),
+  prompt: promptsField(TEXT),
   ...samplingFields,
   max_completion_tokens: tokenLimitField,
   n: choicesField,
@@ -48,7 +45,6 @@ export const completions: Dialect = {
 
   parse(body) {
     const { fields, extra } = readBody(schema, body);
-    const prompts = typeof fields.prompt === 'string' ? [fields.prompt] : fields.prompt;
     const shared = {
       model: fields.model,
       sampling: samplingOf(fields),
@@ -58,7 +54,7 @@ export const completions: Dialect = {
       extra,
     };
     return {
-      calls: prompts.map((text) => ({ ...shared, prompt: { kind: 'text', text } })),
+      calls: fields.prompt.map((text) => ({ ...shared, prompt: { kind: 'text', text } })),
       parallel: PARALLEL,
       stream: fields.stream ?? false,
       includeUsage: fields.stream_options?.include_usage ?? false,

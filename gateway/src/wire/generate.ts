@@ -10,16 +10,14 @@ import { stringifyLine } from './json.ts';
 import {
   integerField,
   isObject,
-  listOf,
-  MAX_PROMPTS,
   modelField,
   optional,
+  promptsField,
   readBody,
   samplingFields,
   samplingOf,
   stopsOf,
   textField,
-  textOr,
 } from './request-fields.ts';
 import { usageBody } from './usage.ts';
 
@@ -30,10 +28,8 @@ const MAX_PARALLEL = 64;
 /** Of a name that was ignored: it is repeated in a header. */
 const MAX_NAME_LENGTH = 64;
 
-const PROMPT = `must be a text or a list of 1 to ${MAX_PROMPTS} texts`;
-
 const schema = z.object({
-  prompt: textOr(listOf(z.string('must be a text'), PROMPT, 1, MAX_PROMPTS)),
+  prompt: promptsField('must be a text'),
   ...samplingFields,
   system_message: textField,
   batch_size: integerField(1, MAX_PARALLEL),
@@ -68,7 +64,6 @@ function parse(body: unknown, modelInPath: string | undefined, streamsByDefault:
   const model = modelOf(modelInPath);
   refuseMessages(body);
   const { fields, extra } = readBody(schema, body);
-  const prompts = typeof fields.prompt === 'string' ? [fields.prompt] : fields.prompt;
   const system: readonly Message[] =
     fields.system_message === undefined ? [] : [{ role: 'system', content: fields.system_message }];
   const sampling = samplingOf(fields);
@@ -84,7 +79,7 @@ function parse(body: unknown, modelInPath: string | undefined, streamsByDefault:
     },
   };
   return {
-    calls: prompts.map((content) => ({
+    calls: fields.prompt.map((content) => ({
       ...shared,
       prompt: { kind: 'messages', messages: [...system, { role: 'user', content }] },
     })),

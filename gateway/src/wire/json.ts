@@ -9,6 +9,8 @@ const MAX_DEPTH = 128;
 /** Every integer of fewer digits is exact as a number. */
 const SAFE_DIGITS = 15;
 
+const UTF8 = new TextDecoder();
+
 const QUOTE = 0x22;
 const MINUS = 0x2d;
 const POINT = 0x2e;
@@ -38,7 +40,7 @@ export interface ExactInteger {
 
 /** Throws `invalid_request` on anything that is no JSON text of reasonable depth. A byte order mark is skipped. */
 export function parseJson(bytes: Uint8Array): unknown {
-  const text = new TextDecoder().decode(bytes);
+  const text = UTF8.decode(bytes);
   const exact = scan(text);
   let value: unknown;
   try {
@@ -122,8 +124,8 @@ function refuseInfinity(text: string, start: number, end: number): number {
     last += 1;
     while (/[\d+-]/.test(text.charAt(last))) last += 1;
   }
-  if (Number.isFinite(Number(text.slice(start, last))) || Number.isNaN(Number(text.slice(start, last))))
-    return last;
+  // What is no number at all is a fault for JSON.parse to find.
+  if (Math.abs(Number(text.slice(start, last))) !== Number.POSITIVE_INFINITY) return last;
   throw new GatewayError(
     'invalid_request',
     `The body holds a number that is out of range (position ${start}).`,

@@ -11,7 +11,7 @@ const MAX_STOPS = 16;
 const MAX_STOP_LENGTH = 256;
 const MAX_CHOICES = 128;
 /** Prompts in one request. */
-export const MAX_PROMPTS = 1024;
+const MAX_PROMPTS = 1024;
 
 /** Absent and null are one. */
 export function optional<T extends z.ZodType>(type: T) {
@@ -78,6 +78,17 @@ function readInto<T extends z.ZodType>(
   const issue = parsed.error.issues[0]!;
   context.addIssue({ code: 'custom', path: [...path, ...issue.path], message: issue.message });
   return false;
+}
+
+/** A prompt or several, read as a list. `message`: what is said of an item that is no text. */
+export function promptsField(message: string) {
+  const list = listOf(
+    z.string(message),
+    `must be a text or a list of 1 to ${MAX_PROMPTS} texts`,
+    1,
+    MAX_PROMPTS,
+  );
+  return textOr(list).transform((prompt) => (typeof prompt === 'string' ? [prompt] : prompt));
 }
 
 const MODEL_MESSAGE = `must be the name of a model, of 1 to ${MAX_MODEL_LENGTH} characters`;

@@ -214,3 +214,8 @@ export function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+/** Resident memory of a process, in bytes. */
+export function rssOf(pid: number): number {
+  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024;
+}

@@ -1,11 +1,19 @@
 // A thousand random requests against the real engine, with clients that leave, readers that stop and an engine that is
 // killed: afterwards nothing waits, nothing runs, every slot is free, and the memory is where it was.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { descendants, metric, post, type Sluice, startSluice, statusOf, waitUntil } from '../e2e/harness.ts';
+import {
+  descendants,
+  metric,
+  post,
+  rssOf,
+  type Sluice,
+  startSluice,
+  statusOf,
+  waitUntil,
+} from '../e2e/harness.ts';
 import { missingModel } from '../parts.ts';
 
 const REQUESTS = 1_000;
@@ -30,7 +38,7 @@ test(`${REQUESTS} random requests leave nothing behind`, { skip: missingModel() 
         started += 1;
         if (started % KILL_EVERY === 0)
           for (const pid of descendants(sluice.process.pid!)) process.kill(pid, 'SIGKILL');
-        if (started === REQUESTS / 4) quarterBytes = rssOf(sluice);
+        if (started === REQUESTS / 4) quarterBytes = rssOf(sluice.process.pid!);
         const outcome = await one(sluice, random);
         tally.set(outcome, (tally.get(outcome) ?? 0) + 1);
       }
@@ -59,7 +67,7 @@ test(`${REQUESTS} random requests leave nothing behind`, { skip: missingModel() 
       assert.equal(response.status, 200);
       await response.arrayBuffer();
     }
-    const growth = rssOf(sluice) - quarterBytes;
+    const growth = rssOf(sluice.process.pid!) - quarterBytes;
     console.log(
       `outcomes: ${JSON.stringify(Object.fromEntries(tally))}; growth ${Math.round(growth / 2 ** 20)} MiB`,
     );
@@ -113,10 +121,6 @@ async function stopReading(
   await sleep(random() * 1_500);
   socket.destroy();
   return 'stopped reading';
-}
-
-function rssOf({ process: { pid } }: Sluice): number {
-  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024;
 }
 
 /** Mulberry32: the same numbers in every run, so that a failure can be seen again. */

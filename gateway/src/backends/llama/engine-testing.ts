@@ -48,14 +48,6 @@ export async function chat(backend: LlamaBackend, ask: Ask): Promise<Answer> {
 }
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-export const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 export async function until(condition: () => boolean, ms: number, what: string): Promise<void> {
   const deadline = performance.now() + ms;

@@ -6,7 +6,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { aborted, chat, isAlive, sleep, until } from './engine-testing.ts';
+import { isAlive } from '../../../test/processes.ts';
+import { aborted, chat, sleep, until } from './engine-testing.ts';
 import { LlamaBackend } from './llama-backend.ts';
 
 const modelFile = process.env.SLUICE_TEST_MODEL ?? '';

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { isAlive } from '../../../test/processes.ts';
 import type { LogLevel } from '../../core/log.ts';
 import { Supervisor, type SupervisorTiming } from './supervisor.ts';
 
@@ -63,16 +64,6 @@ function watch(mode: string, timing: Partial<SupervisorTiming> = {}): Watched {
   return { supervisor, downs, logs, until };
 }
 
-function isAlive(pid: number | undefined): boolean {
-  assert.ok(pid !== undefined);
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 test('ready, killed, ready again with another process, closed without a trace', async () => {
   const { supervisor, downs, until } = watch('well');
   await supervisor.start();
@@ -87,6 +78,7 @@ test('ready, killed, ready again with another process, closed without a trace', 
   await supervisor.close();
   await supervisor.close();
   assert.equal(supervisor.state, 'closed');
+  assert.ok(second !== undefined);
   assert.equal(isAlive(second), false);
 });
 
@@ -133,6 +125,7 @@ test('a process that will not exit is killed when closing', async () => {
   await supervisor.start();
   const { pid } = supervisor;
   await supervisor.close();
+  assert.ok(pid !== undefined);
   assert.equal(isAlive(pid), false);
 });
 
@@ -142,6 +135,7 @@ test('closing while loading, and while waiting to restart, leaves nothing', asyn
   const { pid } = loading.supervisor;
   await loading.supervisor.close();
   await assert.rejects(start, /closed before it was ready/);
+  assert.ok(pid !== undefined);
   assert.equal(isAlive(pid), false);
 
   const dying = watch('dies');
