@@ -64,14 +64,17 @@ suite('several processes', { concurrency: true }, () => {
   test('two processes that start at once download once', async (context) => {
     const home = temporary(context);
     const hub = await hubFor(context, CONTENT);
-    // Slow enough that the second one meets the first, and sees how far it is.
+    let finish: (() => void) | undefined;
     hub.onStore = (_request, response) => {
       response.writeHead(200, { 'content-length': CONTENT.length, etag: hub.etag });
       response.write(CONTENT.subarray(0, 300_000));
-      setTimeout(() => response.end(CONTENT.subarray(300_000)), 1_800);
+      finish = () => response.end(CONTENT.subarray(300_000));
       return true;
     };
     const children = [1, 2].map(() => startChild(context, home, hub, [BIG, SMALL]));
+    await until('a wait', () => children.some(({ output }) => output().includes('Another process')));
+    // The owner tells once a second how far it is: only then does the other one know.
+    setTimeout(() => finish?.(), 1_800);
     const results = await Promise.all(children.map(({ ended }) => ended));
     for (const { code, output } of results) {
       assert.equal(code, 0, output);
