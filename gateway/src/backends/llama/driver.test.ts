@@ -157,8 +157,8 @@ test('a stop string across tokens ends it, and no part of it is shown', async ()
 
 test('a long prompt is fed in slices, between which running calls get their tokens', async () => {
   const { driver, ended, steps, sequences } = bench(2);
-  driver.add(call(1, 4, { maxTokens: 60 }));
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  driver.add(call(1, 4, { maxTokens: 1_000_000 }));
+  while (steps.length < 3) await new Promise(setImmediate);
   driver.add(call(2, 900, { tenant: 'b' }));
   await ended(2);
   driver.cancel(1);
