@@ -50,6 +50,8 @@ export async function verifyModels(name: string | undefined): Promise<void> {
       const remedy =
         result.state === 'ok' ? '' : `: "sluice models remove ${result.name}", then pull it again`;
       process.stdout.write(`${result.name}  ${result.state}${remedy}\n`);
+      process.stdout.write(`  SHA-256 ${result.sha256}\n`);
+      if (result.rewrittenFrom) process.stdout.write(`  re-written here from ${result.rewrittenFrom}\n`);
       if (result.state !== 'ok') process.exitCode = 1;
     }
   });

@@ -19,6 +19,38 @@ export interface GgufSummary {
   readonly dataEnd: number;
 }
 
+export interface GgufTensor {
+  readonly name: string;
+  /** Values along each dimension; the first is the length of a row. */
+  readonly dimensions: readonly number[];
+  /** ggml's number of its type. */
+  readonly type: number;
+  /** Of its first byte, from the start of the data. */
+  readonly offset: number;
+  /** Undefined where its type is newer than our table. */
+  readonly bytes: number | undefined;
+  /** Where its type stands in the header, in 4 bytes; the 8 of its offset follow. */
+  readonly typeAt: number;
+}
+
+export interface GgufHeader {
+  readonly summary: GgufSummary;
+  /** Everything in front of the padding and the data. */
+  readonly bytes: Buffer;
+  /** Of the data's start and of each tensor, in bytes. */
+  readonly alignment: number;
+  /** Where the data begins in the file. */
+  readonly dataStart: number;
+  /** Where the 4 bytes of `general.file_type` stand, if it is there. */
+  readonly fileTypeAt: number | undefined;
+  /** In the header's order. */
+  readonly tensors: readonly GgufTensor[];
+}
+
+/** ggml's numbers of the types that this program converts. */
+export const Q4_1 = 3;
+export const Q8_0 = 8;
+
 /** More than any real header (a vocabulary of 256k words takes some 15 MB), and little enough to hold. */
 const MAX_HEADER_BYTES = 64 * 1024 * 1024;
 const FIRST_READ_BYTES = 1024 * 1024;
@@ -32,10 +64,10 @@ const TENSOR_TYPES: ReadonlyMap<number, readonly [values: number, bytes: number]
   [0, [1, 4]], // F32
   [1, [1, 2]], // F16
   [2, [32, 18]], // Q4_0
-  [3, [32, 20]], // Q4_1
+  [Q4_1, [32, 20]],
   [6, [32, 22]], // Q5_0
   [7, [32, 24]], // Q5_1
-  [8, [32, 34]], // Q8_0
+  [Q8_0, [32, 34]],
   [9, [32, 36]], // Q8_1
   [10, [256, 84]], // Q2_K
   [11, [256, 110]], // Q3_K
@@ -90,7 +122,7 @@ export async function checkGguf(path: string): Promise<GgufSummary> {
   try {
     const stat = await handle.stat();
     if (!stat.isFile()) throw new ModelStoreError('not_gguf', `${path} is not a file; name a GGUF file.`);
-    return await checkHandle(handle, file, stat.size);
+    return (await readGgufHeader(handle, file, stat.size)).summary;
   } catch (thrown) {
     if (thrown instanceof ModelStoreError) throw thrown;
     throw new ModelStoreError('store', `${path} cannot be read: ${reasonOf(thrown)}.`, thrown);
@@ -99,18 +131,23 @@ export async function checkGguf(path: string): Promise<GgufSummary> {
   }
 }
 
-async function checkHandle(handle: FileHandle, file: string, size: number): Promise<GgufSummary> {
+/**
+ * The header of an open file of `size` bytes; `file` names it in sentences.
+ * Throws ModelStoreError `not_gguf` or `cut`, and the system's error where it cannot be read.
+ */
+export async function readGgufHeader(handle: FileHandle, file: string, size: number): Promise<GgufHeader> {
   for (let want = FIRST_READ_BYTES; ; want *= 4) {
-    const header = await readHead(handle, Math.min(want, MAX_HEADER_BYTES, size));
+    const head = await readHead(handle, Math.min(want, MAX_HEADER_BYTES, size));
     try {
-      const summary = parseGgufHeader(header);
-      if (summary.dataEnd > size) {
+      const header = parseGgufHeader(head);
+      const { dataEnd } = header.summary;
+      if (dataEnd > size) {
         throw new ModelStoreError(
           'cut',
-          `${file} is cut: it has ${size} bytes and its header speaks of ${summary.dataEnd}; fetch it again.`,
+          `${file} is cut: it has ${size} bytes and its header speaks of ${dataEnd}; fetch it again.`,
         );
       }
-      return summary;
+      return header;
     } catch (thrown) {
       if (thrown instanceof NoHeader) {
         throw new ModelStoreError(
@@ -119,13 +156,13 @@ async function checkHandle(handle: FileHandle, file: string, size: number): Prom
         );
       }
       if (!(thrown instanceof HeaderGoesOn)) throw thrown;
-      if (header.length >= MAX_HEADER_BYTES) {
+      if (head.length >= MAX_HEADER_BYTES) {
         throw new ModelStoreError(
           'not_gguf',
           `${file} is not a GGUF model that can be used: its header has no end.`,
         );
       }
-      if (header.length >= size || header.length < Math.min(want, size)) {
+      if (head.length >= size || head.length < Math.min(want, size)) {
         throw new ModelStoreError('cut', `${file} is cut: it ends inside its header; fetch it again.`);
       }
     }
@@ -153,10 +190,11 @@ interface Metadata {
   readonly texts: Map<string, string>;
   readonly numbers: Map<string, number>;
   hasChatTemplate: boolean;
+  fileTypeAt: number | undefined;
 }
 
 /** Throws HeaderGoesOn or NoHeader; whatever the bytes are, nothing else, and in time linear in them. */
-function parseGgufHeader(bytes: Buffer): GgufSummary {
+function parseGgufHeader(bytes: Buffer): GgufHeader {
   if (bytes.length === 0) throw new NoHeader('it is empty');
   if (!'GGUF'.startsWith(bytes.toString('latin1', 0, 4))) throw new NoHeader('it does not begin with "GGUF"');
   const cursor: Cursor = { bytes, at: 4 };
@@ -170,18 +208,29 @@ function parseGgufHeader(bytes: Buffer): GgufSummary {
   const tensorCount = count(cursor, 'tensors');
   const entryCount = count(cursor, 'metadata entries');
   if (tensorCount === 0) throw new NoHeader('it holds no weights');
-  const metadata: Metadata = { texts: new Map(), numbers: new Map(), hasChatTemplate: false };
+  const metadata: Metadata = {
+    texts: new Map(),
+    numbers: new Map(),
+    hasChatTemplate: false,
+    fileTypeAt: undefined,
+  };
   for (let index = 0; index < entryCount; index += 1) readEntry(cursor, metadata);
 
   const alignment = metadata.numbers.get('general.alignment') ?? 32;
   if (alignment < 1 || alignment > 65_536 || (alignment & (alignment - 1)) !== 0) {
     throw new NoHeader(`its alignment is ${alignment}`);
   }
+  const tensors: GgufTensor[] = [];
   let dataBytes = 0;
-  for (let index = 0; index < tensorCount; index += 1) dataBytes = Math.max(dataBytes, tensorEnd(cursor));
+  for (let index = 0; index < tensorCount; index += 1) {
+    const tensor = readTensor(cursor);
+    tensors.push(tensor);
+    // Of a type that is newer than the table the size is not known: then only its start must be there.
+    dataBytes = Math.max(dataBytes, tensor.offset + (tensor.bytes ?? 1));
+  }
   const dataStart = Math.ceil(cursor.at / alignment) * alignment;
   const architecture = metadata.texts.get('general.architecture');
-  return {
+  const summary: GgufSummary = {
     version,
     architecture,
     name: metadata.texts.get('general.name'),
@@ -191,6 +240,14 @@ function parseGgufHeader(bytes: Buffer): GgufSummary {
     hasChatTemplate: metadata.hasChatTemplate,
     tensorCount,
     dataEnd: dataStart + dataBytes,
+  };
+  return {
+    summary,
+    bytes: bytes.subarray(0, cursor.at),
+    alignment,
+    dataStart,
+    fileTypeAt: metadata.fileTypeAt,
+    tensors,
   };
 }
 
@@ -206,6 +263,7 @@ function readEntry(cursor: Cursor, metadata: Metadata): void {
     return;
   }
   if (type === 4 || type === 10) {
+    if (type === 4 && key === 'general.file_type') metadata.fileTypeAt = cursor.at;
     const value = type === 4 ? u32(cursor) : u64(cursor);
     if (key === 'general.alignment' || key.endsWith('.context_length')) metadata.numbers.set(key, value);
     return;
@@ -235,21 +293,21 @@ function skipValue(cursor: Cursor, type: number, depth: number): void {
   skip(cursor, bytes);
 }
 
-/** Where one tensor's bytes end, counted from the start of the data. */
-function tensorEnd(cursor: Cursor): number {
-  if (text(cursor) === undefined) throw new NoHeader('the name of a tensor is too long');
-  const dimensions = u32(cursor);
-  if (dimensions > MAX_DIMENSIONS) throw new NoHeader(`a tensor has ${dimensions} dimensions`);
-  let values = 1;
-  for (let index = 0; index < dimensions; index += 1) values *= u64(cursor);
+function readTensor(cursor: Cursor): GgufTensor {
+  const name = text(cursor);
+  if (name === undefined) throw new NoHeader('the name of a tensor is too long');
+  const rank = u32(cursor);
+  if (rank > MAX_DIMENSIONS) throw new NoHeader(`a tensor has ${rank} dimensions`);
+  const dimensions: number[] = [];
+  for (let index = 0; index < rank; index += 1) dimensions.push(u64(cursor));
+  const typeAt = cursor.at;
   const type = u32(cursor);
   const offset = u64(cursor);
-  const [blockValues, blockBytes] = TENSOR_TYPES.get(type) ?? [Number.POSITIVE_INFINITY, 1];
-  // Of a type that is newer than the table the size is not known: then only its start must be there.
-  const bytes = blockValues === Number.POSITIVE_INFINITY ? 1 : Math.ceil(values / blockValues) * blockBytes;
-  const end = offset + bytes;
-  if (!Number.isSafeInteger(end)) throw new NoHeader('the size of a tensor is impossible');
-  return end;
+  const form = TENSOR_TYPES.get(type);
+  const values = dimensions.reduce((product, length) => product * length, 1);
+  const bytes = form && Math.ceil(values / form[0]) * form[1];
+  if (!Number.isSafeInteger(offset + (bytes ?? 1))) throw new NoHeader('the size of a tensor is impossible');
+  return { name, dimensions, type, offset, bytes, typeAt };
 }
 
 function count(cursor: Cursor, what: string): number {

@@ -9,7 +9,6 @@ import { ModelStoreError, reasonOf } from './model-store-error.ts';
 import { createProgressMeter, type OnProgress, type PullProgress } from './progress.ts';
 import { formatBytes } from './progress-renderer.ts';
 import { pullModel } from './pull-model.ts';
-import { defaultPython } from './python-process.ts';
 import {
   type ListedModel,
   modelOfFile,
@@ -17,7 +16,9 @@ import {
   type ResolvedModel,
   type VerifiedModel,
 } from './resolved-model.ts';
+import { pendingRewrite, rewriteModel } from './rewrite-model.ts';
 import { type Announcement, TIMINGS, type Timings } from './source-context.ts';
+import { defaultPython } from './sources/tool-process.ts';
 import { type StoredModel, StoreFiles, statOf, unknownModel } from './store-files.ts';
 import { acquireStoreLock } from './store-lock.ts';
 
@@ -92,13 +93,13 @@ export class ModelStore {
   async pull(name: string, options: StoreCallOptions = {}): Promise<PulledModel> {
     const call = this.#call(options);
     const there = await this.#usable(name);
-    if (there) return { ...this.#resolved(there), wasThere: true };
+    if (there) return { ...this.#resolved(await this.#inFastForm(there, call)), wasThere: true };
     const entry = this.#entry(name);
     if (!entry) throw await this.#notToBeHad(name);
     return await this.#withLock(call, async (held) => {
       // Whoever had the lock before may have fetched it.
       const meanwhile = await this.#usable(name);
-      const model = meanwhile ?? (await this.#pullEntry(entry, held));
+      const model = meanwhile ? await this.#rewrite(meanwhile, held) : await this.#pullEntry(entry, held);
       return { ...this.#resolved(model), wasThere: meanwhile !== undefined };
     });
   }
@@ -133,6 +134,7 @@ export class ModelStore {
         title: model.title,
         state: await this.#stateOf(model, call),
         sha256: model.sha256,
+        ...(model.rewrittenFrom && { rewrittenFrom: model.rewrittenFrom.sha256 }),
       });
     }
     return results;
@@ -156,8 +158,9 @@ export class ModelStore {
   async #resolveDefault(call: Call): Promise<ResolvedModel> {
     const recorded = await this.#files.readChoice();
     // Neither needs the lock, so a store that cannot be written serves as well.
-    const ready = recorded === undefined ? await this.#bestStored() : await this.#usable(recorded);
-    if (ready) {
+    const found = recorded === undefined ? await this.#bestStored() : await this.#usable(recorded);
+    if (found) {
+      const ready = await this.#inFastForm(found, call);
       if (recorded === undefined) await this.#record(ready);
       return this.#resolved(ready);
     }
@@ -169,8 +172,10 @@ export class ModelStore {
     const { say, freeMemoryBytes } = this.#options;
     const recorded = await this.#files.readChoice();
     if (recorded !== undefined) {
-      const model =
-        (await this.#usable(recorded)) ?? (await this.#pullIfReachable(this.#entry(recorded), call));
+      const there = await this.#usable(recorded);
+      const model = there
+        ? await this.#rewrite(there, call)
+        : await this.#pullIfReachable(this.#entry(recorded), call);
       if (model instanceof ModelStoreError || model === undefined) {
         say(
           `${recorded}, the model of this machine, is not in the store any more and cannot be fetched: another is chosen.`,
@@ -178,7 +183,7 @@ export class ModelStore {
       } else return model;
     }
     const stored = await this.#bestStored();
-    if (stored) return await this.#record(stored);
+    if (stored) return await this.#record(await this.#rewrite(stored, call));
     const failures: ModelStoreError[] = [];
     for (const entry of this.#catalogue) {
       if (entry.name === recorded) continue;
@@ -251,7 +256,7 @@ export class ModelStore {
     const { env, say, python, platform = process.platform, timings } = this.#options;
     const record = await this.#files.read(entry.name);
     if (record) say(`${entry.title} is in the store, but not whole: it is fetched again.`);
-    return await pullModel({
+    const fetched = await pullModel({
       ...call,
       entry,
       recordedSha256: record?.sha256,
@@ -261,6 +266,39 @@ export class ModelStore {
       say,
       timings: { ...TIMINGS, ...timings },
     });
+    return await this.#rewrite(fetched, call);
+  }
+
+  /** Without the lock, which is taken only where there is something to do. */
+  async #inFastForm(model: StoredModel, call: Call): Promise<StoredModel> {
+    if (!pendingRewrite(model, this.#entry(model.name))) return model;
+    try {
+      return await this.#withLock(call, async (held) => {
+        // Whoever had the lock before may have done it.
+        return await this.#rewrite((await this.#usable(model.name)) ?? model, held);
+      });
+    } catch (thrown) {
+      return this.#asItLies(model, thrown, call);
+    }
+  }
+
+  /** With the lock held. A model that cannot be re-written here is as good as it was. */
+  async #rewrite(model: StoredModel, call: Call): Promise<StoredModel> {
+    const rewrite = pendingRewrite(model, this.#entry(model.name));
+    if (!rewrite) return model;
+    try {
+      return await rewriteModel({ ...call, model, rewrite, files: this.#files, say: this.#options.say });
+    } catch (thrown) {
+      return this.#asItLies(model, thrown, call);
+    }
+  }
+
+  /** Throws what is no word of the store's, and the signal's reason when aborted. */
+  #asItLies(model: StoredModel, thrown: unknown, { signal }: Call): StoredModel {
+    signal.throwIfAborted();
+    if (!(thrown instanceof ModelStoreError)) throw thrown;
+    this.#options.say(`${model.title} is used as it is, not re-written: ${thrown.message}`);
+    return model;
   }
 
   /** What can be loaded as it lies: the size and the header are looked at, the bytes are for `verify`. */

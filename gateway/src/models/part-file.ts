@@ -12,6 +12,8 @@ const noteSchema = z.object({
   identity: z.string(),
   /** The validator that the server gave with these bytes. */
   etag: z.string().optional(),
+  /** Where each of the files that it is joined from ends, as far as they were joined whole. */
+  ends: z.array(z.int().min(1)).optional(),
 });
 export type PartNote = z.output<typeof noteSchema>;
 
@@ -37,11 +39,13 @@ export class PartFile {
   }
 
   /** What is there of exactly this thing; undefined (and nothing is left) if it is a part of something else. */
-  async resume(identity: string): Promise<{ bytes: number; etag?: string | undefined } | undefined> {
+  async resume(identity: string): Promise<(Omit<PartNote, 'identity'> & { bytes: number }) | undefined> {
     const bytes = await this.bytes();
     if (bytes === 0) return undefined;
     const note = noteSchema.safeParse(await readJson(this.#notePath).catch(() => undefined));
-    if (note.success && note.data.identity === identity) return { bytes, etag: note.data.etag };
+    if (note.success && note.data.identity === identity) {
+      return { bytes, etag: note.data.etag, ends: note.data.ends?.filter((end) => end <= bytes) };
+    }
     await this.discard();
     return undefined;
   }

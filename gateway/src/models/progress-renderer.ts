@@ -23,6 +23,7 @@ const PHASES: Readonly<Record<PullProgress['phase'], string>> = {
   downloading: 'Downloading',
   unpacking: 'Unpacking',
   checking: 'Checking',
+  rewriting: 'Re-writing',
 };
 
 export function createProgressRenderer(options: ProgressRendererOptions): ProgressRenderer {

@@ -86,4 +86,6 @@ test('a bar on a terminal that never wraps, plain lines elsewhere', () => {
   assert.equal(lines.length, 3);
   assert.equal(lines[0], 'Downloading smollm2-135m-instruct 50%, 50 MB of 100 MB, 10 MB/s, 5 s left\n');
   assert.ok(lines.every((line) => !line.includes('\u001b')));
+  plain.show({ ...progress, phase: 'rewriting' });
+  assert.match(lines.at(-1) ?? '', /^Re-writing smollm2-135m-instruct 50%/);
 });

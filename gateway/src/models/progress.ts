@@ -5,7 +5,7 @@ export interface PullProgress {
   readonly model: string;
   readonly title: string;
   /** `waiting`: another process pulls it, and these are its figures. */
-  readonly phase: 'waiting' | 'downloading' | 'unpacking' | 'checking';
+  readonly phase: 'waiting' | 'downloading' | 'unpacking' | 'checking' | 'rewriting';
   readonly bytes: number;
   readonly totalBytes?: number | undefined;
   /** Over the last seconds; absent while too little is known. */

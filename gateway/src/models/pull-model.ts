@@ -1,6 +1,6 @@
 // Brings one model of the catalogue into the store: source after source, then size, checksum and header, then one rename.
 // The caller holds the store's lock. Nothing gets to the model's place that was not checked, and nothing is chosen here.
-import { mkdir, rename, statfs } from 'node:fs/promises';
+import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CatalogueEntry, Source } from './catalogue.ts';
 import { checkGguf } from './gguf.ts';
@@ -12,7 +12,7 @@ import { createProgressMeter, type OnProgress, type ProgressMeter } from './prog
 import { formatBytes } from './progress-renderer.ts';
 import type { Announcement, Fetched, SourceContext, Timings } from './source-context.ts';
 import { fetchFromSource } from './sources.ts';
-import { type StoredModel, type StoreFiles, syncFolder } from './store-files.ts';
+import { freeDiskBytes, type StoredModel, type StoreFiles, syncFolder } from './store-files.ts';
 
 /** Above this a person wants to know before it begins. */
 export const ANNOUNCE_BYTES = 200_000_000;
@@ -127,16 +127,6 @@ async function begin(
   if (bytes <= ANNOUNCE_BYTES) return;
   await job.onAnnounce({ name: entry.name, title: entry.title, licence: entry.licence, bytes, from });
   job.signal.throwIfAborted();
-}
-
-/** For this user; undefined where the system does not say. */
-async function freeDiskBytes(folder: string): Promise<number | undefined> {
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize;
-  } catch {
-    return undefined;
-  }
 }
 
 /** Throws `checksum`, `cut` or `not_gguf` about the model, not about the part's file name. */

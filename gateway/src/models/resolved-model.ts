@@ -42,6 +42,8 @@ export interface VerifiedModel {
   readonly state: 'ok' | 'wrong' | 'missing';
   /** Hex: what it should be. */
   readonly sha256: string;
+  /** Hex: of the weights that were fetched, where these were made of them here. */
+  readonly rewrittenFrom?: string;
 }
 
 /** A file of the user's own, where it lies. Throws as `checkGguf` does. */

@@ -1,9 +1,20 @@
 // Small GGUF files for the tests of this room: whole and lawful, with weights that mean nothing.
 // Never imported by anything that is not a test.
 
+export interface SampleTensor {
+  readonly name: string;
+  readonly dimensions: readonly number[];
+  /** ggml's number of it. */
+  readonly type: number;
+  readonly data: Uint8Array;
+  /** Where the header says that it begins, instead of where it does. */
+  readonly offset?: number;
+}
+
 export interface SampleOptions {
   readonly metadata?: readonly (readonly [key: string, value: string | number | readonly string[]])[];
-  /** Of the one tensor, F32. */
+  /** In place of the one tensor, `token_embd.weight` with its `values` F32 weights. Each begins at the alignment. */
+  readonly tensors?: readonly SampleTensor[];
   readonly values?: number;
   readonly tensorType?: number;
   readonly version?: number;
@@ -20,29 +31,56 @@ export const SAMPLE_METADATA: NonNullable<SampleOptions['metadata']> = [
   ['tokenizer.chat_template', '{{ messages }}'],
 ];
 
-/** `values` F32 weights behind a header as llama.cpp writes it. */
+/** A file as llama.cpp writes it. `general.alignment` in the metadata is obeyed. */
 export function sampleGguf(options: SampleOptions = {}): Buffer {
   const metadata = options.metadata ?? SAMPLE_METADATA;
-  const values = options.values ?? 64;
+  const alignment = Number(metadata.find(([key]) => key === 'general.alignment')?.[1] ?? 32);
+  const padded = (bytes: Buffer) =>
+    Buffer.concat([bytes, Buffer.alloc((alignment - (bytes.length % alignment)) % alignment)]);
+  const tensors = options.tensors ?? [oneTensor(options)];
+  const infos: Buffer[] = [];
+  let data = Buffer.alloc(0);
+  for (const { name, dimensions, type, data: weights, offset } of tensors) {
+    infos.push(text(name), u32(dimensions.length), ...dimensions.map(u64), u32(type));
+    infos.push(u64(offset ?? data.length));
+    data = padded(Buffer.concat([data, weights]));
+  }
   const header = Buffer.concat([
     Buffer.from('GGUF'),
     u32(options.version ?? 3),
-    u64(1),
+    u64(tensors.length),
     u64(metadata.length),
     ...metadata.flatMap(([key, value]) => [text(key), valueBytes(value)]),
-    text('token_embd.weight'),
-    u32(1),
-    u64(values),
-    u32(options.tensorType ?? 0),
-    u64(0),
+    ...infos,
   ]);
-  const weights = Buffer.alloc(values * 4);
-  let state = (options.seed ?? 1) * 2654435761;
-  for (let at = 0; at < weights.length; at += 4) {
+  return Buffer.concat([padded(header), data]);
+}
+
+function oneTensor({ values = 64, tensorType = 0, seed }: SampleOptions): SampleTensor {
+  const data = sampleBytes(values * 4, seed);
+  return { name: 'token_embd.weight', dimensions: [values], type: tensorType, data };
+}
+
+/** Bytes that mean nothing; two seeds differ everywhere. */
+export function sampleBytes(length: number, seed = 1): Buffer {
+  const bytes = Buffer.alloc(Math.ceil(length / 4) * 4);
+  let state = seed * 2654435761;
+  for (let at = 0; at < bytes.length; at += 4) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    weights.writeUInt32LE(state, at);
+    bytes.writeUInt32LE(state, at);
   }
-  return Buffer.concat([header, Buffer.alloc((32 - (header.length % 32)) % 32), weights]);
+  return bytes.subarray(0, length);
+}
+
+/** `blocks` of Q4_1: small steps and least values, and numbers that mean nothing. */
+export function sampleQ4Blocks(blocks: number, seed = 1): Buffer {
+  const bytes = sampleBytes(blocks * 20, seed);
+  for (let at = 0; at < bytes.length; at += 20) {
+    // The high bytes of two float16: some 0.01 and some -0.1, whatever the low bytes are.
+    bytes[at + 1] = 0x21;
+    bytes[at + 3] = 0xae;
+  }
+  return bytes;
 }
 
 function valueBytes(value: string | number | readonly string[]): Buffer {

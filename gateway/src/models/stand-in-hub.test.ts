@@ -175,7 +175,7 @@ export async function setUpHub(
   const said: string[] = [];
   const store = new ModelStore({
     home,
-    env: { HF_ENDPOINT: hub.endpoint, ...env },
+    env: { HF_ENDPOINT: hub.endpoint, MODELSCOPE_ENDPOINT: hub.endpoint, ...env },
     say: (line) => said.push(line),
     freeMemoryBytes: 1e9,
     catalogue: [hubEntry(entry)],

@@ -1,21 +1,25 @@
 // What lies where in the store, and the records beside the weights. A record is written last and removed first: where
 // there is one, the weights were whole and checked once. It never fetches and never takes the lock: its callers do.
 import type { Stats } from 'node:fs';
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { isModelName } from './home.ts';
 import { readJson, writeJson } from './json-file.ts';
 import { ModelStoreError, reasonOf, systemCode } from './model-store-error.ts';
 
-const recordSchema = z.object({
-  name: z.string().refine(isModelName),
-  title: z.string(),
-  licence: z.string(),
+const weightsSchema = z.object({
   /** A bare file name: a record must not lead out of its folder. */
   file: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/),
   bytes: z.int().min(1),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});
+const recordSchema = weightsSchema.extend({
+  name: z.string().refine(isModelName),
+  title: z.string(),
+  licence: z.string(),
+  /** The weights that were fetched, where those of the record were made of them here. They need not be there any more. */
+  rewrittenFrom: weightsSchema.optional(),
   /** Where it came from, for people. */
   source: z.string(),
   pulledAt: z.string(),
@@ -141,6 +145,16 @@ export async function syncFolder(path: string): Promise<void> {
     const handle = await open(path, 'r');
     await handle.sync().finally(() => handle.close());
   } catch {}
+}
+
+/** For this user; undefined where the system does not say. */
+export async function freeDiskBytes(folder: string): Promise<number | undefined> {
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  } catch {
+    return undefined;
+  }
 }
 
 function nothingIfBroken(thrown: unknown): undefined {

@@ -1,12 +1,15 @@
 // Several processes on one store: they download once, and one that was killed holds nobody up.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import type { CatalogueEntry } from './catalogue.ts';
-import { sampleGguf } from './sample-gguf.ts';
+import { rewriteGguf } from './gguf-rewrite.ts';
+import { createProgressMeter } from './progress.ts';
+import { sampleGguf, sampleQ4Blocks } from './sample-gguf.ts';
 import { hubEntry, hubFor, type StandInHub, temporary } from './stand-in-hub.test.ts';
 
 const CONTENT = sampleGguf({ values: 200_000 });
@@ -86,6 +89,39 @@ suite('several processes', { concurrency: true }, () => {
     );
     assert.equal(waited.length, 1);
     assert.match(waited[0]?.output ?? '', /done big .*waiting/);
+  });
+
+  test('two processes on a model that is to be re-written do so once, and both get the new form', async (context) => {
+    const home = temporary(context);
+    const blocks = 40_000;
+    const content = sampleGguf({
+      tensors: [{ name: 'large', dimensions: [32, blocks], type: 3, data: sampleQ4Blocks(blocks) }],
+    });
+    const hub = await hubFor(context, content);
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    const plain = hubEntry({ name: 'small', title: 'Small', aboutBytes: content.length, sha256 });
+    const first = await startChild(context, home, hub, [plain]).ended;
+    assert.equal(first.code, 0, first.output);
+    const folder = join(home, 'models', 'small');
+    const made = await rewriteGguf({
+      from: join(folder, 'sample.gguf'),
+      to: join(home, 'expected.gguf'),
+      title: 'Small',
+      signal: new AbortController().signal,
+      meter: createProgressMeter(plain, () => {}),
+    });
+    const rewrite = { to: 'Q8_0', title: 'New', file: 'new.gguf', ...made } as const;
+    const children = [1, 2].map(() => startChild(context, home, hub, [{ ...plain, rewrite }]));
+    const results = await Promise.all(children.map(({ ended }) => ended));
+    for (const { code, output } of results) {
+      assert.equal(code, 0, output);
+      assert.match(output, /done small/);
+      assert.doesNotMatch(output, /used as it is/);
+    }
+    assert.equal(results.filter(({ output }) => output.includes('re-written as Q8_0')).length, 1);
+    assert.deepEqual(readdirSync(folder).sort(), ['model.json', 'new.gguf']);
+    assert.deepEqual(readFileSync(join(folder, 'new.gguf')), readFileSync(join(home, 'expected.gguf')));
+    assert.equal(hub.count('store GET'), 1);
   });
 
   test('a process that is killed with the lock in its hand blocks nobody, and its part is gone on with', async (context) => {

@@ -1,11 +1,14 @@
 // The command line as people and scripts use it: what it prints, where, and how it ends.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fakeConfig, freePort, ROOT, type Sluice, startSluice } from './harness.ts';
+
+const HOME = join(tmpdir(), `sluice-commands-${process.pid}`);
 
 interface Ended {
   readonly code: number | null;
@@ -19,7 +22,7 @@ function sluice(
 ): Promise<Ended> {
   const env = {
     ...process.env,
-    SLUICE_HOME: join(tmpdir(), `sluice-commands-${process.pid}`),
+    SLUICE_HOME: HOME,
     SLUICE_API_KEYS: '',
   };
   const child = spawn(process.execPath, [`${ROOT}gateway/bin/sluice.js`, ...args], { env });
@@ -90,6 +93,29 @@ test('models lists the catalogue with licences, for people and as JSON', async (
   const unknown = await sluice(['models', 'pull', 'no-such']);
   assert.equal(unknown.code, 2);
   assert.match(unknown.stderr, /no-such/);
+});
+
+test('models verify states the hash, and of a re-written model also what it was made from', async (context) => {
+  const folder = join(HOME, 'models', 'tiny');
+  mkdirSync(folder, { recursive: true });
+  context.after(() => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(join(folder, 'new.gguf'), 'weights');
+  const sha256 = createHash('sha256').update('weights').digest('hex');
+  const record = { name: 'tiny', title: 'Tiny', licence: 'MIT', file: 'new.gguf', bytes: 7, sha256 };
+  const rewrittenFrom = { file: 'old.gguf', bytes: 5, sha256: 'a'.repeat(64) };
+  const write = (changes: object) =>
+    writeFileSync(
+      join(folder, 'model.json'),
+      JSON.stringify({ ...record, source: 'a test', pulledAt: '2026-01-01', ...changes }),
+    );
+  write({ rewrittenFrom });
+  const { code, stdout } = await sluice(['models', 'verify', 'tiny']);
+  assert.equal(code, 0);
+  assert.equal(stdout, `tiny  ok\n  SHA-256 ${sha256}\n  re-written here from ${'a'.repeat(64)}\n`);
+  write({ sha256: 'b'.repeat(64) });
+  const wrong = await sluice(['models', 'verify']);
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stdout, /^tiny {2}wrong: "sluice models remove tiny".*\n {2}SHA-256 b{64}\n$/);
 });
 
 test('check-config finds what is wrong and praises what is not', async () => {

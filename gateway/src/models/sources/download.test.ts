@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { ModelStore } from './model-store.ts';
-import { sampleGguf } from './sample-gguf.ts';
-import { breakAfter, CONTENT, hubEntry, refusedPull, setUpHub } from './stand-in-hub.test.ts';
+import { ModelStore } from '../model-store.ts';
+import { sampleGguf } from '../sample-gguf.ts';
+import { breakAfter, CONTENT, hubEntry, refusedPull, setUpHub } from '../stand-in-hub.test.ts';
 
 suite('downloads', { concurrency: true }, () => {
   test('a connection that breaks is taken up where it broke', async (context) => {

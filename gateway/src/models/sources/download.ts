@@ -1,11 +1,11 @@
 // One large file over HTTP into a part file: goes on where an earlier try ended, tries again after a break, and gives
 // up on a server that is silent or lies. It never checks a hash: only sizes and validators are judged here.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type HttpAnswer, type HttpClient, unreachable } from './http-client.ts';
-import { ModelStoreError, reasonOf } from './model-store-error.ts';
-import type { PartFile } from './part-file.ts';
-import type { ProgressMeter } from './progress.ts';
-import type { Timings } from './source-context.ts';
+import { ModelStoreError, reasonOf } from '../model-store-error.ts';
+import type { PartFile } from '../part-file.ts';
+import type { ProgressMeter } from '../progress.ts';
+import type { Timings } from '../source-context.ts';
+import { type Credentials, type HttpAnswer, type HttpClient, unreachable } from './http-client.ts';
 import { createWatchdog } from './watchdog.ts';
 
 const MAX_RETRY_AFTER_MS = 30_000;
@@ -15,7 +15,7 @@ const PROGRESS_BYTES = 1024 * 1024;
 export interface DownloadJob {
   readonly http: HttpClient;
   readonly url: URL;
-  readonly bearer: string | undefined;
+  readonly credentials: Credentials | undefined;
   readonly part: PartFile;
   /** The model, for sentences. */
   readonly title: string;
@@ -102,7 +102,7 @@ async function downloadOnce(
   const answer = await job.http.request({
     method: 'GET',
     url: job.url,
-    bearer: job.bearer,
+    credentials: job.credentials,
     headers,
     signal: watchdog.signal,
   });

@@ -1,18 +1,21 @@
 // HTTP for the model store: one request with its redirects, through the proxy that the environment names.
-// A bearer token goes to the origin that it was meant for and to no other. No answer's text ever gets into an error.
+// Credentials go to the origin that they were meant for and to no other. No answer's text ever gets into an error.
 import { type Dispatcher, EnvHttpProxyAgent } from 'undici';
-import type { Environment } from './home.ts';
-import { ModelStoreError, reasonOf } from './model-store-error.ts';
+import type { Environment } from '../home.ts';
+import { ModelStoreError, reasonOf } from '../model-store-error.ts';
 
 const MAX_REDIRECTS = 5;
 const CONNECT_MS = 15_000;
+
+/** Headers that prove who asks. */
+export type Credentials = Readonly<Record<string, string>>;
 
 export interface HttpRequest {
   readonly method: 'GET' | 'HEAD';
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent only while the origin is that of `url`. */
-  readonly bearer?: string | undefined;
+  readonly credentials?: Credentials | undefined;
   readonly signal: AbortSignal;
   /** Ends the chain at a redirect that already says enough. */
   readonly isEnough?: (headers: HttpHeaders) => boolean;
@@ -76,7 +79,7 @@ async function requestWithRedirects(agent: EnvHttpProxyAgent, request: HttpReque
       'accept-encoding': 'identity',
       ...request.headers,
     };
-    if (request.bearer && url.origin === home) headers.authorization = `Bearer ${request.bearer}`;
+    if (url.origin === home) Object.assign(headers, request.credentials);
     const response = await send(agent, url, { ...request, headers });
     const answer: HttpAnswer = {
       status: response.statusCode,

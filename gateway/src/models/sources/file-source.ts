@@ -2,9 +2,9 @@
 // The original is only ever read.
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import type { Source } from './catalogue.ts';
-import { ModelStoreError, reasonOf } from './model-store-error.ts';
-import type { Fetched, SourceContext } from './source-context.ts';
+import type { Source } from '../catalogue.ts';
+import { ModelStoreError, reasonOf } from '../model-store-error.ts';
+import type { Fetched, SourceContext } from '../source-context.ts';
 import { createWatchdog } from './watchdog.ts';
 
 /** Throws ModelStoreError `unreachable`, `broken`, `no_space`, `store`, and the signal's reason when aborted. */

@@ -5,9 +5,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { createServer } from 'node:net';
 import { suite, test } from 'node:test';
-import type { PullProgress } from './progress.ts';
-import { TIMINGS } from './source-context.ts';
-import { addressOf, CONTENT, listen, refusedPull, sendBytes, setUpHub, stop } from './stand-in-hub.test.ts';
+import type { PullProgress } from '../progress.ts';
+import { TIMINGS } from '../source-context.ts';
+import { addressOf, CONTENT, listen, refusedPull, sendBytes, setUpHub, stop } from '../stand-in-hub.test.ts';
 
 suite('the hub', { concurrency: true }, () => {
   test('a pull: bytes, record, progress, and a token that only the hub sees', async (context) => {

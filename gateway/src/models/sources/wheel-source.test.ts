@@ -5,14 +5,14 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
-import { isAlive } from '../../test/processes.ts';
-import type { CatalogueEntry } from './catalogue.ts';
-import { ModelStore } from './model-store.ts';
-import type { ModelStoreErrorCode } from './model-store-error.ts';
-import type { PullProgress } from './progress.ts';
-import { sampleGguf } from './sample-gguf.ts';
-import type { Timings } from './source-context.ts';
-import { refused } from './stand-in-hub.test.ts';
+import { isAlive } from '../../../test/processes.ts';
+import type { CatalogueEntry } from '../catalogue.ts';
+import { ModelStore } from '../model-store.ts';
+import type { ModelStoreErrorCode } from '../model-store-error.ts';
+import type { PullProgress } from '../progress.ts';
+import { sampleGguf } from '../sample-gguf.ts';
+import type { Timings } from '../source-context.ts';
+import { refused } from '../stand-in-hub.test.ts';
 
 const CONTENT = sampleGguf({ values: 100_000 });
 const ENTRY: CatalogueEntry = {

@@ -1,72 +1,50 @@
 // The hub, or a mirror of it: asks for a file's name, size and hash first, then fetches that very version.
 // Not run against the real hub: a stand-in server on loopback plays it in the tests, after the hub's documented headers.
 // The token must never leave the origin that HF_ENDPOINT names, nor get into a sentence.
-import type { Source } from './catalogue.ts';
-import { download } from './download.ts';
+import type { Source } from '../catalogue.ts';
+import type { Environment } from '../home.ts';
+import { ModelStoreError } from '../model-store-error.ts';
+import type { Fetched, SourceContext } from '../source-context.ts';
 import {
+  type Credentials,
   createHttpClient,
   type HttpAnswer,
   type HttpClient,
   type HttpHeaders,
   unreachable,
 } from './http-client.ts';
-import { ModelStoreError } from './model-store-error.ts';
-import type { Fetched, SourceContext } from './source-context.ts';
+import { fetchHubFile, type HubFile, type HubQuestion } from './hub-file.ts';
 import { createWatchdog } from './watchdog.ts';
 
 type HubSource = Extract<Source, { kind: 'huggingface' }>;
 
 const PUBLIC_HUB = 'https://huggingface.co';
 
-interface HubFile {
-  readonly url: URL;
-  readonly identity: string;
-  readonly totalBytes?: number | undefined;
-  readonly sha256?: string | undefined;
-}
-
 /** Throws ModelStoreError as `download` does, and the signal's reason when aborted. */
 export async function fetchFromHub(source: HubSource, context: SourceContext): Promise<Fetched> {
-  const { env, entry } = context;
+  await using http = createHttpClient(context.env);
+  const { endpoint, file } = await inspectOnHub(http, source, context);
+  const hub = { http, host: endpoint.host, from: `${endpoint.host}/${source.repo}`, file };
+  return await fetchHubFile({ ...hub, credentials: credentialsOf(context.env) }, context);
+}
+
+/** Throws ModelStoreError `unreachable`, and the signal's reason when aborted. */
+export async function inspectOnHub(
+  http: HttpClient,
+  source: HubSource,
+  question: HubQuestion,
+): Promise<{ endpoint: URL; file: HubFile }> {
+  const { env } = question;
   if (env.HF_HUB_OFFLINE && env.HF_HUB_OFFLINE !== '0') {
     throw new ModelStoreError('unreachable', 'The hub is not asked, because HF_HUB_OFFLINE is set.');
   }
   const endpoint = endpointOf(env.HF_ENDPOINT);
-  const bearer = env.HF_TOKEN?.trim() || undefined;
-  await using http = createHttpClient(env);
-  const file = await inspect(http, endpoint, bearer, source, context);
-  const from = `${endpoint.host}/${source.repo}`;
-  if (file.sha256 && context.sha256 && file.sha256 !== context.sha256) {
-    throw new ModelStoreError(
-      'checksum',
-      `${endpoint.host} has another file under the name of ${entry.title} than the one that is wanted: its checksum differs.`,
-    );
-  }
-  if (!file.sha256 && !context.sha256) {
-    context.say(
-      `${endpoint.host} states no checksum for ${entry.title}: the one of what arrives will be recorded.`,
-    );
-  }
-  const totalBytes = entry.bytes ?? file.totalBytes;
-  const wanted = totalBytes ?? entry.aboutBytes;
-  const have = (await context.part.resume(file.identity))?.bytes ?? 0;
-  await context.begin(wanted, Math.max(0, wanted - have), from);
-  const { resumed } = await download({
-    http,
-    url: file.url,
-    bearer,
-    part: context.part,
-    title: entry.title,
-    identity: file.identity,
-    totalBytes,
-    limitBytes: 2 * entry.aboutBytes,
-    isChecked: (file.sha256 ?? context.sha256) !== undefined,
-    signal: context.signal,
-    meter: context.meter,
-    say: context.say,
-    timings: context.timings,
-  });
-  return { sha256: file.sha256, from, resumed };
+  return { endpoint, file: await inspect(http, endpoint, source, question) };
+}
+
+function credentialsOf(env: Environment): Credentials | undefined {
+  const token = env.HF_TOKEN?.trim();
+  return token ? { authorization: `Bearer ${token}` } : undefined;
 }
 
 function endpointOf(text: string | undefined): URL {
@@ -88,13 +66,13 @@ function fileUrl(endpoint: URL, source: HubSource, revision: string): URL {
 async function inspect(
   http: HttpClient,
   endpoint: URL,
-  bearer: string | undefined,
   source: HubSource,
-  context: SourceContext,
+  { env, signal, timings }: HubQuestion,
 ): Promise<HubFile> {
-  const { reachMs } = context.timings;
+  const { reachMs } = timings;
+  const credentials = credentialsOf(env);
   using watchdog = createWatchdog(
-    context.signal,
+    signal,
     reachMs,
     () => new ModelStoreError('unreachable', `${endpoint.host} did not answer within ${reachMs / 1000} s.`),
   );
@@ -103,20 +81,23 @@ async function inspect(
     answer = await http.request({
       method: 'HEAD',
       url: fileUrl(endpoint, source, source.revision),
-      bearer,
+      credentials,
       signal: watchdog.signal,
       // The hub says all of a large file before it sends us to where the bytes are.
       isEnough: (headers) => headers['x-linked-etag'] !== undefined,
     });
   } catch (thrown) {
-    context.signal.throwIfAborted();
+    signal.throwIfAborted();
     throw thrown instanceof ModelStoreError ? thrown : unreachable(endpoint.host, thrown);
   }
   answer.body.on('error', () => {}).destroy();
   const { status, headers } = answer;
   const isKnown = status === 200 || (status < 400 && headers['x-linked-etag'] !== undefined);
   if (!isKnown)
-    throw new ModelStoreError('unreachable', refusal(endpoint.host, status, source, bearer !== undefined));
+    throw new ModelStoreError(
+      'unreachable',
+      refusal(endpoint.host, status, source, credentials !== undefined),
+    );
   const etag = bareEtag(headers['x-linked-etag'] ?? headers.etag);
   const commit = /^[0-9a-f]{40}$/.exec(headers['x-repo-commit'] ?? '')?.[0];
   const url = fileUrl(endpoint, source, commit ?? source.revision);
