@@ -13,7 +13,13 @@ if (!names.includes(name)) {
   process.exit(2);
 }
 
-const { run } = (await import(`./scenarios/${name}.ts`)) as { run: () => Promise<object> };
+interface Scenario {
+  readonly run: () => Promise<object>;
+  /** The figures as a picture (SVG), where they are a curve. */
+  readonly draw?: (figures: object) => string;
+}
+
+const { run, draw } = (await import(`./scenarios/${name}.ts`)) as Scenario;
 const startedAt = new Date();
 const figures = await run();
 const { version } = JSON.parse(readFileSync(`${root}../gateway/package.json`, 'utf8'));
@@ -37,6 +43,7 @@ const result = {
 };
 mkdirSync(`${root}results`, { recursive: true });
 writeFileSync(`${root}results/${name}.json`, `${JSON.stringify(result, undefined, 2)}\n`);
+if (draw) writeFileSync(`${root}results/${name}.svg`, draw(figures));
 console.log(JSON.stringify(figures, undefined, 2));
 console.log(`written: bench/results/${name}.json`);
 process.exit(0);
