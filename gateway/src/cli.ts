@@ -59,6 +59,16 @@ program
   .argument('<file>')
   .action(async (file) => (await import('./commands/check-config.ts')).checkConfig(file));
 
+program
+  .command('doctor')
+  .description('say what this machine has of what serving needs, and what to do about the rest')
+  .option('-c, --config <file>', 'configuration, as for serve')
+  .option('-m, --model <file|name>', 'model, as for serve')
+  .option('--host <address>', 'address, as for serve')
+  .option('-p, --port <number>', 'port, as for serve')
+  .option('--json', 'as JSON')
+  .action(async (flags) => (await import('./commands/doctor.ts')).doctor(flags, version));
+
 await program.parseAsync();
 
 function positive(text: string): number {

@@ -44,6 +44,10 @@ const engine = z.strictObject({
   /** Default: one less than the processors, at least one. */
   threads: count.max(256).optional(),
   memory_limit_mb: z.int().min(256).optional(),
+  /** The longest that running answers stand still while a new prompt is computed: longer is faster for the newcomer. */
+  longest_step_ms: z.int().min(50).max(60_000).default(330),
+  /** Computed beginnings that several prompts share are kept up to this; 0 keeps none. */
+  prefix_cache_mb: z.int().min(0).max(1_048_576).default(256),
   /** Use a GPU build of the engine if one is installed. */
   gpu: z.boolean().default(false),
 });
@@ -61,6 +65,8 @@ const schema = z.strictObject({
   cors_origins: z.array(z.string().min(1)).default([]),
   keep_alive_ms: ms.default(10_000),
   slow_reader_limit_ms: ms.default(30_000),
+  /** An answer that loses its back end in the middle goes on, where it can. */
+  continuation: z.boolean().default(true),
   /** Bound on what one answer holds that its client has not read. */
   replay_buffer_bytes: z
     .int()

@@ -2,6 +2,7 @@
 // It listens before the model is there, so that /readyz can say how far it is.
 import { freemem } from 'node:os';
 import { FakeBackend } from './backends/fake.ts';
+import { type EngineReport, reportEngine } from './backends/llama/engine-report.ts';
 import { LlamaBackend } from './backends/llama/llama-backend.ts';
 import type { Config } from './config.ts';
 import type { Backend } from './core/backend.ts';
@@ -58,6 +59,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     observer,
     clock: systemClock,
     logBytes: config.replay_buffer_bytes,
+    continuation: config.continuation,
   });
   const readiness = (): Readiness => {
     if (stage === 'draining') return { state: 'draining', reason: 'Sluice is shutting down.' };
@@ -126,6 +128,14 @@ export function openStore(config: Pick<Config, 'env' | 'homedir'>, say: (line: s
   });
 }
 
+/** What the engine would be on this machine; rejects only with the signal's reason. */
+export function inspectEngine(
+  { engine }: Pick<Config, 'engine'>,
+  signal: AbortSignal,
+): Promise<EngineReport> {
+  return reportEngine({ threads: engine.threads, gpu: engine.gpu, signal });
+}
+
 function servingReadiness(backends: readonly Backend[]): Readiness {
   const loads = backends.map((backend) => backend.load());
   if (loads.some(({ state }) => state === 'ready')) return { state: 'ready', reason: 'Sluice is ready.' };
@@ -160,6 +170,8 @@ async function embeddedModel(
     threads: engine.threads,
     gpu: engine.gpu,
     memoryLimitBytes: engine.memory_limit_mb === undefined ? undefined : engine.memory_limit_mb * 1024 * 1024,
+    longestStepMs: engine.longest_step_ms,
+    prefixCacheBytes: engine.prefix_cache_mb * 1024 * 1024,
     log,
     onStep: (step) => engineStep(step.seconds),
   });

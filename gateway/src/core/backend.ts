@@ -25,6 +25,16 @@ export interface Backend {
   /** Stable and unique; also the metric label. */
   readonly id: string;
   /**
+   * It answers `choices` above 1 in one call, and counts their prompt once. Absent: such a request comes to it as calls
+   * of one choice each.
+   */
+  readonly answersSeveral?: boolean | undefined;
+  /**
+   * An answer that was lost here in the middle can go on here, or on another back end that says the same: by the ids of
+   * its tokens. Absent: `continueFrom` is of no use to it.
+   */
+  readonly continues?: 'ids' | undefined;
+  /**
    * Runs one call: pushes its events into `sink` as they are made, and resolves after `finish` was pushed. Rejects
    * with a GatewayError, be it the call's fault, the back end's, or the signal's reason. Whatever the call held is
    * free again when the promise settles, which is at most one engine step after an abort.

@@ -51,8 +51,10 @@ export interface ChatRequest {
   readonly stop: readonly string[];
   /** How many answers to the one prompt. */
   readonly choices: number;
+  /** For each token of the answer: how likely it was, and this many of the likeliest beside it. Absent: not asked. */
+  readonly logprobs?: number | undefined;
   /**
-   * The client's fields that have no name above, untouched (tools, response_format, logprobs, vendors' own). A back
+   * The client's fields that have no name above, untouched (tools, response_format, vendors' own). A back
    * end passes on what it can, and refuses by name what it cannot honour.
    */
   readonly extra: Readonly<Record<string, unknown>>;
@@ -78,8 +80,20 @@ export interface Usage {
  */
 export type TokenEvent =
   | { readonly type: 'start'; readonly speaker: string }
-  | { readonly type: 'text-delta'; readonly choice: number; readonly text: string }
-  | { readonly type: 'reasoning-delta'; readonly choice: number; readonly text: string }
+  | {
+      readonly type: 'text-delta';
+      readonly choice: number;
+      readonly text: string;
+      readonly tokens?: TokenIds | undefined;
+      /** Of the tokens that this text is the first to show, where they were asked for; never of thinking. */
+      readonly logprobs?: readonly TokenLogprob[] | undefined;
+    }
+  | {
+      readonly type: 'reasoning-delta';
+      readonly choice: number;
+      readonly text: string;
+      readonly tokens?: TokenIds | undefined;
+    }
   | {
       readonly type: 'tool-call-delta';
       readonly choice: number;
@@ -93,6 +107,30 @@ export type TokenEvent =
   | { readonly type: 'choice-end'; readonly choice: number; readonly reason: FinishReason }
   | { readonly type: 'finish'; readonly usage: Usage };
 
+/**
+ * The model's own numbers of the tokens since the choice's last delta: they made its text, and what is still held back.
+ * Of back ends that can go on from them.
+ */
+export type TokenIds = readonly number[];
+
+/** A token and how likely the model held it to be, before temperature, filters and penalties. */
+export interface TokenChance {
+  /** What of it is no whole character reads as U+FFFD. */
+  readonly token: string;
+  /** Its UTF-8, where `token` cannot tell it: a part of a character. */
+  readonly bytes?: readonly number[] | undefined;
+  /** Natural; -9999 stands for "never". */
+  readonly logprob: number;
+}
+
+/** A token of an answer. */
+export interface TokenLogprob extends TokenChance {
+  /** Where it begins in its choice's text, in characters: Unicode code points. */
+  readonly offset: number;
+  /** The likeliest tokens at its place, likeliest first: as many as were asked for. */
+  readonly top: readonly TokenChance[];
+}
+
 /** A tool call as far as it came. */
 export interface PartialToolCall {
   readonly id: string | undefined;
@@ -105,6 +143,10 @@ export interface PartialChoice {
   readonly text: string;
   readonly reasoning: string;
   readonly toolCalls: readonly PartialToolCall[];
+  /** Of all that came so far; absent where a delta came without. */
+  readonly tokens?: TokenIds | undefined;
+  /** Of the tokens that `text` shows; absent where none came. */
+  readonly logprobs?: readonly TokenLogprob[] | undefined;
   /** Absent while the choice has not ended. */
   readonly reason: FinishReason | undefined;
 }

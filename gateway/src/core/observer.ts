@@ -32,6 +32,8 @@ export interface RequestRecord {
   longestGapMs: number;
   /** Gaps over 500 ms. */
   stutters: number;
+  /** How often the answer lost its back end and went on. */
+  continued: number;
   usage: Usage | undefined;
 }
 
@@ -53,6 +55,7 @@ export function newRecord(id: string, route: string, tenant: string, startedAt: 
     firstAnswerMs: undefined,
     longestGapMs: 0,
     stutters: 0,
+    continued: 0,
     usage: undefined,
   };
 }

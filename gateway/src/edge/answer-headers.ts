@@ -32,7 +32,7 @@ export function reportOf(record: RequestRecord): Report {
   return {
     backend: record.backend,
     model: record.speaker,
-    continued: 0,
+    continued: record.continued,
     stutters: record.stutters,
     longest_gap_ms: Math.round(record.longestGapMs),
     queue_ms: rounded(record.queueMs),

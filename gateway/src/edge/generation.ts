@@ -17,7 +17,7 @@ import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
-import { deadlineOf, findModel, ignoredWarning, priorityOf } from './request-options.ts';
+import { deadlineOf, failoverOf, findModel, ignoredWarning, priorityOf } from './request-options.ts';
 import { writeStream } from './stream-writer.ts';
 
 export interface GenerationOptions {
@@ -46,6 +46,7 @@ interface Understood extends Call {
   readonly request: ParsedRequest;
   readonly model: ServedModel;
   readonly deadlineMs: number | undefined;
+  readonly failover: boolean;
   readonly meta: AnswerMeta;
   readonly wantsReport: boolean;
 }
@@ -98,16 +99,17 @@ export class Generation {
       request,
       model,
       deadlineMs: deadlineOf(exchange),
+      failover: failoverOf(exchange),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
       wantsReport: exchange.header('x-sluice-report') === '1',
     };
   }
 
   async #answer(understood: Understood): Promise<void> {
-    const { exchange, record, request, model, deadlineMs } = understood;
+    const { exchange, record, request, model, deadlineMs, failover } = understood;
     record.admitted = true;
     const { calls, parallel } = request;
-    const answer = this.#options.pipeline.start({ record, model, calls, parallel, deadlineMs });
+    const answer = this.#options.pipeline.start({ record, model, calls, parallel, deadlineMs, failover });
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);
     if (exchange.response.destroyed) onClose();

@@ -49,6 +49,16 @@ export function deadlineOf(exchange: Exchange): number | undefined {
   );
 }
 
+/** Whether an answer that loses its back end may go on elsewhere, or later. */
+export function failoverOf(exchange: Exchange): boolean {
+  const asked = exchange.header('x-sluice-failover');
+  if (asked === undefined || asked === 'on') return true;
+  if (asked === 'off') return false;
+  throw new GatewayError('invalid_request', 'x-sluice-failover is "on" or "off".', {
+    param: 'x-sluice-failover',
+  });
+}
+
 /** The value of `x-sluice-warning`. */
 export function ignoredWarning(names: readonly string[]): string {
   return `ignored=${names.slice(0, MOST_IGNORED_NAMES).map(encodeURIComponent).join(',')}`;

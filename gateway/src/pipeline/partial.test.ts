@@ -28,7 +28,7 @@ test('text and thinking are joined apart from each other, and the ending is kept
   ]);
   assert.deepEqual(answer, {
     speaker: 'someone',
-    choices: [{ text: '量子', reasoning: 'hmm.', toolCalls: [], reason: 'length' }],
+    choices: [{ text: '量子', reasoning: 'hmm.', toolCalls: [], tokens: undefined, reason: 'length' }],
     usage: { promptTokens: 3, completionTokens: 4 },
   });
 });
@@ -63,6 +63,7 @@ test('tool calls that come in pieces and mixed are put together by their index',
         { id: 'call-a', name: 'look', arguments: '{"at":1}' },
         { id: 'call-b', name: 'wait', arguments: '{}' },
       ],
+      tokens: undefined,
       reason: 'tool_calls',
     },
   ]);
@@ -146,6 +147,13 @@ test('a part numbered beyond all reason is the back end failing, not memory with
       assert.throws(() => new AnswerFold().add(event), { code: 'backend_failed' }, `${event.type} ${number}`);
     }
   }
+});
+
+test('the ids of the tokens are those of every delta, or unknown', () => {
+  const delta = (tokens?: number[]): TokenEvent => ({ type: 'text-delta', choice: 0, text: 'x', tokens });
+  const thought: TokenEvent = { type: 'reasoning-delta', choice: 0, text: 'x', tokens: [3] };
+  assert.deepEqual(fold([delta([1, 2]), thought, delta([])]).choices[0]?.tokens, [1, 2, 3]);
+  assert.equal(fold([delta([1]), delta(), delta([2])]).choices[0]?.tokens, undefined);
 });
 
 test('usage is summed field by field, and what one part does not know the sum does not know', () => {

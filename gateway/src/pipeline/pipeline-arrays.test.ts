@@ -15,6 +15,7 @@ import { Pipeline } from './pipeline.ts';
 
 interface Call {
   readonly prompt: string;
+  readonly request: ChatRequest;
   readonly context: CallContext;
   readonly push: EventSink;
   readonly reject: (error: GatewayError) => void;
@@ -22,7 +23,7 @@ interface Call {
   readonly answer: (usage?: Usage) => void;
 }
 
-function setUp(slots = 8) {
+function setUp(slots = 8, answersSeveral = true) {
   const clock = new ManualClock();
   const scheduler = new Scheduler({ clock, maxWaitingTokens: 1_000_000, maxWaitMs: 60_000 });
   const running = new Set<Call>();
@@ -30,6 +31,7 @@ function setUp(slots = 8) {
   let mostAtOnce = 0;
   const backend: Backend = {
     id: 'hand',
+    answersSeveral,
     load: () => ({ state: 'ready', slots }),
     onLoadChange: () => () => {},
     async close() {},
@@ -51,7 +53,7 @@ function setUp(slots = 8) {
           reject(error);
         };
         context.signal.addEventListener('abort', () => fail(context.signal.reason));
-        const call: Call = { prompt, context, push, answer, reject: fail };
+        const call: Call = { prompt, request, context, push, answer, reject: fail };
         running.add(call);
         ids.push(context.callId);
         mostAtOnce = Math.max(mostAtOnce, running.size);
@@ -187,6 +189,40 @@ test('a cancel reaches every call, running or waiting', async () => {
   assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 0 });
 });
 
+test('a back end of one choice a call answers n by n calls, each in a slot of its own, within the bound', async () => {
+  const { scheduler, start, runningNow, ids, mostAtOnce } = setUp(8, false);
+  const { log, record } = start(['a', 'b'], { parallel: 2, choices: 2 });
+  const reading = readAll(log.read());
+  await turn();
+  assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 2 });
+  assert.ok(runningNow().every(({ request: { choices } }) => choices === 1));
+  while (runningNow().length > 0) {
+    runningNow().at(-1)!.answer({ promptTokens: 4, cachedTokens: runningNow().length, completionTokens: 10 });
+    await turn();
+  }
+  assert.deepEqual(textsOf(await reading), ['a.0', 'a.0', 'b.0', 'b.0']);
+  assert.equal(new Set(ids).size, 4, 'each call has an id of its own');
+  assert.equal(mostAtOnce(), 2);
+  assert.deepEqual(record.usage, {
+    promptTokens: 8,
+    cachedTokens: 3,
+    completionTokens: 40,
+    reasoningTokens: undefined,
+  });
+});
+
+test('a client that leaves frees the slots of all its choices', async () => {
+  const { scheduler, start, runningNow } = setUp(8, false);
+  const { log } = start(['a'], { parallel: 8, choices: 3 });
+  await turn();
+  const calls = runningNow();
+  assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 3 });
+  await log.read().return?.();
+  await turn();
+  assert.ok(calls.length === 3 && calls.every(({ context }) => context.signal.aborted));
+  assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 0 });
+});
+
 test("the deadline is for the answer's first token: later calls of the array are not bound by it", async () => {
   const { clock, start, runningNow } = setUp();
   const { log } = start(['a', 'b'], { parallel: 1, deadlineMs: 100 });
@@ -222,10 +258,12 @@ test('whatever calls do, in whatever order, the answer has every choice once or 
     slots: fc.integer({ min: 1, max: 4 }),
     picks: fc.array(fc.nat(7), { minLength: 6, maxLength: 6 }),
     failAt: fc.option(fc.nat(5), { nil: undefined }),
+    answersSeveral: fc.boolean(),
   });
   await fc.assert(
-    fc.asyncProperty(plan, async ({ count, choices, parallel, slots, picks, failAt }) => {
-      const { clock, scheduler, start, runningNow, mostAtOnce } = setUp(slots);
+    fc.asyncProperty(plan, async ({ count, choices, parallel, slots, picks, failAt, answersSeveral }) => {
+      const { clock, scheduler, start, runningNow, mostAtOnce } = setUp(slots, answersSeveral);
+      const calls = answersSeveral ? count : count * choices;
       const prompts = Array.from({ length: count }, (_, index) => `p${index}`);
       const { log } = start(prompts, { parallel, choices });
       let error: GatewayError | undefined;
@@ -236,17 +274,17 @@ test('whatever calls do, in whatever order, the answer has every choice once or 
       await turn();
       for (let step = 0; runningNow().length > 0; step++) {
         const running = runningNow();
-        const call = running[picks[step]! % running.length]!;
+        const call = running[picks[step % picks.length]! % running.length]!;
         if (step === failAt) call.reject(new GatewayError('backend_failed', 'It broke.'));
         else call.answer();
         await turn();
       }
       const events = await reading;
-      if (failAt !== undefined && failAt < count) assert.equal(error?.code, 'backend_failed');
+      if (failAt !== undefined && failAt < calls) assert.equal(error?.code, 'backend_failed');
       else {
         assert.equal(error, undefined);
         const expected = prompts.flatMap((prompt) =>
-          Array.from({ length: choices }, (_, n) => `${prompt}.${n}`),
+          Array.from({ length: choices }, (_, n) => `${prompt}.${answersSeveral ? n : 0}`),
         );
         assert.deepEqual(textsOf(events), expected);
         assert.equal(events.at(-1)?.type, 'finish');

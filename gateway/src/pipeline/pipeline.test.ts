@@ -181,6 +181,7 @@ for (const [phase, before] of [
     assert.equal(call.context.signal.aborted, true);
     assert.equal(call.context.signal.reason, reason);
     assert.deepEqual(await readAll(log.read()), { events: [...before], error: reason });
+    await turn();
     assert.deepEqual(outcomes, ['ignored']);
     assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 0 });
   });

@@ -15,6 +15,9 @@ type Result = IteratorResult<TokenEvent, undefined>;
 
 /** An event's memory: two bytes a UTF-16 unit, and the object around it. */
 const EVENT_BYTES = 64;
+const TOKEN_BYTES = 8;
+/** A token with its probability, or one that it is compared with. */
+const LOGPROB_BYTES = 128;
 const DONE: Result = { value: undefined, done: true };
 
 export class StreamLog {
@@ -127,9 +130,13 @@ export class StreamLog {
 
 function sizeOf(event: TokenEvent): number {
   switch (event.type) {
-    case 'text-delta':
+    case 'text-delta': {
+      let bytes = EVENT_BYTES + 2 * event.text.length + TOKEN_BYTES * (event.tokens?.length ?? 0);
+      for (const { top } of event.logprobs ?? []) bytes += LOGPROB_BYTES * (1 + top.length);
+      return bytes;
+    }
     case 'reasoning-delta':
-      return EVENT_BYTES + 2 * event.text.length;
+      return EVENT_BYTES + 2 * event.text.length + TOKEN_BYTES * (event.tokens?.length ?? 0);
     case 'tool-call-delta':
       return EVENT_BYTES + 2 * event.arguments.length;
     default:

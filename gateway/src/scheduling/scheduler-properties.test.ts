@@ -112,6 +112,7 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
                 backends: call.backends,
                 tenant: 'someone',
                 priority: 'standard',
+                resumes: false,
                 deadlineAt: clock.now() + action.dueMs,
                 signal: call.abort.signal,
                 cost: { promptTokens: action.tokens, outputTokens: 0 },

@@ -55,6 +55,7 @@ function ticket(backends: readonly Backend[], rest: Partial<Ticket> = {}): Ticke
     backends,
     tenant: 'someone',
     priority: 'standard',
+    resumes: false,
     deadlineAt: undefined,
     signal: new AbortController().signal,
     cost: { promptTokens: 5, outputTokens: 5 },
@@ -104,6 +105,26 @@ test('calls are served in the order in which they came', async () => {
   await Promise.all(others);
   assert.deepEqual(order, [1, 2, 3, 4]);
   assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 0 });
+});
+
+test('an answer that lost its back end goes first, and is not refused by a full queue', async () => {
+  const { scheduler } = newScheduler({ maxWaitingTokens: 20 });
+  const backend = new StillBackend('a', 1);
+  const first = await scheduler.acquire(ticket([backend]));
+  const order: string[] = [];
+  const others = ['one', 'two'].map(async (name) => {
+    const lease = await scheduler.acquire(ticket([backend]));
+    order.push(name);
+    lease.release('ok');
+  });
+  const resumed = scheduler.acquire(ticket([backend], { resumes: true })).then((lease) => {
+    order.push('resumed');
+    lease.release('ok');
+  });
+  await assert.rejects(scheduler.acquire(ticket([backend])), { code: 'overloaded' });
+  first.release('ok');
+  await Promise.all([...others, resumed]);
+  assert.deepEqual(order, ['resumed', 'one', 'two']);
 });
 
 test('the lease knows how long the call waited, and carries its signal', async () => {

@@ -1,5 +1,6 @@
 // When and where a call runs. Calls wait here, not in a back end: a back end is chosen when a slot frees, so a slow
-// one holds up nobody who could run elsewhere. First come, first served.
+// one holds up nobody who could run elsewhere. First come, first served, but for answers that lost their back end in the
+// middle: they go first.
 // There is no await between choosing a slot and taking it, so there are no locks.
 import type { Backend } from '../core/backend.ts';
 import type { Clock } from '../core/clock.ts';
@@ -51,7 +52,7 @@ const MOST_RETRY_MS = 60_000;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
-  readonly #waiters = new Set<Waiter>();
+  #waiters: Set<Waiter> = new Set();
   readonly #seats = new Map<Backend, Seat>();
   #waitingTokens = 0;
   #running = 0;
@@ -76,7 +77,10 @@ export class Scheduler {
       return Promise.resolve(this.#lease(free, ticket, this.#options.clock.now()));
     }
     const tokens = ticket.cost.promptTokens + ticket.cost.outputTokens;
-    const isFull = this.#waiters.size > 0 && this.#waitingTokens + tokens > this.#options.maxWaitingTokens;
+    const isFull =
+      !ticket.resumes &&
+      this.#waiters.size > 0 &&
+      this.#waitingTokens + tokens > this.#options.maxWaitingTokens;
     // A queue before another model's back ends refuses nobody who would not have to wait in it.
     if (isFull && !free) return Promise.reject(this.#queueIsFull());
     return new Promise((resolve, reject) => this.#wait(ticket, tokens, resolve, reject));
@@ -131,7 +135,8 @@ export class Scheduler {
       },
     };
     ticket.signal.addEventListener('abort', onAbort);
-    this.#waiters.add(waiter);
+    if (ticket.resumes) this.#waiters = new Set([waiter, ...this.#waiters]);
+    else this.#waiters.add(waiter);
     this.#waitingTokens += tokens;
     this.#assign();
   }

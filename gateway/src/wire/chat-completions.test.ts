@@ -135,7 +135,7 @@ test('the rest of the body is extra: untouched, without nulls and without what w
 
 test('without options nothing is decided for the model', () => {
   const { calls, ...rest } = parse({});
-  assert.deepEqual(rest, { parallel: 1, stream: false, includeUsage: false, ignored: [] });
+  assert.deepEqual(rest, { parallel: 8, stream: false, includeUsage: false, ignored: [] });
   assert.deepEqual(
     Object.values(calls[0]!.sampling).filter((value) => value !== undefined),
     [],

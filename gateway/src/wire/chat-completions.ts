@@ -6,8 +6,11 @@ import type { ContentPart, Message, PartialChoice, TokenEvent } from '../core/ch
 import { GatewayError } from '../core/errors.ts';
 import type { Dialect } from './dialect.ts';
 import { stringifyLine } from './json.ts';
+import { chatLogprobs } from './logprobs.ts';
 import {
+  booleanField,
   choicesField,
+  integerField,
   isObject,
   listOf,
   modelField,
@@ -40,6 +43,10 @@ const part = z
     context.addIssue({ code: 'custom', path: ['text'], message: 'must be a text' });
     return z.NEVER;
   });
+
+/** Choices of one request that run at once. */
+const PARALLEL = 8;
+const MAX_TOP_LOGPROBS = 20;
 
 const MESSAGES = 'must be a list of at least one message';
 const ROLE = 'must be system, developer, user, assistant or tool';
@@ -81,12 +88,16 @@ const schema = z.object({
   ...samplingFields,
   max_completion_tokens: tokenLimitField,
   n: choicesField,
+  logprobs: booleanField,
+  top_logprobs: integerField(0, MAX_TOP_LOGPROBS),
   stream_options: streamOptionsField,
 });
 
 const CHUNK: ChunkShape = {
   opening: '"delta":{"role":"assistant","content":""}',
   text: ['"delta":{"content":', '}'],
+  likelyText: (text, logprobs) =>
+    `"delta":{"content":${stringifyLine(text)}},"logprobs":${stringifyLine(chatLogprobs(logprobs))}`,
   reasoning: ['"delta":{"reasoning_content":', '}'],
   toolCall: toolCallMembers,
   closing: '"delta":{}',
@@ -108,10 +119,11 @@ export const chatCompletions: Dialect = {
           maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
           stop: stopsOf(fields),
           choices: fields.n ?? 1,
+          logprobs: logprobsOf(fields.logprobs ?? false, fields.top_logprobs),
           extra,
         },
       ],
-      parallel: 1,
+      parallel: PARALLEL,
       stream: fields.stream ?? false,
       includeUsage: fields.stream_options?.include_usage ?? false,
       ignored: [],
@@ -132,7 +144,7 @@ export const chatCompletions: Dialect = {
       choices: answer.choices.map((choice, index) => ({
         index,
         message: messageBody(choice),
-        logprobs: null,
+        logprobs: choice.logprobs ? chatLogprobs(choice.logprobs) : null,
         finish_reason: choice.reason ?? null,
       })),
       usage: usageBody(answer.usage ?? {}),
@@ -140,6 +152,14 @@ export const chatCompletions: Dialect = {
     };
   },
 };
+
+/** How many of the likeliest tokens were asked for; undefined: no probabilities at all. */
+function logprobsOf(isAsked: boolean, top: number | undefined): number | undefined {
+  if (isAsked) return top ?? 0;
+  if (top === undefined || top === 0) return undefined;
+  const message = 'top_logprobs is of use only beside "logprobs": true.';
+  throw new GatewayError('invalid_request', message, { param: 'top_logprobs' });
+}
 
 /** A call is named in its first piece; later ones have only its index. */
 function toolCallMembers(event: Extract<TokenEvent, { type: 'tool-call-delta' }>): string {

@@ -34,14 +34,14 @@ test('a text is one call, with the defaults of the dialect', () => {
 });
 
 test('texts are a call each; what has no name goes on untouched', () => {
-  const options = { suffix: 's', echo: true, logprobs: 3, best_of: 2, user: null };
+  const options = { suffix: 's', echo: true, user: null };
   const { calls } = parse({ prompt: ['a', '', 'b'], n: 2, max_tokens: 5, ...options });
   assert.deepEqual(
     calls.map(({ prompt }) => prompt.kind === 'text' && prompt.text),
     ['a', '', 'b'],
   );
   for (const { extra, choices, maxTokens } of calls) {
-    assert.deepEqual(extra, { suffix: 's', echo: true, logprobs: 3, best_of: 2 });
+    assert.deepEqual(extra, { suffix: 's', echo: true });
     assert.deepEqual({ choices, maxTokens }, { choices: 2, maxTokens: 5 });
   }
 });

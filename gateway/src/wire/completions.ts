@@ -1,9 +1,13 @@
 // OpenAI's text completions: the model goes on from a text as it stands, with no template around it.
 // Its prompts must never be rendered or joined: each is one call, and their choices are numbered through.
 import { z } from 'zod';
+import { GatewayError } from '../core/errors.ts';
 import type { Dialect } from './dialect.ts';
+import { stringifyLine } from './json.ts';
+import { completionLogprobs } from './logprobs.ts';
 import {
   choicesField,
+  integerField,
   modelField,
   promptsField,
   readBody,
@@ -18,7 +22,9 @@ import { usageBody } from './usage.ts';
 
 /** OpenAI's own default on this route. */
 const DEFAULT_MAX_TOKENS = 16;
+/** Prompts, or choices of them, that run at once. */
 const PARALLEL = 8;
+const MAX_LOGPROBS = 5;
 
 const TEXT = 'must be a text: lists of token numbers are not understood here';
 
@@ -28,12 +34,16 @@ const schema = z.object({
   ...samplingFields,
   max_completion_tokens: tokenLimitField,
   n: choicesField,
+  best_of: choicesField,
+  logprobs: integerField(0, MAX_LOGPROBS),
   stream_options: streamOptionsField,
 });
 
 const CHUNK: ChunkShape = {
   opening: undefined,
   text: ['"text":', ',"logprobs":null'],
+  likelyText: (text, logprobs) =>
+    `"text":${stringifyLine(text)},"logprobs":${stringifyLine(completionLogprobs(logprobs))}`,
   reasoning: ['"text":"","reasoning_content":', ',"logprobs":null'],
   toolCall: undefined,
   closing: '"text":"","logprobs":null',
@@ -45,12 +55,15 @@ export const completions: Dialect = {
 
   parse(body) {
     const { fields, extra } = readBody(schema, body);
+    const choices = fields.n ?? 1;
+    refuseChoosing(choices, fields.best_of ?? choices);
     const shared = {
       model: fields.model,
       sampling: samplingOf(fields),
       maxTokens: fields.max_completion_tokens ?? fields.max_tokens ?? DEFAULT_MAX_TOKENS,
       stop: stopsOf(fields),
-      choices: fields.n ?? 1,
+      choices,
+      logprobs: fields.logprobs,
       extra,
     };
     return {
@@ -73,11 +86,11 @@ export const completions: Dialect = {
       object: 'text_completion',
       created,
       model,
-      choices: answer.choices.map(({ text, reasoning, reason }, index) => ({
+      choices: answer.choices.map(({ text, reasoning, reason, logprobs }, index) => ({
         index,
         text,
         ...(reasoning !== '' && { reasoning_content: reasoning }),
-        logprobs: null,
+        logprobs: logprobs ? completionLogprobs(logprobs) : null,
         finish_reason: reason ?? null,
       })),
       usage: usageBody(answer.usage ?? {}),
@@ -85,3 +98,10 @@ export const completions: Dialect = {
     };
   },
 };
+
+/** To give the best of several answers, all would have to be made and judged: none is made that is not given. */
+function refuseChoosing(choices: number, bestOf: number): void {
+  if (bestOf === choices) return;
+  const message = 'best_of must be equal to n: this server gives every answer that it makes.';
+  throw new GatewayError('invalid_request', message, { param: 'best_of' });
+}

@@ -34,7 +34,8 @@ export function integerField(low: number, high: number) {
 
 /** An optional text, of any length. */
 export const textField = optional(z.string('must be a text'));
-const booleanField = optional(z.boolean('must be true or false'));
+/** An optional yes or no. */
+export const booleanField = optional(z.boolean('must be true or false'));
 
 /** A list whose items are all read by one schema, up to the first that is wrong. */
 export function listOf<T extends z.ZodType>(

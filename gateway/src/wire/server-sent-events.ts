@@ -1,7 +1,7 @@
 // What OpenAI's streaming dialects share: their frame, their silence, their end, and how the last chunk waits.
 // Exactly `data: `, no comments, no ids, no event names: each of those breaks some published client.
 // A chunk costs one JSON.stringify of its text; all around it was built when its choice began.
-import type { FinishReason, TokenEvent, Usage } from '../core/chat.ts';
+import type { FinishReason, TokenEvent, TokenLogprob, Usage } from '../core/chat.ts';
 import type { GatewayError } from '../core/errors.ts';
 import type { AnswerMeta, Report, StreamCodec } from './dialect.ts';
 import { errorBody } from './error-body.ts';
@@ -16,6 +16,8 @@ export interface ChunkShape {
   /** A choice's first chunk, before any text; undefined if the dialect has no such chunk. */
   readonly opening: string | undefined;
   readonly text: Affixes;
+  /** A text with its tokens' probabilities. */
+  readonly likelyText: (text: string, logprobs: readonly TokenLogprob[]) => string;
   readonly reasoning: Affixes;
   /** Undefined if the dialect cannot express tool calls: they stop here. */
   readonly toolCall: ((event: Extract<TokenEvent, { type: 'tool-call-delta' }>) => string) | undefined;
@@ -63,6 +65,10 @@ export class ServerSentEvents implements StreamCodec {
       case 'text-delta': {
         const frame = this.#frames.get(event.choice);
         if (!frame) return this.#open(event.choice) + this.event(event);
+        if (event.logprobs) {
+          const members = this.#shape.likelyText(event.text, event.logprobs);
+          return this.#chunk(event.choice, members, 'null');
+        }
         return frame.text[0] + stringifyLine(event.text) + frame.text[1];
       }
       case 'reasoning-delta': {

@@ -1,15 +1,20 @@
 // Entry of the engine's own process: messages in, the driver, messages out.
 // It must never outlive its parent, and never decide anything that engine.ts, prompt.ts or driver.ts can decide.
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import process from 'node:process';
 import { toGatewayError } from '../../core/errors.ts';
 import { Driver } from './driver.ts';
 import { type Engine, loadEngine } from './engine.ts';
 import type { EngineCall, EngineSettings, FromChild, ToChild } from './messages.ts';
+import { PrefixStore } from './prefix-store.ts';
 import { PromptBuilder } from './prompt.ts';
 import { AnswerText } from './text.ts';
 
 // The parent is gone, however it went. Native threads may be at work: nothing gentler ends them for certain.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+// What is written here holds prompts: nobody else may read it.
+process.umask(0o077);
 // A terminal sends these to the whole group; when this process ends is its parent's decision.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
@@ -26,10 +31,21 @@ interface Ready {
 let ready: Ready | undefined;
 
 async function load(settings: EngineSettings): Promise<void> {
+  // What a process before this one kept there, this one knows nothing of.
+  for (const name of readdirSync(settings.stateFolder))
+    rmSync(join(settings.stateFolder, name), { force: true });
   const engine = await loadEngine(settings, (level, message) => post({ type: 'log', level, message }));
   const prompts = new PromptBuilder(engine.chatTemplate, engine.vocabulary, engine.contextTokens);
+  const prefixes = new PrefixStore({
+    folder: settings.stateFolder,
+    maxBytes: settings.stateBytes,
+    canTruncate: engine.sequences.every((sequence) => sequence.canTruncate),
+    log: (message) => post({ type: 'log', level: 'warn', message }),
+  });
   const driver = new Driver({
     sequences: engine.sequences,
+    prefixes,
+    busySeconds: settings.busySeconds,
     isEndToken: engine.isEndToken,
     post: (step) => post({ type: 'step', ...step }),
     giveUp: (reason) => die(reason),
@@ -42,22 +58,27 @@ async function load(settings: EngineSettings): Promise<void> {
 function chat(request: EngineCall): void {
   if (ready === undefined) throw new Error('A call came before the model was loaded.');
   const { engine, prompts, driver } = ready;
-  const { call, tenant, sampling, stop } = request;
+  const { call, tenant, sampling, stop, continued } = request;
   try {
     const { tokens, beginsInReasoning } = prompts.build(request.prompt);
     const left = engine.contextTokens - tokens.length;
+    const answer = new AnswerText({
+      detokenize: engine.detokenize,
+      before: tokens,
+      stop,
+      thinking: prompts.thinks ? { beginsInReasoning } : undefined,
+      describe: sampling.logprobs === undefined ? undefined : engine.describe,
+    });
+    // The client has this text: only what it leaves behind in the answer's state is wanted.
+    for (const token of continued) answer.push(token);
     driver.add({
       call,
       tenant,
-      tokens,
+      tokens: [...tokens, ...continued],
+      continued,
       sampling,
       maxTokens: Math.max(1, Math.min(left, Math.floor(request.maxTokens ?? left))),
-      answer: new AnswerText({
-        detokenize: engine.detokenize,
-        before: tokens,
-        stop,
-        thinking: prompts.thinks ? { beginsInReasoning } : undefined,
-      }),
+      answer,
     });
   } catch (error) {
     const { code, message, param } = toGatewayError(error);

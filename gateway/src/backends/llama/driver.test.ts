@@ -1,9 +1,13 @@
 // Checks driver.ts with sequences that only remember what they were asked.
 // It must never load a model.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
 import { Driver, type DriverCall, type EngineSequence } from './driver.ts';
-import type { CallEvent, EngineSampling, Step } from './messages.ts';
+import type { CallEvent, EngineSampling, SampledToken, Step } from './messages.ts';
+import { PrefixStore } from './prefix-store.ts';
 import { AnswerText } from './text.ts';
 
 const SAMPLING: EngineSampling = {
@@ -30,13 +34,23 @@ class FakeSequence implements EngineSequence {
     this.contextTokens.length = Math.min(length, this.contextTokens.length);
   }
 
+  async saveState(file: string): Promise<void> {
+    this.work.push(`save ${this.contextTokens.length}`);
+    writeFileSync(file, JSON.stringify(this.contextTokens));
+  }
+
+  async loadState(file: string): Promise<void> {
+    this.contextTokens = JSON.parse(readFileSync(file, 'utf8'));
+    this.work.push(`load ${this.contextTokens.length}`);
+  }
+
   async feed(tokens: readonly number[]): Promise<void> {
     await new Promise(setImmediate);
     this.work.push(`feed ${tokens.length}`);
     this.contextTokens.push(...tokens);
   }
 
-  generate(tokens: readonly number[]): AsyncIterator<number> {
+  generate(tokens: readonly number[]): AsyncIterator<SampledToken> {
     let next = [...tokens];
     return {
       next: async () => {
@@ -45,12 +59,15 @@ class FakeSequence implements EngineSequence {
         const token = this.script.shift() ?? 97;
         if (token instanceof Error) throw token;
         next = [token];
-        return { done: false, value: token };
+        return { done: false, value: { token } };
       },
       return: async () => ({ done: true, value: undefined }),
     };
   }
 }
+
+const folder = mkdtempSync(join(tmpdir(), 'sluice-driver-test-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
 
 interface Bench {
   readonly driver: Driver;
@@ -67,8 +84,11 @@ function bench(slots: number): Bench {
   const steps: Step[] = [];
   const gaveUp: string[] = [];
   const events = (): CallEvent[] => steps.flatMap((step) => step.events);
+  const prefixes = new PrefixStore({ folder, maxBytes: 1_000_000, canTruncate: true, log: () => {} });
   const driver = new Driver({
     sequences,
+    prefixes,
+    busySeconds: 0.33,
     isEndToken: (token) => token === END,
     post: (step) => steps.push(step),
     giveUp: (reason) => gaveUp.push(reason),
@@ -100,6 +120,7 @@ function call(id: number, promptTokens: number, more: Partial<DriverCall> = {}):
     call: id,
     tenant: 'a',
     tokens: Array.from({ length: promptTokens }, (_, index) => index + 1),
+    continued: [],
     sampling: SAMPLING,
     maxTokens: 5,
     answer: new AnswerText({
@@ -233,4 +254,82 @@ test('more calls than sequences wait for a free one', async () => {
   const { driver, ended } = bench(2);
   for (let id = 1; id <= 5; id++) driver.add(call(id, 20 * id));
   for (let id = 1; id <= 5; id++) assert.equal((await ended(id)).type, 'end');
+});
+
+test('what a burst of prompts has in common is computed once', async () => {
+  const { driver, ended, sequences } = bench(4);
+  const shared = Array.from({ length: 300 }, (_, index) => index + 1);
+  for (let id = 1; id <= 4; id++) driver.add(call(id, 0, { tokens: [...shared, 1000 + id, 2000, 3000] }));
+  const ends = await Promise.all([1, 2, 3, 4].map((id) => ended(id)));
+  const cached = ends.map((end) => (end.type === 'end' ? end.usage.cachedTokens : undefined));
+  assert.deepEqual(cached.sort(), [0, 300, 300, 300]);
+  const work = sequences.flatMap((sequence) => sequence.work);
+  assert.equal(work.filter((line) => line === 'save 300').length, 1);
+  assert.equal(work.filter((line) => line === 'load 300').length, 3);
+  for (const [index, sequence] of sequences.entries()) {
+    assert.deepEqual(sequence.contextTokens.slice(0, 303), [...shared, 1001 + index, 2000, 3000]);
+  }
+});
+
+test('a kept prefix is not given to another tenant', async () => {
+  const { driver, ended, sequences } = bench(1);
+  const tokens = (last: number): number[] => [...Array.from({ length: 100 }, (_, index) => index + 1), last];
+  for (let id = 1; id <= 3; id++) {
+    driver.add(call(id, 0, { tokens: tokens(200 + id), tenant: id === 3 ? 'b' : 'a' }));
+    await ended(id);
+  }
+  const other = await ended(3);
+  assert.equal(other.type === 'end' && other.usage.cachedTokens, 0);
+  assert.ok(!sequences[0]?.work.some((line) => line.startsWith('load')));
+});
+
+test('a kept prefix that was tampered with is computed again', async () => {
+  const { driver, ended, sequences } = bench(2);
+  const tokens = (last: number): number[] => [
+    ...Array.from({ length: 100 }, (_, index) => index + 1),
+    last,
+    7,
+  ];
+  driver.add(call(1, 0, { tokens: tokens(201) }));
+  driver.add(call(2, 0, { tokens: tokens(202) }));
+  await Promise.all([ended(1), ended(2)]);
+  for (const name of readdirSync(folder)) writeFileSync(join(folder, name), JSON.stringify([66, 66]));
+  // Both sequences are overwritten by others first, so that only the file could help.
+  driver.add(call(3, 50, { tenant: 'b' }));
+  driver.add(call(4, 50, { tenant: 'b' }));
+  await Promise.all([ended(3), ended(4)]);
+  driver.add(call(5, 0, { tokens: tokens(203) }));
+  const end = await ended(5);
+  assert.equal(end.type === 'end' && end.usage.cachedTokens, 0);
+  const last = sequences.find((sequence) => sequence.contextTokens[100] === 203);
+  assert.deepEqual(last?.contextTokens.slice(0, 102), tokens(203));
+});
+
+test('a continued answer counts both parts and shows only the second', async () => {
+  const { driver, ended, text, steps } = bench(1);
+  const answer = new AnswerText({
+    detokenize: (tokens) => String.fromCodePoint(...tokens),
+    before: [],
+    stop: ['aaa'],
+  });
+  for (const token of [98, 97]) answer.push(token);
+  driver.add(call(1, 0, { tokens: [1, 2, 3, 98, 97], continued: [98, 97], maxTokens: 50, answer }));
+  const end = await ended(1);
+  // 'a' was held back as the beginning of the stop string: two more complete it, and none is shown.
+  assert.equal(end.type === 'end' && end.reason, 'stop');
+  assert.equal(text(1), '');
+  assert.deepEqual(end.type === 'end' && end.usage.promptTokens, 3);
+  assert.deepEqual(end.type === 'end' && end.usage.completionTokens, 4);
+  assert.equal(steps.flatMap((step) => step.events).filter((event) => event.type === 'text').length, 0);
+});
+
+test('the tokens of the text events are those that made the answer', async () => {
+  const { driver, ended, steps, sequences } = bench(1);
+  sequences[0]?.script.push(104, 105, 120, END);
+  driver.add(call(1, 3));
+  await ended(1);
+  const tokens = steps
+    .flatMap((step) => step.events)
+    .flatMap((event) => (event.type === 'text' ? event.tokens : []));
+  assert.deepEqual(tokens, [104, 105, 120]);
 });

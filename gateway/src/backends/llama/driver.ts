@@ -3,54 +3,64 @@
 // most the engine step that is under way.
 // It must never import the binding: sequences are passed in, so that tests need no model.
 import type { FinishReason } from '../../core/chat.ts';
-import type { CallEvent, EngineError, EngineSampling, Step } from './messages.ts';
-import { type CachedSequence, SequencePool } from './sequences.ts';
+import type { CallEvent, EngineError, EngineSampling, SampledToken, Step } from './messages.ts';
+import type { PrefixStore, StatefulSequence } from './prefix-store.ts';
+import { gainsFromKept, nextPrompt, type QueuedPrompt, remaining } from './prompt-queue.ts';
+import { SequencePool } from './sequences.ts';
 import { SlicePacer } from './slice-pacer.ts';
 import type { AnswerPart, AnswerText } from './text.ts';
 
 /** A place in the engine's KV cache. All of its methods' work of one macrotask shares a batch. */
-export interface EngineSequence extends CachedSequence {
-  /** Keeps the first `length` tokens. */
-  truncate(length: number): Promise<void>;
+export interface EngineSequence extends StatefulSequence {
   /** Evaluates tokens without sampling. */
   feed(tokens: readonly number[]): Promise<void>;
-  /** Evaluates `tokens`, then yields sampled tokens, evaluating each when the next is asked for. */
-  generate(tokens: readonly number[], sampling: EngineSampling): AsyncIterator<number>;
+  /**
+   * Evaluates `tokens`, then yields sampled tokens, evaluating each when the next is asked for. `generated`: what the
+   * answer already has, for the penalties.
+   */
+  generate(
+    tokens: readonly number[],
+    sampling: EngineSampling,
+    generated: readonly number[],
+  ): AsyncIterator<SampledToken>;
 }
 
 export interface DriverCall {
   readonly call: number;
   readonly tenant: string;
+  /** The prompt, and after it `continued`. */
   readonly tokens: readonly number[];
+  /** What another process had given of this answer: it counts as the answer's, and `answer` has seen it. */
+  readonly continued: readonly number[];
   readonly sampling: EngineSampling;
-  /** 1 or more, and no more than the window leaves. */
+  /** Of the whole answer; more than `continued`, and no more than the window leaves. */
   readonly maxTokens: number;
   readonly answer: AnswerText;
 }
 
 export interface DriverOptions {
   readonly sequences: readonly EngineSequence[];
+  readonly prefixes: PrefixStore;
+  /** The longest that running answers are to stand still while a new prompt is computed. */
+  readonly busySeconds: number;
   readonly isEndToken: (token: number) => boolean;
   readonly post: (step: Step) => void;
   /** The engine failed several steps in a row: only a new process can help. */
   readonly giveUp: (reason: string) => void;
 }
 
-/** How many tokens of another's prompt a waiting prompt lets pass, per tick that it waited. */
-const PATIENCE_TOKENS = 32;
 /** A little more at once is cheaper than a last slice of a few tokens. */
 const SLACK = 1.25;
 const MOST_FAILED_STEPS = 3;
 
-interface Place {
+interface Place extends QueuedPrompt {
   readonly request: DriverCall;
   readonly sequence: EngineSequence;
-  readonly cachedTokens: number;
-  /** Prompt tokens in the cache. */
-  fed: number;
-  waitedTicks: number;
-  iterator: AsyncIterator<number> | undefined;
+  cachedTokens: number;
+  iterator: AsyncIterator<SampledToken> | undefined;
   completionTokens: number;
+  /** Tokens of which no text was shown yet. */
+  readonly unsent: number[];
 }
 
 const CANCELLED: EngineError = { code: 'cancelled', message: 'The call was cancelled.' };
@@ -60,7 +70,7 @@ export class Driver {
   private readonly pool: SequencePool<EngineSequence>;
   /** Came, but has no sequence yet. */
   private arrived: DriverCall[] = [];
-  private readonly pacer = new SlicePacer();
+  private readonly pacer: SlicePacer;
   private readonly waiting = new Set<Place>();
   private readonly running = new Set<Place>();
   private readonly cancelled = new Set<number>();
@@ -72,6 +82,7 @@ export class Driver {
   constructor(options: DriverOptions) {
     this.options = options;
     this.pool = new SequencePool(options.sequences);
+    this.pacer = new SlicePacer(options.busySeconds);
   }
 
   add(request: DriverCall): void {
@@ -122,9 +133,11 @@ export class Driver {
   private async place(): Promise<void> {
     const left: DriverCall[] = [];
     const { arrived } = this;
+    if (arrived.length === 0) return;
     this.arrived = [];
     for (const request of arrived) {
-      const placement = this.pool.acquire(request.tenant, request.tokens);
+      const { tenant, tokens, continued } = request;
+      const placement = this.pool.acquire(tenant, tokens, this.options.prefixes.covered(tenant, tokens));
       if (placement === undefined) {
         left.push(request);
         continue;
@@ -137,56 +150,81 @@ export class Driver {
         this.fail(request.call, broken(error));
         continue;
       }
+      this.options.prefixes.remember(tenant, tokens);
       this.waiting.add({
+        tenant,
+        tokens,
         request,
         sequence,
         cachedTokens: reusedTokens,
         fed: reusedTokens,
+        covered: 0,
+        keepAt: undefined,
         waitedTicks: 0,
         iterator: undefined,
-        completionTokens: 0,
+        completionTokens: continued.length,
+        unsent: [],
       });
     }
     this.arrived.unshift(...left);
+    this.planPrefixes();
+  }
+
+  /** What each waiting prompt has in common with others: looked at again when a prompt came or a prefix was kept. */
+  private planPrefixes(): void {
+    const { prefixes } = this.options;
+    for (const place of this.waiting) {
+      place.covered = prefixes.covered(place.tenant, place.tokens);
+      const keepAt = prefixes.worthKeeping(place.tenant, place.tokens);
+      place.keepAt = keepAt !== undefined && keepAt > place.fed ? keepAt : undefined;
+    }
   }
 
   /** Feeds one slice of one prompt; every prompt with only its last part left joins the batch that follows. */
   private async prefill(): Promise<number> {
     let fedTokens = 0;
-    const place = this.nextPrompt();
-    if (place !== undefined && this.remaining(place) > 1) {
-      const alone = this.running.size === 0;
-      const slice = this.pacer.next(!alone);
-      // Alone, a prompt's last part is evaluated and sampled from in one batch. Beside others it goes before theirs,
-      // all but its last token: llama.cpp splits a batch of unlike lengths anyway.
-      const whole = slice * SLACK;
-      const most = this.remaining(place) - 1;
-      if (alone && most < whole) fedTokens = this.join(place);
-      else fedTokens = await this.feed(place, most <= whole ? most : slice);
+    const place = nextPrompt(this.waiting);
+    if (place !== undefined) {
+      if (gainsFromKept(place)) await this.restore(place);
+      if (this.waiting.has(place) && remaining(place) > 1) fedTokens = await this.prefillSlice(place);
     }
     for (const other of this.waiting) {
       other.waitedTicks++;
-      if (this.remaining(other) === 1) fedTokens += this.join(other);
+      if (remaining(other) === 1) fedTokens += this.join(other);
     }
     return fedTokens;
   }
 
-  /** The shortest rest first, but what waits gains on what comes later. */
-  private nextPrompt(): Place | undefined {
-    let best: Place | undefined;
-    const rank = (place: Place): number => this.remaining(place) - place.waitedTicks * PATIENCE_TOKENS;
-    for (const place of this.waiting) if (best === undefined || rank(place) < rank(best)) best = place;
-    return best;
+  private async prefillSlice(place: Place): Promise<number> {
+    const alone = this.running.size === 0;
+    const slice = this.pacer.next(!alone);
+    // Alone, a prompt's last part is evaluated and sampled from in one batch. Beside others it goes before theirs,
+    // all but its last token: llama.cpp splits a batch of unlike lengths anyway.
+    const whole = slice * SLACK;
+    const most = (place.keepAt ?? place.tokens.length - 1) - place.fed;
+    if (alone && place.keepAt === undefined && most < whole) return this.join(place);
+    const count = await this.feed(place, most <= whole ? most : slice);
+    if (place.fed === place.keepAt) {
+      await this.options.prefixes.keep(place.tenant, place.sequence);
+      this.planPrefixes();
+    }
+    return count;
   }
 
-  private remaining(place: Place): number {
-    return place.request.tokens.length - place.fed;
+  private async restore(place: Place): Promise<void> {
+    try {
+      place.fed = await this.options.prefixes.restore(place.tenant, place.tokens, place.sequence);
+      place.cachedTokens = place.fed;
+    } catch (error) {
+      await this.stepFailed([place], error);
+    }
+    this.planPrefixes();
   }
 
   private async feed(place: Place, count: number): Promise<number> {
     const startedAt = performance.now();
     try {
-      await place.sequence.feed(place.request.tokens.slice(place.fed, place.fed + count));
+      await place.sequence.feed(place.tokens.slice(place.fed, place.fed + count));
     } catch (error) {
       await this.stepFailed([place], error);
       return 0;
@@ -198,10 +236,10 @@ export class Driver {
 
   /** The prompt's rest goes into the next batch, and its first token comes out. */
   private join(place: Place): number {
-    const { request, sequence } = place;
-    const rest = request.tokens.slice(place.fed);
-    place.fed = request.tokens.length;
-    place.iterator = sequence.generate(rest, request.sampling);
+    const { request, sequence, tokens } = place;
+    const rest = tokens.slice(place.fed);
+    place.fed = tokens.length;
+    place.iterator = sequence.generate(rest, request.sampling, request.continued);
     this.waiting.delete(place);
     this.running.add(place);
     return rest.length;
@@ -233,13 +271,14 @@ export class Driver {
     return decoded;
   }
 
-  private async take(place: Place, token: number): Promise<void> {
+  private async take(place: Place, { token, likely }: SampledToken): Promise<void> {
     const { request } = place;
     place.completionTokens++;
     if (this.cancelled.has(request.call)) return;
     if (this.options.isEndToken(token)) return this.end(place, 'stop');
-    const part = request.answer.push(token);
-    this.emit(request.call, part);
+    place.unsent.push(token);
+    const part = request.answer.push(token, likely);
+    this.emit(place, part);
     if (part.stopped) return this.end(place, 'stop', true);
     if (place.completionTokens >= request.maxTokens) return this.end(place, 'length');
   }
@@ -249,25 +288,32 @@ export class Driver {
     let finish = reason;
     if (!stopped) {
       const rest = request.answer.flush();
-      this.emit(request.call, rest);
+      this.emit(place, rest);
       if (rest.stopped) finish = 'stop';
     }
     await this.free(place);
+    const promptTokens = place.tokens.length - request.continued.length;
     this.events.push({
       type: 'end',
       call: request.call,
       reason: finish,
       usage: {
-        promptTokens: request.tokens.length,
-        cachedTokens: place.cachedTokens,
+        promptTokens,
+        cachedTokens: Math.min(place.cachedTokens, promptTokens),
         completionTokens: place.completionTokens,
         reasoningTokens: request.answer.reasoningTokens,
       },
     });
   }
 
-  private emit(call: number, part: AnswerPart): void {
-    for (const piece of part.pieces) this.events.push({ type: piece.kind, call, text: piece.text });
+  private emit({ request: { call }, unsent }: Place, { pieces, logprobs }: AnswerPart): void {
+    for (const [index, { kind, text }] of pieces.entries()) {
+      const tokens = index === pieces.length - 1 ? unsent.splice(0) : [];
+      const event = { call, text, tokens };
+      this.events.push(
+        kind === 'text' && logprobs ? { type: kind, ...event, logprobs } : { type: kind, ...event },
+      );
+    }
   }
 
   private async dropCancelled(): Promise<void> {

@@ -1,4 +1,4 @@
-// The model and its sequences, above node-llama-cpp: the only file that imports the binding.
+// The model and its sequences, above node-llama-cpp: only this file and engine-report-child.ts import the binding.
 // It must never be imported by the gateway's own process: native code that crashes takes its process along.
 import {
   getLlama,
@@ -10,9 +10,11 @@ import {
 } from 'node-llama-cpp';
 import type { LogLevel } from '../../core/log.ts';
 import type { EngineSequence } from './driver.ts';
-import type { EngineSampling, EngineSettings } from './messages.ts';
+import type { EngineSampling, EngineSettings, LikelyToken, SampledToken } from './messages.ts';
 import type { Vocabulary } from './prompt.ts';
+import { tellRawLogprobs } from './raw-logprobs.ts';
 import type { Detokenize } from './text.ts';
+import { type SingleToken, singleToken } from './token-text.ts';
 
 export interface Engine {
   readonly sequences: readonly EngineSequence[];
@@ -23,6 +25,8 @@ export interface Engine {
   readonly chatTemplate: string | undefined;
   readonly vocabulary: Vocabulary;
   readonly detokenize: Detokenize;
+  /** What a token is written as where it stands alone; control tokens too. */
+  describe(token: number): SingleToken;
   isEndToken(token: number): boolean;
 }
 
@@ -51,6 +55,7 @@ export async function loadEngine(
     // A smaller window than promised would be a lie: better to fail.
     failedCreationRemedy: false,
   });
+  tellRawLogprobs(llama, model, context);
   const usage = context.memoryUsage;
   return {
     sequences: Array.from({ length: settings.slots }, () => new LlamaSequence(context.getSequence())),
@@ -60,6 +65,7 @@ export async function loadEngine(
     chatTemplate: model.fileInfo.metadata.tokenizer.chat_template,
     vocabulary: vocabularyOf(model),
     detokenize: detokenizerOf(model),
+    describe: describerOf(model),
     isEndToken: (token) => model.isEogToken(token as Token),
   };
 }
@@ -90,35 +96,69 @@ class LlamaSequence implements EngineSequence {
     return this.sequence.evaluateWithoutGeneratingNewTokens([...tokens] as Token[]);
   }
 
-  generate(tokens: readonly number[], sampling: EngineSampling): AsyncIterator<number> {
-    const generated: Token[] = [];
+  async saveState(file: string): Promise<void> {
+    await this.sequence.saveStateToFile(file);
+  }
+
+  /** The file must be one that this model's `saveState` wrote: another can end the process. */
+  loadState(file: string): Promise<void> {
+    return this.sequence.loadStateFromFile(file, { acceptRisk: true });
+  }
+
+  generate(
+    tokens: readonly number[],
+    sampling: EngineSampling,
+    before: readonly number[],
+  ): AsyncIterator<SampledToken> {
+    const generated = [...before] as Token[];
     const options = {
       ...samplerOptions(sampling, generated, this.sequence.contextSize),
       yieldEogToken: true,
     };
-    const iterator = this.sequence.evaluateWithMetadata([...tokens] as Token[], {}, options);
-    if (options.repeatPenalty === undefined) return mapIterator(iterator, () => {});
-    return mapIterator(iterator, (token) => generated.push(token));
+    const { logprobs } = sampling;
+    const metadata = { probabilities: logprobs !== undefined };
+    const iterator = this.sequence.evaluateWithMetadata([...tokens] as Token[], metadata, options);
+    return mapIterator(iterator, ({ token, probabilities }) => {
+      if (options.repeatPenalty !== undefined) generated.push(token);
+      return probabilities === undefined
+        ? { token }
+        : { token, likely: likelyOf(token, probabilities, logprobs) };
+    });
   }
+}
+
+/** What the binding yields; probabilities are what `tellRawLogprobs` makes of them. */
+interface Told {
+  readonly token: Token;
+  readonly probabilities?: ReadonlyMap<Token, number>;
 }
 
 /** Not a generator: one would add its own turn of the queue to every token, and `return` would wait for `next`. */
 function mapIterator(
-  iterator: AsyncIterator<{ token: Token }>,
-  seen: (token: Token) => void,
-): AsyncIterator<number> {
+  iterator: AsyncIterator<Told>,
+  sampled: (told: Told) => SampledToken,
+): AsyncIterator<SampledToken> {
   return {
     next: async () => {
       const result = await iterator.next();
       if (result.done === true) return { done: true, value: undefined };
-      seen(result.value.token);
-      return { done: false, value: result.value.token };
+      return { done: false, value: sampled(result.value) };
     },
     return: async () => {
       await iterator.return?.();
       return { done: true, value: undefined };
     },
   };
+}
+
+/** `logprobs`: likeliest first, and the sampled token among them. */
+function likelyOf(token: Token, logprobs: ReadonlyMap<Token, number>, count = 0): SampledToken['likely'] {
+  const top: LikelyToken[] = [];
+  for (const [one, logprob] of logprobs) {
+    if (top.length === count) break;
+    top.push({ token: one, logprob });
+  }
+  return { logprob: logprobs.get(token)!, top };
 }
 
 function samplerOptions(
@@ -180,5 +220,14 @@ function detokenizerOf(model: LlamaModel): Detokenize {
   return (tokens, before) => {
     const special = tokens.some((token) => shown.has(token as Token));
     return model.detokenize(tokens as Token[], special, before as Token[]);
+  };
+}
+
+function describerOf(model: LlamaModel): Engine['describe'] {
+  const entries: readonly string[] = model.fileInfo.metadata.tokenizer.ggml.tokens;
+  return (token) => {
+    // After itself, so that no detokenizer takes its leading space for a text's.
+    const text = model.detokenize([token as Token], true, [token as Token]);
+    return singleToken(text, entries[token] ?? text);
   };
 }

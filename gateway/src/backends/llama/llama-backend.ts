@@ -10,6 +10,7 @@ import { toEnginePrompt } from './conversation.ts';
 import { defaultThreads } from './cpu-budget.ts';
 import type { CallEvent, EngineSettings, Step } from './messages.ts';
 import { refuseUnsupported, toEngineSampling } from './sampling.ts';
+import { makeStateFolder, type StateFolder } from './state-folder.ts';
 import { Supervisor } from './supervisor.ts';
 import { Utilization } from './utilization.ts';
 
@@ -29,6 +30,10 @@ export interface LlamaBackendOptions {
   readonly gpu?: boolean | undefined;
   /** Resident memory above which the engine is restarted. Default: 2 GiB, or 4 times the file plus the windows. */
   readonly memoryLimitBytes?: number | undefined;
+  /** The longest that running answers are to stand still while a new prompt is computed, in ms. Default 330. */
+  readonly longestStepMs?: number | undefined;
+  /** Bound on the computed prefixes that are kept for other prompts, in bytes; 0 keeps none. Default 256 MiB. */
+  readonly prefixCacheBytes?: number | undefined;
   readonly log: Log;
   /** Told after each engine step. */
   readonly onStep?: ((step: StepFigures) => void) | undefined;
@@ -48,6 +53,9 @@ export interface Counters {
 }
 
 const GIBIBYTE = 2 ** 30;
+/** Well under the 500 ms that count as a stutter. */
+const LONGEST_STEP_MS = 330;
+const PREFIX_CACHE_BYTES = 256 * 2 ** 20;
 /** A cancelled call ends after the step under way; an engine that needs longer than this hangs. */
 const STUCK_AFTER_MS = 5_000;
 // Built code has no .ts files beside it.
@@ -60,8 +68,10 @@ interface RunningCall {
 
 export class LlamaBackend implements Backend {
   readonly id: string;
+  readonly continues = 'ids';
   private readonly options: LlamaBackendOptions;
   private readonly slots: number;
+  private readonly states: StateFolder;
   private readonly supervisor: Supervisor;
   private readonly calls = new Map<number, RunningCall>();
   private readonly listeners = new Set<() => void>();
@@ -73,9 +83,10 @@ export class LlamaBackend implements Backend {
     this.id = options.id;
     this.options = options;
     this.slots = options.slots ?? 8;
+    this.states = makeStateFolder(options.prefixCacheBytes ?? PREFIX_CACHE_BYTES);
     this.supervisor = new Supervisor({
       childFile: CHILD_FILE,
-      settings: settingsOf(options, this.slots),
+      settings: settingsOf(options, this.slots, this.states),
       memoryLimitBytes: (contextBytes) =>
         options.memoryLimitBytes ??
         Math.max(
@@ -173,10 +184,16 @@ export class LlamaBackend implements Backend {
       take: (event) => {
         switch (event.type) {
           case 'text':
-            push({ type: 'text-delta', choice: 0, text: event.text });
+            push({
+              type: 'text-delta',
+              choice: 0,
+              text: event.text,
+              tokens: event.tokens,
+              ...(event.logprobs && { logprobs: event.logprobs }),
+            });
             break;
           case 'reasoning':
-            push({ type: 'reasoning-delta', choice: 0, text: event.text });
+            push({ type: 'reasoning-delta', choice: 0, text: event.text, tokens: event.tokens });
             break;
           case 'end':
             push({ type: 'choice-end', choice: 0, reason: event.reason });
@@ -196,14 +213,25 @@ export class LlamaBackend implements Backend {
     });
     signal.addEventListener('abort', onAbort, { once: true });
     const { maxTokens, stop, sampling } = request;
-    const engineSampling = toEngineSampling(sampling);
+    const engineSampling = { ...toEngineSampling(sampling), logprobs: request.logprobs };
     const { tenant } = context;
-    this.supervisor.send({ type: 'chat', call, tenant, prompt, sampling: engineSampling, maxTokens, stop });
+    const continued = request.continueFrom?.choices[0]?.tokens ?? [];
+    this.supervisor.send({
+      type: 'chat',
+      call,
+      tenant,
+      prompt,
+      sampling: engineSampling,
+      maxTokens,
+      stop,
+      continued,
+    });
     await promise;
   }
 
-  close(): Promise<void> {
-    return this.supervisor.close();
+  async close(): Promise<void> {
+    await this.supervisor.close();
+    this.states.remove();
   }
 
   private refuseWhenNotReady(): void {
@@ -230,12 +258,15 @@ export class LlamaBackend implements Backend {
   }
 }
 
-function settingsOf(options: LlamaBackendOptions, slots: number): EngineSettings {
+function settingsOf(options: LlamaBackendOptions, slots: number, states: StateFolder): EngineSettings {
   return {
     modelFile: options.modelFile,
     slots,
     contextTokens: options.contextTokens ?? 4096,
     threads: options.threads ?? defaultThreads(),
     gpu: (options.gpu ?? process.platform === 'darwin') ? 'auto' : false,
+    busySeconds: (options.longestStepMs ?? LONGEST_STEP_MS) / 1000,
+    stateFolder: states.path,
+    stateBytes: states.maxBytes,
   };
 }

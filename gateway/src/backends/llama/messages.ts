@@ -1,6 +1,6 @@
 // The whole protocol between the gateway's process and the engine's: one tagged union each way.
 // Plain data only, for the structured clone. It must never carry a function, a stack or a class instance.
-import type { FinishReason, Usage } from '../../core/chat.ts';
+import type { FinishReason, TokenLogprob, Usage } from '../../core/chat.ts';
 import type { ErrorCode } from '../../core/errors.ts';
 import type { LogLevel } from '../../core/log.ts';
 
@@ -11,6 +11,12 @@ export interface EngineSettings {
   readonly contextTokens: number;
   readonly threads: number;
   readonly gpu: 'auto' | false;
+  /** The longest that running answers are to stand still while a new prompt is computed. */
+  readonly busySeconds: number;
+  /** Where computed prefixes are kept; only this user can look into it. */
+  readonly stateFolder: string;
+  /** Bound on what is kept there; 0 keeps nothing. */
+  readonly stateBytes: number;
 }
 
 /** A message with its content joined to one text; `toolCalls` as the client sent them. */
@@ -31,7 +37,7 @@ export type EnginePrompt =
     }
   | { readonly kind: 'text'; readonly text: string };
 
-/** All values are set; 0 turns `topK` and `minP` off, 1 turns `topP` and `repetitionPenalty` off. */
+/** All values but `logprobs` are set; 0 turns `topK` and `minP` off, 1 turns `topP` and `repetitionPenalty` off. */
 export interface EngineSampling {
   readonly temperature: number;
   readonly topP: number;
@@ -41,6 +47,20 @@ export interface EngineSampling {
   readonly presencePenalty: number;
   readonly frequencyPenalty: number;
   readonly repetitionPenalty: number;
+  /** How many of the likeliest tokens to tell at each place, 0 to 20; absent: no probabilities are asked for. */
+  readonly logprobs?: number | undefined;
+}
+
+/** A token and the natural logarithm of its probability, before the sampler's filters and temperature. */
+export interface LikelyToken {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+/** What the sampler chose, and with `EngineSampling.logprobs` how likely it and the likeliest were. */
+export interface SampledToken {
+  readonly token: number;
+  readonly likely?: { readonly logprob: number; readonly top: readonly LikelyToken[] } | undefined;
 }
 
 export interface EngineCall {
@@ -50,6 +70,8 @@ export interface EngineCall {
   readonly sampling: EngineSampling;
   readonly maxTokens?: number | undefined;
   readonly stop: readonly string[];
+  /** Tokens that an earlier process gave of this answer: it goes on after them. */
+  readonly continued: readonly number[];
 }
 
 export type ToChild =
@@ -65,9 +87,25 @@ export interface EngineError {
   readonly param?: string | undefined;
 }
 
-/** `end` and `failed` are a call's last event, sent once its sequence is free; a cancelled call's is `failed`. */
+/**
+ * `tokens` are those since the call's last such event: they made its text, and what is still held back. `end` and `failed` are a call's last event, sent once its sequence is free; a cancelled call's is
+ * `failed`.
+ */
 export type CallEvent =
-  | { readonly type: 'text' | 'reasoning'; readonly call: number; readonly text: string }
+  | {
+      readonly type: 'text';
+      readonly call: number;
+      readonly text: string;
+      readonly tokens: readonly number[];
+      /** Of the tokens that `text` shows for the first time, where they were asked for. */
+      readonly logprobs?: readonly TokenLogprob[];
+    }
+  | {
+      readonly type: 'reasoning';
+      readonly call: number;
+      readonly text: string;
+      readonly tokens: readonly number[];
+    }
   | { readonly type: 'end'; readonly call: number; readonly reason: FinishReason; readonly usage: Usage }
   | { readonly type: 'failed'; readonly call: number; readonly error: EngineError };
 

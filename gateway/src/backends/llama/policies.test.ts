@@ -34,7 +34,7 @@ test('100 deaths in 10 minutes are enough, however productive', () => {
 });
 
 test('slices follow the measured speed, and shrink only while streams run', () => {
-  const pacer = new SlicePacer();
+  const pacer = new SlicePacer(0.4);
   assert.equal(pacer.next(true), 64);
   pacer.prefilled(64, 0.39);
   assert.equal(pacer.next(true), 64);

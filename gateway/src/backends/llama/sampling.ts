@@ -65,8 +65,6 @@ const REFUSED: Readonly<Record<string, (value: unknown) => boolean>> = {
   function_call: isOtherThan('none', 'auto'),
   response_format: (value) =>
     isSet(value) && (typeof value !== 'object' || (value as { type?: unknown }).type !== 'text'),
-  logprobs: (value) => value === true || typeof value === 'number',
-  top_logprobs: (value) => typeof value === 'number',
   prompt_logprobs: (value) => typeof value === 'number',
   logit_bias: isNonEmpty,
   suffix: isNonEmpty,

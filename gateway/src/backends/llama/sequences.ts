@@ -2,6 +2,9 @@
 // It must never hand one tenant the computed state of another.
 // Pure: it chooses; the driver erases and evaluates.
 
+/** Below this a kept prefix gains nothing: computing so few tokens takes about as long as an ordinary step. */
+export const LEAST_GAIN_TOKENS = 32;
+
 /** A sequence as the choice sees it. */
 export interface CachedSequence {
   /** The tokens in its KV cache. */
@@ -36,13 +39,15 @@ export class SequencePool<S extends CachedSequence> {
   /**
    * The free sequence with the longest common prefix of the same tenant; then the least recently used, which an
    * unused one is; then the lowest, because neighbouring sequences decode faster than scattered ones. Undefined: none
-   * is free.
+   * is free. A prefix of `kept` tokens can be put into any sequence: one that holds hardly more is not taken for it,
+   * because its own conversation may come back to it.
    */
-  acquire(tenant: string, prompt: readonly number[]): Placement<S> | undefined {
+  acquire(tenant: string, prompt: readonly number[], kept = 0): Placement<S> | undefined {
     let best: { seat: Seat<S>; reused: number } | undefined;
     for (const seat of this.seats) {
       if (seat.busy) continue;
-      const reused = seat.tenant === tenant ? reusableTokens(seat.sequence, prompt) : 0;
+      const common = seat.tenant === tenant ? reusableTokens(seat.sequence, prompt) : 0;
+      const reused = common < kept + LEAST_GAIN_TOKENS && kept > 0 ? 0 : common;
       if (
         best === undefined ||
         reused > best.reused ||
@@ -68,9 +73,15 @@ export class SequencePool<S extends CachedSequence> {
 /** At least the prompt's last token must be evaluated: it gives the first token's probabilities. */
 function reusableTokens(sequence: CachedSequence, prompt: readonly number[]): number {
   const cached = sequence.contextTokens;
-  const most = Math.min(cached.length, prompt.length - 1);
-  let same = 0;
-  while (same < most && cached[same] === prompt[same]) same++;
+  const same = Math.min(commonPrefix(cached, prompt), prompt.length - 1);
   if (!sequence.canTruncate && same < cached.length) return 0;
+  return same;
+}
+
+/** The number of tokens with which both begin. */
+export function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  const most = Math.min(a.length, b.length);
+  let same = 0;
+  while (same < most && a[same] === b[same]) same++;
   return same;
 }

@@ -17,8 +17,6 @@ function relativeCost(tokens: number): number {
   return tokens < 64 ? 1.2 : 1;
 }
 
-/** A slice and the batch of running streams after it together: well under the 500 ms that count as a stutter. */
-const BUSY_SECONDS = 0.4;
 /** Nothing runs: only a cancel, or a newcomer, waits for the slice to end. */
 const IDLE_SECONDS = 0.5;
 /** Before anything was measured. */
@@ -27,14 +25,20 @@ const FIRST = 64;
 const TRUST_IN_FASTER = 0.3;
 
 export class SlicePacer {
+  private readonly busySeconds: number;
   /** Of a token in a large slice. */
   private secondsPerToken: number | undefined;
   private decodeSeconds = 0;
 
+  /** `busySeconds`: for a slice and the batch of running streams after it together. */
+  constructor(busySeconds: number) {
+    this.busySeconds = busySeconds;
+  }
+
   /** Tokens for the next slice; `busy`: streams are running. */
   next(busy: boolean): number {
     if (this.secondsPerToken === undefined) return FIRST;
-    const budget = busy ? BUSY_SECONDS - this.decodeSeconds : IDLE_SECONDS;
+    const budget = busy ? this.busySeconds - this.decodeSeconds : IDLE_SECONDS;
     let best: number = busy ? SIZES[0] : SIZES[1];
     for (const size of SIZES) if (size >= best && size * this.secondsPerToken <= budget) best = size;
     return best;

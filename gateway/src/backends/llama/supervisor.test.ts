@@ -46,7 +46,16 @@ function watch(mode: string, timing: Partial<SupervisorTiming> = {}): Watched {
   const logs: [LogLevel, string][] = [];
   const supervisor = new Supervisor({
     childFile: pathToFileURL(childFile),
-    settings: { modelFile: mode, slots: 1, contextTokens: 64, threads: 1, gpu: false },
+    settings: {
+      modelFile: mode,
+      slots: 1,
+      contextTokens: 64,
+      threads: 1,
+      gpu: false,
+      busySeconds: 0.3,
+      stateFolder: '',
+      stateBytes: 0,
+    },
     memoryLimitBytes: () => 1e9,
     log: (level, message) => void logs.push([level, message]),
     onStep: () => {},

@@ -1,8 +1,12 @@
 // From tokens to what is shown: whole characters only, thinking apart from answer, cut before a stop string.
 // It must never emit a part of a character or of a stop string, and never lose text at the end.
 // Pure: the detokenizer is passed in.
+import type { TokenLogprob } from '../../core/chat.ts';
 import { StopStrings } from '../../wire/stop-strings.ts';
 import { type ThinkPiece, ThinkTags } from '../../wire/think-tags.ts';
+import { AnswerLogprobs } from './answer-logprobs.ts';
+import type { SampledToken } from './messages.ts';
+import type { SingleToken } from './token-text.ts';
 
 /** The text of `tokens`, given the tokens before them; an incomplete character at an end reads as one U+FFFD. */
 export type Detokenize = (tokens: readonly number[], before: readonly number[]) => string;
@@ -26,6 +30,11 @@ export class TokenText {
   constructor(detokenize: Detokenize, before: readonly number[]) {
     this.detokenize = detokenize;
     this.before = before.slice(-CONTEXT_TOKENS);
+  }
+
+  /** Whether the last token is a part of a character that is not whole yet. */
+  get waits(): boolean {
+    return this.pending.length > 0;
   }
 
   push(token: number): string {
@@ -54,7 +63,10 @@ export class TokenText {
 }
 
 export interface AnswerPart {
+  /** At most one of them is text. */
   readonly pieces: readonly ThinkPiece[];
+  /** Of the tokens that its text is the first to show; never without text. */
+  readonly logprobs?: readonly TokenLogprob[] | undefined;
   /** A stop string was met: the answer is over. */
   readonly stopped: boolean;
 }
@@ -66,6 +78,8 @@ export interface AnswerOptions {
   readonly stop: readonly string[];
   /** Absent: this model does not think aloud in tags. */
   readonly thinking?: { readonly beginsInReasoning: boolean } | undefined;
+  /** What a single token is written as; absent: nobody asked for the tokens' probabilities. */
+  readonly describe?: ((token: number) => SingleToken) | undefined;
 }
 
 /** One answer's whole way from tokens to pieces. Stop strings end the answer, never the thinking before it. */
@@ -73,6 +87,7 @@ export class AnswerText {
   private readonly text: TokenText;
   private readonly tags: ThinkTags | undefined;
   private readonly stops: StopStrings;
+  private readonly logprobs: AnswerLogprobs | undefined;
   /** Tokens spent on thinking, tags included; undefined for a model that does not. */
   reasoningTokens: number | undefined;
 
@@ -80,22 +95,25 @@ export class AnswerText {
     this.text = new TokenText(options.detokenize, options.before);
     this.tags = options.thinking === undefined ? undefined : new ThinkTags(options.thinking);
     this.stops = new StopStrings(options.stop);
+    this.logprobs = options.describe === undefined ? undefined : new AnswerLogprobs(options.describe);
     this.reasoningTokens = this.tags === undefined ? undefined : 0;
   }
 
-  push(token: number): AnswerPart {
+  push(token: number, likely?: SampledToken['likely']): AnswerPart {
     const wasReasoning = this.isReasoning();
-    const part = this.filter(this.split(this.text.push(token)));
+    const text = this.text.push(token);
+    this.logprobs?.took(token, likely, text, this.text.waits);
+    const part = this.filter(this.split(text));
+    if (this.isReasoning()) this.logprobs?.thought();
     if (this.reasoningTokens !== undefined && (wasReasoning || this.isReasoning())) this.reasoningTokens++;
     return part;
   }
 
   /** Everything that was held back. Call once, at the end, unless a stop string was met. */
   flush(): AnswerPart {
-    const part = this.filter([...this.split(this.text.flush()), ...(this.tags?.flush() ?? [])]);
-    if (part.stopped) return part;
-    const rest = this.stops.flush();
-    return rest === '' ? part : { pieces: [...part.pieces, { kind: 'text', text: rest }], stopped: false };
+    const text = this.text.flush();
+    this.logprobs?.grew(text);
+    return this.filter([...this.split(text), ...(this.tags?.flush() ?? [])], true);
   }
 
   private isReasoning(): boolean {
@@ -107,18 +125,23 @@ export class AnswerText {
     return this.tags === undefined ? [{ kind: 'text', text }] : this.tags.push(text);
   }
 
-  private filter(pieces: readonly ThinkPiece[]): AnswerPart {
+  private filter(pieces: readonly ThinkPiece[], isLast = false): AnswerPart {
     const out: ThinkPiece[] = [];
+    let text = '';
     let stopped = false;
     for (const piece of pieces) {
       if (piece.kind === 'reasoning') {
         out.push(piece);
         continue;
       }
+      this.logprobs?.answered(piece.text);
       const result = this.stops.push(piece.text);
-      if (result.text !== '') out.push({ kind: 'text', text: result.text });
+      text += result.text;
       stopped ||= result.stopped;
     }
-    return { pieces: out, stopped };
+    if (isLast && !stopped) text += this.stops.flush();
+    if (text === '') return { pieces: out, stopped };
+    out.push({ kind: 'text', text });
+    return { pieces: out, logprobs: this.logprobs?.showed(text), stopped };
   }
 }
