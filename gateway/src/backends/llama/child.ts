@@ -1,6 +1,7 @@
 // Entry of the engine's own process: messages in, the driver, messages out.
 // It must never outlive its parent, and never decide anything that engine.ts, prompt.ts or driver.ts can decide.
 import { readdirSync, rmSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { toGatewayError } from '../../core/errors.ts';
@@ -10,6 +11,7 @@ import type { EngineCall, EngineSettings, FromChild, ToChild } from './messages.
 import { PrefixStore } from './prefix-store.ts';
 import { PromptBuilder } from './prompt.ts';
 import { AnswerText } from './text.ts';
+import { ThreadGovernor } from './thread-governor.ts';
 
 // The parent is gone, however it went. Native threads may be at work: nothing gentler ends them for certain.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
@@ -48,11 +50,29 @@ async function load(settings: EngineSettings): Promise<void> {
     busySeconds: settings.busySeconds,
     isEndToken: engine.isEndToken,
     post: (step) => post({ type: 'step', ...step }),
+    onStep: governed(engine, settings),
     giveUp: (reason) => die(reason),
   });
   ready = { engine, prompts, driver };
   void driver.run().catch((error: unknown) => die(describe(error)));
   post({ type: 'ready', contextTokens: engine.contextTokens, contextBytes: engine.contextBytes });
+}
+
+/** Sets the threads of each step, and tells the governor what came of them. */
+function governed(engine: Engine, { threads: few, mostThreads: most }: EngineSettings) {
+  const ownCpuMs = (): number => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  };
+  const machineCpuMs = (): number =>
+    cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
+  const governor = new ThreadGovernor({ few, most, now: () => performance.now(), machineCpuMs, ownCpuMs });
+  return () => {
+    const threads = governor.threads();
+    engine.setThreads(threads);
+    const before = ownCpuMs();
+    return (seconds: number) => governor.computed(threads, seconds, (ownCpuMs() - before) / 1000);
+  };
 }
 
 function chat(request: EngineCall): void {

@@ -18,6 +18,14 @@ export function usableCores(
   return Math.max(1, Math.floor(Math.min(parallelism, quota)));
 }
 
+/** Above this many cores one thread more is not worth the risk: it could gain less than a third. */
+const MOST_CORES_TO_FILL = 4;
+
+/** What `thread-governor.ts` may go up to while the machine is idle but for the engine. */
+export function mostThreads(cores: number = usableCores()): number {
+  return cores <= MOST_CORES_TO_FILL ? cores : defaultThreads(cores);
+}
+
 /** One core is left to the network; on two cores, one thread was also the fastest as soon as anything else ran. */
 export function defaultThreads(cores: number = usableCores()): number {
   return Math.max(1, cores - 1);

@@ -45,6 +45,8 @@ export interface DriverOptions {
   readonly busySeconds: number;
   readonly isEndToken: (token: number) => boolean;
   readonly post: (step: Step) => void;
+  /** Called before the engine computes, and the function that it gives with what that took. */
+  readonly onStep?: (() => (seconds: number) => void) | undefined;
   /** The engine failed several steps in a row: only a new process can help. */
   readonly giveUp: (reason: string) => void;
 }
@@ -115,6 +117,7 @@ export class Driver {
 
   private async tick(): Promise<void> {
     const startedAt = performance.now();
+    const onComputed = this.options.onStep?.();
     await this.dropCancelled();
     await this.place();
     const prefillTokens = await this.prefill();
@@ -126,6 +129,7 @@ export class Driver {
     const { events } = this;
     this.events = [];
     const seconds = computed ? (performance.now() - startedAt) / 1000 : 0;
+    if (computed) onComputed?.(seconds);
     this.options.post({ seconds, decodedTokens, prefillTokens, events });
   }
 

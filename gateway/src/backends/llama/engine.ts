@@ -28,6 +28,8 @@ export interface Engine {
   /** What a token is written as where it stands alone; control tokens too. */
   describe(token: number): SingleToken;
   isEndToken(token: number): boolean;
+  /** From the next step on, up to `settings.mostThreads`. */
+  setThreads(threads: number): void;
 }
 
 /** Loads the model and makes its sequences. Rejects, or ends the process, when the file is no good. */
@@ -40,7 +42,7 @@ export async function loadEngine(
     build: 'never',
     skipDownload: true,
     progressLogs: false,
-    maxThreads: settings.threads,
+    maxThreads: settings.mostThreads,
     logLevel: LlamaLogLevel.warn,
     logger: (level, message) => log(level === LlamaLogLevel.warn ? 'debug' : 'warn', message.trim()),
   });
@@ -49,7 +51,7 @@ export async function loadEngine(
   const context = await model.createContext({
     sequences: settings.slots,
     contextSize: contextTokens,
-    threads: settings.threads,
+    threads: { ideal: settings.mostThreads, min: 1 },
     // On a CPU it makes prefill half as fast again; elsewhere the model decides.
     flashAttention: llama.gpu === false ? true : 'auto',
     // A smaller window than promised would be a lie: better to fail.
@@ -67,6 +69,9 @@ export async function loadEngine(
     detokenize: detokenizerOf(model),
     describe: describerOf(model),
     isEndToken: (token) => model.isEogToken(token as Token),
+    setThreads: (threads) => {
+      llama.maxThreads = threads;
+    },
   };
 }
 

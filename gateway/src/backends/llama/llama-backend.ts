@@ -7,7 +7,7 @@ import type { ChatRequest, EventSink } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { toEnginePrompt } from './conversation.ts';
-import { defaultThreads } from './cpu-budget.ts';
+import { defaultThreads, mostThreads } from './cpu-budget.ts';
 import type { CallEvent, EngineSettings, Step } from './messages.ts';
 import { refuseUnsupported, toEngineSampling } from './sampling.ts';
 import { makeStateFolder, type StateFolder } from './state-folder.ts';
@@ -24,7 +24,7 @@ export interface LlamaBackendOptions {
   readonly slots?: number | undefined;
   /** Window of each slot, in tokens. Default 4096; never more than the model was trained on. */
   readonly contextTokens?: number | undefined;
-  /** Default: all usable cores but one. */
+  /** Default: all usable cores but one, and on small machines that one too while nothing else runs there. */
   readonly threads?: number | undefined;
   /** Default: only Apple's, which its package always brings. */
   readonly gpu?: boolean | undefined;
@@ -264,6 +264,7 @@ function settingsOf(options: LlamaBackendOptions, slots: number, states: StateFo
     slots,
     contextTokens: options.contextTokens ?? 4096,
     threads: options.threads ?? defaultThreads(),
+    mostThreads: options.threads ?? mostThreads(),
     gpu: (options.gpu ?? process.platform === 'darwin') ? 'auto' : false,
     busySeconds: (options.longestStepMs ?? LONGEST_STEP_MS) / 1000,
     stateFolder: states.path,

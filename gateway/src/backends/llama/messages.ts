@@ -10,6 +10,8 @@ export interface EngineSettings {
   /** Window of each slot, in tokens. */
   readonly contextTokens: number;
   readonly threads: number;
+  /** As many while the machine does nothing else; `threads` or more. */
+  readonly mostThreads: number;
   readonly gpu: 'auto' | false;
   /** The longest that running answers are to stand still while a new prompt is computed. */
   readonly busySeconds: number;

@@ -2,7 +2,7 @@
 // It must never start a process.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { defaultThreads, usableCores } from './cpu-budget.ts';
+import { defaultThreads, mostThreads, usableCores } from './cpu-budget.ts';
 import { RestartPolicy } from './restart-policy.ts';
 import { SlicePacer } from './slice-pacer.ts';
 import { Utilization } from './utilization.ts';
@@ -79,4 +79,5 @@ test('threads: the affinity, the quota, and one core left over', () => {
     1,
   );
   assert.deepEqual([1, 2, 3, 8].map(defaultThreads), [1, 1, 2, 7]);
+  assert.deepEqual([1, 2, 4, 5, 8].map(mostThreads), [1, 2, 4, 4, 7]);
 });

@@ -4,8 +4,10 @@
 // the binding's version is pinned, and logprobs.engine.test.ts fails where a new one differs.
 // It must never change which token is sampled, nor cost anything to a call that did not ask.
 
+type SamplerConfig = Readonly<Record<string, number | Uint32Array | Float32Array>>;
+
 interface NativeSampler {
-  applyConfig(config: Readonly<Record<string, number>>): void;
+  applyConfig(config: SamplerConfig): void;
 }
 
 /** With `probabilities` a list: token, probability, token, probability, likeliest first. */
@@ -26,6 +28,10 @@ interface Hidden {
 
 /** More than any sampler of ours chooses from by default, so that what it chose is nearly always among them. */
 const LIKELIEST = 64;
+/** Leaves the model's probabilities as they are. */
+const OWN = { temperature: 1, topP: 1, minP: 0, seed: 0 };
+/** Lifts a token above all others, and leaves the others within the range of a float. */
+const LIFT = 60;
 /** What OpenAI writes for a token that can never come. */
 const NEVER = -9999;
 
@@ -39,14 +45,15 @@ export function tellRawLogprobs(llama: object, model: object, context: object): 
   const { _model } = model as Hidden['model'];
   const { _ctx } = context as Hidden['context'];
   const sample: SampleToken = _ctx.sampleToken.bind(_ctx);
-  const samplerOf = (config: Readonly<Record<string, number>>): NativeSampler => {
+  const samplerOf = (config: SamplerConfig): NativeSampler => {
     const sampler = new AddonSampler(_model);
     sampler.applyConfig(config);
     return sampler;
   };
   const newProbes = () => ({
-    few: samplerOf({ temperature: 1, topK: LIKELIEST, topP: 1, minP: 0, seed: 0 }),
+    few: samplerOf({ ...OWN, topK: LIKELIEST }),
     best: samplerOf({ temperature: 0 }),
+    lifted: samplerOf({ ...OWN, topK: 2 }),
   });
   // A sampler has room for one vocabulary, so sequences that are sampled at once cannot share one.
   const idle: ReturnType<typeof newProbes>[] = [];
@@ -61,7 +68,9 @@ export function tellRawLogprobs(llama: object, model: object, context: object): 
     const token = tokenOf(sampled);
     const logprobs = logprobsOf(few, best);
     if (!logprobs.some((value, at) => at % 2 === 0 && value === token)) {
-      logprobs.push(token, logprobOf(token, await sample(index, probes.best, true)));
+      const bias = { tokenBiasKeys: Uint32Array.of(token), tokenBiasValues: Float32Array.of(LIFT) };
+      probes.lifted.applyConfig({ ...OWN, topK: 2, ...bias });
+      logprobs.push(token, liftedLogprob(token, await sample(index, probes.lifted, true), logprobs[1]!));
     }
     idle.push(probes);
     return [token, logprobs];
@@ -82,16 +91,17 @@ function logprobsOf(few: Sampled, best: Sampled): number[] {
   if (confidence === undefined || probabilities.length === 0)
     throw new Error('the model gave no probabilities');
   const scale = confidence / probabilities[1]!;
-  return probabilities.map((value, at) => (at % 2 === 0 ? value : logarithm(value * scale)));
+  return probabilities.map((value, at) => (at % 2 === 0 ? value : clamped(Math.log(value * scale))));
 }
 
-/** Of a token too unlikely for `few`, from the list of all. */
-function logprobOf(token: number, all: Sampled): number {
-  const probabilities = (typeof all === 'number' ? undefined : all[1]) ?? [];
-  const at = probabilities.findIndex((value, index) => index % 2 === 0 && value === token);
-  return at < 0 ? NEVER : logarithm(probabilities[at + 1]!);
+/** Of a token too unlikely for `few`: `pair` has it, lifted, beside the likeliest, whose logarithm is `best`. */
+function liftedLogprob(token: number, pair: Sampled, best: number): number {
+  const [first, own, , other] = (typeof pair === 'number' ? undefined : pair[1]) ?? [];
+  // What even lifted is not the first is as good as impossible.
+  if (first !== token || own === undefined || other === undefined) return NEVER;
+  return clamped(Math.log(own) - Math.log(other) - LIFT + best);
 }
 
-function logarithm(probability: number): number {
-  return Math.min(0, Math.max(NEVER, Math.log(probability)));
+function clamped(logprob: number): number {
+  return Math.min(0, Math.max(NEVER, logprob));
 }

@@ -51,6 +51,7 @@ function watch(mode: string, timing: Partial<SupervisorTiming> = {}): Watched {
       slots: 1,
       contextTokens: 64,
       threads: 1,
+      mostThreads: 1,
       gpu: false,
       busySeconds: 0.3,
       stateFolder: '',
