@@ -2,7 +2,7 @@
 // room; a store beside it; and a test that it behaves. It answers as the hub documents it: hash, size and commit in the head of a redirect.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -118,6 +118,21 @@ export function breakAfter(bytes: number, hub: StandInHub): Handler {
       return true;
     }) as Socket['write'];
     sendBytes(hub, request, response);
+    return true;
+  };
+}
+
+/** Sends this much of the answer, and breaks the connection once some of it lies in the file, however slow the machine is. */
+export function breakOnceKept(bytes: number, hub: StandInHub, file: string): Handler {
+  return (_request, response) => {
+    response.writeHead(200, { 'content-length': hub.content.length, ...(hub.etag && { etag: hub.etag }) });
+    response.write(hub.content.subarray(0, bytes));
+    const timer = setInterval(() => {
+      if (!existsSync(file) || statSync(file).size === 0) return;
+      clearInterval(timer);
+      response.destroy();
+    }, 10);
+    response.on('close', () => clearInterval(timer));
     return true;
   };
 }

@@ -171,3 +171,21 @@ test('usage is summed field by field, and what one part does not know the sum do
     reasoningTokens: undefined,
   });
 });
+
+test('the probabilities of tokens are kept beside their choice, and count towards the bound', () => {
+  const fold = new AnswerFold();
+  const token = { token: 'a', logprob: -1, offset: 0, top: [] };
+  fold.add({ type: 'text-delta', choice: 1, text: 'a', logprobs: [token] });
+  fold.add({ type: 'text-delta', choice: 1, text: 'b' });
+  fold.add({ type: 'text-delta', choice: 1, text: 'c', logprobs: [token] });
+  const [first, second] = fold.answer().choices;
+  assert.deepEqual(second?.logprobs, [token, token]);
+  assert.equal('logprobs' in first!, false);
+  const mad = { ...token, top: Array(100_000).fill({ token: 'b', logprob: -2 }) };
+  assert.throws(
+    () => {
+      for (let i = 0; i < 100; i++) fold.add({ type: 'text-delta', choice: 0, text: '', logprobs: [mad] });
+    },
+    { code: 'backend_failed' },
+  );
+});

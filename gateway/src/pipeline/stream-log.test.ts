@@ -281,3 +281,12 @@ test('whatever the interleaving, it behaves as a bounded queue with one ending',
     { numRuns: 300 },
   );
 });
+
+test('the probabilities of tokens take of the bound', () => {
+  const log = new StreamLog({ maxBytes: 1_000, onAbandoned: () => {} });
+  const top = Array(10).fill({ token: 'b', logprob: -2 });
+  const logprobs = [{ token: 'a', logprob: -1, offset: 0, top }];
+  assert.throws(() => log.push({ type: 'text-delta', choice: 0, text: 'a', logprobs }), {
+    code: 'slow_reader',
+  });
+});

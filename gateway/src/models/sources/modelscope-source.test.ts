@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { suite, type TestContext, test } from 'node:test';
 import { sampleGguf } from '../sample-gguf.ts';
-import { breakAfter, CONTENT, refusedPull, type StandInHub, setUpHub } from '../stand-in-hub.test.ts';
+import { breakOnceKept, CONTENT, refusedPull, type StandInHub, setUpHub } from '../stand-in-hub.test.ts';
 
 const SOURCE = {
   kind: 'modelscope',
@@ -72,7 +72,7 @@ suite('ModelScope', { concurrency: true }, () => {
     const { hub, store, file } = await setUp(context);
     hub.onStore = (request, response) => {
       hub.onStore = undefined;
-      return breakAfter(700_000, hub)(request, response);
+      return breakOnceKept(700_000, hub, `${file}.part`)(request, response);
     };
     await store.pull('sample');
     assert.deepEqual(readFileSync(file), CONTENT);

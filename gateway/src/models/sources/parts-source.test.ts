@@ -9,7 +9,7 @@ import type { CatalogueEntry, PartOfModel, Source } from '../catalogue.ts';
 import { ModelStore, type StoreCallOptions } from '../model-store.ts';
 import type { PullProgress } from '../progress.ts';
 import { sampleGguf } from '../sample-gguf.ts';
-import { breakAfter, hubEntry, hubFor, refused, temporary } from '../stand-in-hub.test.ts';
+import { breakOnceKept, hubEntry, hubFor, refused, temporary } from '../stand-in-hub.test.ts';
 
 const CONTENT = sampleGguf({ values: 400_000 });
 const CUTS = [0, 500_000, 1_200_000, CONTENT.length];
@@ -54,7 +54,7 @@ function setUp(
           ...changes.entry,
         }),
       ],
-      timings: { retryDelaysMs: [], reachMs: 2_000 },
+      timings: { retryDelaysMs: [] },
     });
   const pull = (options?: StoreCallOptions) => open().pull('sample', options);
   const modelFolder = join(home, 'models', 'sample');
@@ -147,7 +147,7 @@ suite('a model in parts', { concurrency: true }, () => {
 
   test('a part of a hub that breaks in its middle is taken up there', async (context) => {
     const hub = await hubFor(context, PIECES[1]!);
-    const { pull } = setUp(context, {
+    const { pull, modelFolder } = setUp(context, {
       env: { HF_ENDPOINT: hub.endpoint },
       part: (part, index) =>
         index === 1
@@ -156,7 +156,8 @@ suite('a model in parts', { concurrency: true }, () => {
     });
     hub.onStore = (request, response) => {
       hub.onStore = undefined;
-      return breakAfter(300_000, hub)(request, response);
+      const kept = join(modelFolder, 'sample.gguf.part-2');
+      return breakOnceKept(300_000, hub, kept)(request, response);
     };
     await refused(pull(), 'broken', /broke off/);
     assert.deepEqual(readFileSync((await pull()).file), CONTENT);

@@ -1,5 +1,6 @@
 // A model that is cut into several files, each with a source of its own, as an index with a limit on sizes makes it
-// necessary: the parts are fetched in order and joined. It fetches nothing by itself, and joins no part that it did not check.
+// necessary: the parts are fetched in order and joined. It fetches nothing by itself, and joins no part whose size or hash is
+// known and differs.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { PartOfModel, SingleSource, Source } from '../catalogue.ts';

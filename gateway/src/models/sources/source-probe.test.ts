@@ -24,6 +24,7 @@ async function ask(
   context: TestContext,
   scripts: { pip?: string; npm?: string } = {},
   env: Record<string, string> = {},
+  reachMs = 30_000,
 ): Promise<SourceProbe[]> {
   const folder = temporary(context);
   const fail = `const args = process.argv.slice(2);
@@ -35,7 +36,7 @@ async function ask(
     catalogue: [hubEntry({ sources: SOURCES })],
     env: { HF_ENDPOINT: hub.endpoint, npm_execpath: join(folder, 'npm-cli.js'), ...env },
     python: [process.execPath, join(folder, 'pip.cjs')],
-    timings: { ...TIMINGS, reachMs: 600, startMs: 5_000 },
+    timings: { ...TIMINGS, reachMs, startMs: 30_000 },
     signal: new AbortController().signal,
   });
 }
@@ -60,17 +61,20 @@ suite('a check of the sources', { concurrency: true }, () => {
   });
 
   test('a tool that fails, is silent, or is too old, and no address of its own', async (context) => {
-    const silent = `console.error('npm info using npm@11'); console.error(process.pid); setInterval(() => {}, 1000);`;
     const pip = `fail('WARNING: Max retries exceeded with url http://me:secret@host');`;
-    const found = await ask(context, { pip, npm: silent }, { HF_HUB_OFFLINE: '1' });
+    const npm = `fail('npm error code E404 http://me:secret@host');`;
+    const found = await ask(context, { pip, npm }, { HF_HUB_OFFLINE: '1' });
     assert.deepEqual(
       found.filter(({ kind }) => kind !== 'modelscope').map(({ text }) => text),
       [
         'The hub is not asked, because HF_HUB_OFFLINE is set.',
         'The package index cannot be reached by pip.',
-        'The npm registry did not answer within 0.6 s.',
+        'The npm registry does not have empty-npm-package@1.0.0.',
       ],
     );
+    const silent = `console.error('npm info using npm@11'); setInterval(() => {}, 1000);`;
+    const quiet = await ask(context, { npm: silent }, {}, 600);
+    assert.equal(quiet.at(-1)?.text, 'The npm registry did not answer within 0.6 s.');
     const old = await ask(context, { pip: `fail('ERROR: unknown command "index"');` });
     const wheel = old.find(({ kind }) => kind === 'wheel');
     assert.match(wheel?.text ?? '', /too old to be asked/);
