@@ -20,22 +20,36 @@ function decode(tokens: readonly number[]): { text: string; pieces: string[] } {
 test('any text comes out whole, and no piece holds a part of a character', () => {
   const characters = fc.constantFrom('a', 'é', '中', '文', '😀', '👩', '\u200d', ' ', '\0');
   fc.assert(
-    fc.property(fc.array(characters), fc.array(fc.boolean()), (letters, pairs) => {
-      const bytes = [...Buffer.from(letters.join(''))];
-      const tokens: number[] = [];
-      for (let at = 0; at < bytes.length; at++) {
-        const first = bytes[at] ?? 0;
-        const second = bytes[at + 1];
-        if (pairs[at] === true && second !== undefined && first > 0) {
-          tokens.push((first << 8) | second);
-          at++;
-        } else tokens.push(first);
-      }
-      const { text, pieces } = decode(tokens);
-      assert.equal(text, letters.join(''));
-      assert.ok(pieces.every((piece) => piece.isWellFormed() && !piece.includes('\uFFFD')));
-    }),
+    fc.property(
+      fc.array(characters, { maxLength: 30 }),
+      fc.array(fc.boolean(), { maxLength: 60 }),
+      (letters, pairs) => {
+        const bytes = [...Buffer.from(letters.join(''))];
+        const tokens: number[] = [];
+        for (let at = 0; at < bytes.length; at++) {
+          const first = bytes[at] ?? 0;
+          const second = bytes[at + 1];
+          if (pairs[at] === true && second !== undefined && first > 0) {
+            tokens.push((first << 8) | second);
+            at++;
+          } else tokens.push(first);
+        }
+        const { text, pieces } = decode(tokens);
+        assert.equal(text, letters.join(''));
+        assert.ok(pieces.every((piece) => piece.isWellFormed() && !piece.includes('\uFFFD')));
+      },
+    ),
   );
+});
+
+test('a long chain of tokens that each end one character and begin the next comes out whole', () => {
+  const bytes = [...Buffer.from(`${'é'.repeat(40)}`)];
+  const tokens = [bytes[0]!];
+  for (let at = 1; at + 1 < bytes.length; at += 2) tokens.push((bytes[at]! << 8) | bytes[at + 1]!);
+  tokens.push(bytes.at(-1)!);
+  const { text, pieces } = decode(tokens);
+  assert.equal(text, 'é'.repeat(40));
+  assert.ok(pieces.slice(1, -1).every((piece) => piece === 'é'));
 });
 
 test('an incomplete character at the end becomes one U+FFFD; a real one is not lost', () => {

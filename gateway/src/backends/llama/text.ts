@@ -42,14 +42,19 @@ export class TokenText {
     const text = this.detokenize(this.pending, this.before);
     const waits = text.endsWith(INCOMPLETE) && this.pending.length < MOST_BYTES * 2;
     const fresh = text.slice(this.emitted, waits ? -INCOMPLETE.length : undefined);
-    if (waits) {
-      this.emitted += fresh.length;
-    } else {
-      this.before = [...this.before, ...this.pending].slice(-CONTEXT_TOKENS);
-      this.pending = [];
-      this.emitted = 0;
+    if (!waits) this.forget(this.pending.length);
+    else if (fresh !== '') {
+      // Something became whole with this token, so what is not whole yet begins in it: the others are done with, however
+      // long a chain of tokens they are that each end one character and begin the next.
+      this.forget(this.pending.length - 1);
+      this.emitted = this.detokenize(this.pending, this.before).length - INCOMPLETE.length;
     }
     return fresh;
+  }
+
+  private forget(count: number): void {
+    this.before = [...this.before, ...this.pending.splice(0, count)].slice(-CONTEXT_TOKENS);
+    this.emitted = 0;
   }
 
   /** A character that stayed incomplete becomes one U+FFFD. Call once, at the end. */
