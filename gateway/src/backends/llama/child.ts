@@ -1,6 +1,6 @@
 // Entry of the engine's own process: messages in, the driver, messages out.
 // It must never outlive its parent, and never decide anything that engine.ts, prompt.ts or driver.ts can decide.
-import { readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -33,9 +33,7 @@ interface Ready {
 let ready: Ready | undefined;
 
 async function load(settings: EngineSettings): Promise<void> {
-  // What a process before this one kept there, this one knows nothing of.
-  for (const name of readdirSync(settings.stateFolder))
-    rmSync(join(settings.stateFolder, name), { force: true });
+  emptyFolder(settings.stateFolder);
   const engine = await loadEngine(settings, (level, message) => post({ type: 'log', level, message }));
   const prompts = new PromptBuilder(engine.chatTemplate, engine.vocabulary, engine.contextTokens);
   const prefixes = new PrefixStore({
@@ -56,6 +54,16 @@ async function load(settings: EngineSettings): Promise<void> {
   ready = { engine, prompts, driver };
   void driver.run().catch((error: unknown) => die(describe(error)));
   post({ type: 'ready', contextTokens: engine.contextTokens, contextBytes: engine.contextBytes });
+}
+
+/** What a process before this one kept there, this one knows nothing of. Without the folder nothing can be kept: no harm. */
+function emptyFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+    for (const name of readdirSync(folder)) rmSync(join(folder, name), { force: true });
+  } catch (error) {
+    post({ type: 'log', level: 'warn', message: `computed prefixes cannot be kept: ${describe(error)}` });
+  }
 }
 
 /** Sets the threads of each step, and tells the governor what came of them. */

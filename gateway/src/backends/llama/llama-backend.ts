@@ -112,6 +112,11 @@ export class LlamaBackend implements Backend {
     return this.supervisor.pid;
   }
 
+  /** Where its computed prefixes lie, for tests that disturb them. */
+  get stateFolder(): string {
+    return this.states.path;
+  }
+
   counters(): Counters {
     return { ...this.totals };
   }

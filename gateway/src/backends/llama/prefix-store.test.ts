@@ -146,6 +146,16 @@ test('what cannot be written leaves nothing behind', async () => {
   assert.deepEqual(readdirSync(folder), []);
   assert.equal(store.covered('a', range(1, 60)), 0);
   assert.match(logs[0]!, /no space left/);
+  const prompts = Array.from({ length: 100 }, (_, index) => [...range(1, 40), 1_000 + index]);
+  assert.ok(
+    prompts.slice(1).every((tokens, index) => {
+      store.remember('a', prompts[index]!);
+      return store.worthKeeping('a', tokens) === undefined;
+    }),
+    'not tried again at once',
+  );
+  store.remember('a', prompts[99]!);
+  assert.equal(store.worthKeeping('a', [...range(1, 40), 7]), 40);
 });
 
 test('0 bytes keep nothing', () => {

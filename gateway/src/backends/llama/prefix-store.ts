@@ -35,6 +35,8 @@ const REMEMBERED_PROMPTS = 64;
 const MOST_PREFIXES = 256;
 /** One prefix may take this part of the whole. */
 const LARGEST_SHARE = 0.5;
+/** After a file could not be written: for so many prompts none is tried. */
+const PAUSE_PROMPTS = 100;
 
 export class PrefixStore {
   private readonly options: PrefixStoreOptions;
@@ -44,6 +46,7 @@ export class PrefixStore {
   private bytes = 0;
   private bytesPerToken = 0;
   private files = 0;
+  private pausedPrompts = 0;
 
   constructor(options: PrefixStoreOptions) {
     this.options = options;
@@ -51,12 +54,14 @@ export class PrefixStore {
 
   /** Remembers a prompt, so that a second one with the same beginning is recognised. */
   remember(tenant: string, tokens: readonly number[]): void {
+    this.pausedPrompts = Math.max(0, this.pausedPrompts - 1);
     this.prompts.push({ tenant, tokens });
     if (this.prompts.length > REMEMBERED_PROMPTS) this.prompts.shift();
   }
 
   /** How many tokens of the prompt are worth keeping when they are computed: what another has too, and is not kept yet. */
   worthKeeping(tenant: string, tokens: readonly number[]): number | undefined {
+    if (this.options.maxBytes === 0 || this.pausedPrompts > 0) return undefined;
     let shared = 0;
     for (const prompt of this.prompts) {
       if (prompt.tenant !== tenant || prompt.tokens === tokens) continue;
@@ -65,7 +70,7 @@ export class PrefixStore {
     shared = Math.min(shared, tokens.length - 1);
     const isNew = shared >= this.covered(tenant, tokens) + LEAST_GAIN_TOKENS;
     const fits = shared * this.bytesPerToken <= this.options.maxBytes * LARGEST_SHARE;
-    return isNew && fits && this.options.maxBytes > 0 ? shared : undefined;
+    return isNew && fits ? shared : undefined;
   }
 
   /** How many of the prompt's tokens `restore` would give. */
@@ -89,6 +94,7 @@ export class PrefixStore {
       this.makeRoom(0);
     } catch (error) {
       rmSync(file, { force: true });
+      this.pausedPrompts = PAUSE_PROMPTS;
       log(`a prefix of ${tokens.length} tokens could not be kept: ${String(error)}`);
     }
   }
