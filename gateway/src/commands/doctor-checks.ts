@@ -58,11 +58,12 @@ export function checkEngine({ engine, reason }: EngineReport, isNeeded: boolean)
   return { id: 'engine', state: 'ok', text: `llama.cpp ${engine.release} loads, ${kernels}${sets}.` };
 }
 
-export function checkCores({ cores, threads }: EngineReport): Check {
+export function checkCores({ cores, threads, mostThreads }: EngineReport): Check {
   const all = Math.max(cores, cpus().length, availableParallelism());
   const limited =
     cores < all ? ` of ${all}: the others are beyond its affinity or its container's limit` : '';
-  const text = `${plural(cores, 'core')} may be used${limited}; the engine takes ${plural(threads, 'thread')}.`;
+  const more = mostThreads > threads ? `, ${mostThreads} while nothing else runs` : '';
+  const text = `${plural(cores, 'core')} may be used${limited}; the engine takes ${plural(threads, 'thread')}${more}.`;
   if (threads > cores) {
     return { id: 'cores', state: 'note', text: `${text} More threads than cores wait for each other.` };
   }

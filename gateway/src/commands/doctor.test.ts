@@ -195,14 +195,14 @@ suite('what else is found', { concurrency: true }, () => {
   });
 
   test('the engine, its cores and its GPU builds', () => {
-    const report = { cores: 4, threads: 3, engine: ENGINE, reason: undefined };
+    const report = { cores: 4, threads: 3, mostThreads: 4, engine: ENGINE, reason: undefined };
     assert.match(checkEngine(report, true).text, /^llama\.cpp b1 loads, kernels for zen4 \(AVX2\)\.$/);
     const none = { ...report, engine: undefined, reason: 'It cannot be loaded.' };
     assert.equal(checkEngine(none, true).state, 'problem');
     assert.equal(checkEngine(none, false).state, 'note');
-    assert.match(checkCores(report).text, /^4 cores may be used.*the engine takes 3 threads\.$/);
-    assert.equal(checkCores({ ...report, cores: 1, threads: 1 }).state, 'note');
-    assert.equal(checkCores({ ...report, threads: 9 }).state, 'note');
+    assert.match(checkCores(report).text, /^4 cores may be used.*the engine takes 3 threads, 4 while nothing else runs\.$/);
+    assert.equal(checkCores({ ...report, cores: 1, threads: 1, mostThreads: 1 }).state, 'note');
+    assert.equal(checkCores({ ...report, threads: 9, mostThreads: 9 }).state, 'note');
     assert.match(checkGpu(report, false).text, /No GPU build is installed.*npm pkg delete overrides/);
     assert.equal(checkGpu(report, true).state, 'note');
     const built = { ...report, engine: { ...ENGINE, gpuBuilds: ['cuda'] } };

@@ -1,7 +1,7 @@
 // What the engine is on this machine, without a model: asked of a process of its own, because native code that crashes takes
 // its process along. It must never load that code here, and never leave a process behind.
 import { fork } from 'node:child_process';
-import { defaultThreads, usableCores } from './cpu-budget.ts';
+import { defaultThreads, mostThreads, usableCores } from './cpu-budget.ts';
 
 /** What the other process found. Plain data. */
 export interface LoadedEngine {
@@ -22,6 +22,8 @@ export interface EngineReport {
   readonly cores: number;
   /** Threads that the engine takes. */
   readonly threads: number;
+  /** And as many while nothing else runs here. */
+  readonly mostThreads: number;
   readonly engine: LoadedEngine | undefined;
   /** Why there is no engine, in a sentence. */
   readonly reason: string | undefined;
@@ -53,6 +55,7 @@ export async function reportEngine(question: EngineQuestion): Promise<EngineRepo
   return {
     cores,
     threads: threads ?? defaultThreads(cores),
+    mostThreads: threads ?? mostThreads(cores),
     engine: typeof found === 'string' ? undefined : found,
     reason: typeof found === 'string' ? found : undefined,
   };
