@@ -282,6 +282,38 @@ describe('what the real engine is asked', { skip }, () => {
     }
   });
 
+  test('64 clients on 8 slots: each gets its own answer', async () => {
+    const marker = (index: number) => `MARK${index}END`;
+    const answers = await Promise.all(
+      Array.from({ length: 64 }, async (_, index) => {
+        const prompt = `${marker(index)}, `.repeat(8);
+        const response = await post(`${sluice.url}/v1/completions`, {
+          model: 'deepseek-r1',
+          prompt,
+          temperature: 0,
+          max_tokens: 16,
+        });
+        assert.equal(response.status, 200);
+        return ((await response.json()) as { choices: { text: string }[] }).choices[0]!.text;
+      }),
+    );
+    for (const [index, answer] of answers.entries()) {
+      for (const [said] of answer.matchAll(/MARK\d+END/g)) assert.equal(said, marker(index));
+    }
+    assert.ok(
+      answers.some((answer, index) => answer.includes(marker(index))),
+      answers[0],
+    );
+  });
+
+  test('a stop string of ten thousand characters, and ten thousand stop strings, are refused', async () => {
+    for (const stop of ['x'.repeat(10_000), Array.from({ length: 10_000 }, String)]) {
+      const response = await ask({ stop });
+      assert.equal(response.status, 400);
+      assert.equal(((await response.json()) as { error: { param: string } }).error.param, 'stop');
+    }
+  });
+
   test('a second turn finds the first one’s tokens', async () => {
     const first = await ask({
       temperature: 0,
