@@ -1,8 +1,9 @@
 // Chat requests as people make them, and what their readers see: the first word, the silences, the speed.
 // A connection a request: some servers say keep-alive and close all the same.
 import { request } from 'node:http';
+import { AnswerReader, longestGap } from './answer-reader.ts';
 import { KEY } from './servers.ts';
-import { quantile, rounded } from './statistics.ts';
+import { median, quantile, rounded } from './statistics.ts';
 
 export interface Chat {
   readonly system: string;
@@ -12,21 +13,47 @@ export interface Chat {
   readonly extra?: object | undefined;
 }
 
-/** What one reader saw; times in ms. */
+/** What one reader saw; durations in ms. */
 export interface Seen {
   readonly firstMs: number;
   readonly totalMs: number;
   readonly longestGapMs: number;
+  /** When each piece with words came, by `performance.now()`. */
+  readonly wordsAt: readonly number[];
   readonly tokens: number;
   readonly promptTokens: number;
   readonly cachedTokens: number | undefined;
-  readonly text: string;
 }
 
-const REQUEST_LIMIT_MS = 300_000;
+/** The server said no before it answered a word. */
+export class Refusal extends Error {
+  readonly status: number;
 
-/** Rejects when the answer is no stream that ends well. */
-export function ask(port: number, { system, user, maxTokens, extra }: Chat): Promise<Seen> {
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+function refusalIn(status: number, body: string): Refusal {
+  try {
+    return new Refusal(status, JSON.parse(body).error.message);
+  } catch {
+    return new Refusal(status, body);
+  }
+}
+
+const SILENCE_LIMIT_MS = 300_000;
+
+/**
+ * Rejects with `Refusal` when the server refuses, and with another error when the answer is no stream that ends well.
+ * `onFirst` is called when the first word comes.
+ */
+export function ask(
+  port: number,
+  { system, user, maxTokens, extra }: Chat,
+  onFirst?: () => void,
+): Promise<Seen> {
   const body = JSON.stringify({
     model: 'deepseek-r1',
     messages: [
@@ -39,66 +66,67 @@ export function ask(port: number, { system, user, maxTokens, extra }: Chat): Pro
     stream_options: { include_usage: true },
     ...extra,
   });
+  const options = {
+    host: '127.0.0.1',
+    port,
+    path: '/v1/chat/completions',
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${KEY}` },
+    agent: false,
+    timeout: SILENCE_LIMIT_MS,
+  };
   return new Promise((resolve, reject) => {
     const startedAt = performance.now();
-    let firstAt: number | undefined;
-    let lastAt = 0;
-    let longestGapMs = 0;
-    let text = '';
-    let usage: { prompt_tokens: number; completion_tokens: number; cached: number | undefined } | undefined;
-    const onEvent = (line: string) => {
-      if (!line.startsWith('data: {')) return;
-      const event = JSON.parse(line.slice(6));
-      if (event.error) return reject(new Error(event.error.message));
-      if (event.usage) {
-        const cached = event.usage.prompt_tokens_details?.cached_tokens;
-        usage = { ...event.usage, cached };
-      }
-      const words = event.choices?.[0]?.delta?.content;
-      if (!words) return;
-      const at = performance.now();
-      if (firstAt === undefined) firstAt = at;
-      else longestGapMs = Math.max(longestGapMs, at - lastAt);
-      lastAt = at;
-      text += words;
+    const reader = new AnswerReader();
+    const fail = (error: Error) => {
+      reject(error);
+      sent.destroy();
     };
-    const headers = { 'content-type': 'application/json', authorization: `Bearer ${KEY}` };
-    const options = {
-      host: '127.0.0.1',
-      port,
-      path: '/v1/chat/completions',
-      method: 'POST',
-      headers,
-      agent: false,
-    };
-    const sent = request({ ...options, timeout: REQUEST_LIMIT_MS }, (response) => {
-      let rest = '';
+    const sent = request(options, (response) => {
+      let refusal = '';
       response.setEncoding('utf8');
-      response.on('data', (data: string) => {
-        const lines = (rest + data).split('\n');
-        rest = lines.pop()!;
-        for (const line of lines) onEvent(line);
-      });
       response.on('error', reject);
+      response.on('data', (text: string) => {
+        if (response.statusCode !== 200) {
+          refusal += text;
+          return;
+        }
+        const hadWords = reader.wordsAt.length > 0;
+        try {
+          reader.take(text, performance.now());
+        } catch (error) {
+          fail(error as Error);
+          return;
+        }
+        if (!hadWords && reader.wordsAt.length > 0) onFirst?.();
+      });
       response.on('end', () => {
-        if (response.statusCode !== 200 || firstAt === undefined || usage === undefined) {
-          return reject(new Error(`status ${response.statusCode}: ${rest || 'no whole answer'}`));
+        const { wordsAt, usage, error, isDone } = reader;
+        if (response.statusCode !== 200) return reject(refusalIn(response.statusCode!, refusal));
+        if (error !== undefined) return reject(new Error(error));
+        const [firstAt] = wordsAt;
+        if (firstAt === undefined || usage === undefined || !isDone) {
+          return reject(new Error('The answer ended without its words, its usage or its end.'));
         }
         resolve({
+          ...usage,
+          wordsAt,
           firstMs: firstAt - startedAt,
           totalMs: performance.now() - startedAt,
-          longestGapMs,
-          tokens: usage.completion_tokens,
-          promptTokens: usage.prompt_tokens,
-          cachedTokens: usage.cached,
-          text,
+          longestGapMs: longestGap(wordsAt),
         });
       });
     });
-    sent.on('timeout', () => sent.destroy(new Error('no answer in time')));
+    sent.on('timeout', () => fail(new Error(`Nothing came for ${SILENCE_LIMIT_MS / 1000} s.`)));
     sent.on('error', reject);
     sent.end(body);
   });
+}
+
+/** What a server did under a load. */
+export interface Load {
+  readonly seen: readonly Seen[];
+  readonly seconds: number;
 }
 
 /** `clients` at once, each asking again as soon as it has its answer. */
@@ -114,11 +142,14 @@ export async function closedLoop(port: number, clients: readonly (readonly Chat[
   return { seen: seen.flat(), seconds: (performance.now() - startedAt) / 1000 };
 }
 
-/** Each chat at its own time, in ms from the start, whoever is still being answered. */
-export async function openLoop(
-  port: number,
-  arrivals: readonly { readonly atMs: number; readonly chat: Chat }[],
-): Promise<Load> {
+export interface Arrival {
+  /** From the start of the load. */
+  readonly atMs: number;
+  readonly chat: Chat;
+}
+
+/** Each chat at its own time, whoever is still being answered. */
+export async function openLoop(port: number, arrivals: readonly Arrival[]): Promise<Load> {
   const startedAt = performance.now();
   const seen = await Promise.all(
     arrivals.map(async ({ atMs, chat }) => {
@@ -129,15 +160,23 @@ export async function openLoop(
   return { seen, seconds: (performance.now() - startedAt) / 1000 };
 }
 
-export interface Load {
-  readonly seen: readonly Seen[];
-  readonly seconds: number;
+/** When they come who know nothing of each other: `ratePerSecond` on the average; the same for the same seed. */
+export function poissonArrivals(seed: number, ratePerSecond: number, chats: readonly Chat[]): Arrival[] {
+  const random = randomFrom(seed);
+  let atMs = 0;
+  return chats.map((chat) => {
+    atMs += (-Math.log(1 - random()) / ratePerSecond) * 1000;
+    return { atMs, chat };
+  });
 }
 
 export interface LoadFigures {
   readonly requests: number;
   readonly promptTokens: number;
+  /** Of all answers together, as the server counts them. */
   readonly newTokens: number;
+  /** Of the shortest answer: the length asked for, if every answer was as long as wanted. */
+  readonly fewestNewTokens: number;
   readonly tokensPerSecond: number;
   readonly firstP50Ms: number;
   readonly firstP99Ms: number;
@@ -146,32 +185,25 @@ export interface LoadFigures {
 }
 
 export function figuresOf({ seen, seconds }: Load): LoadFigures {
-  const newTokens = seen.reduce((sum, one) => sum + one.tokens, 0);
-  const firsts = seen.map((one) => one.firstMs);
+  const of = (pick: (one: Seen) => number) => seen.map(pick);
+  const firsts = of((one) => one.firstMs);
+  const totals = of((one) => one.totalMs);
+  const newTokens = of((one) => one.tokens).reduce((sum, tokens) => sum + tokens, 0);
   return {
     requests: seen.length,
-    promptTokens: Math.round(
-      quantile(
-        seen.map((one) => one.promptTokens),
-        0.5,
-      ),
-    ),
+    promptTokens: Math.round(median(of((one) => one.promptTokens))),
     newTokens,
+    fewestNewTokens: Math.min(...of((one) => one.tokens)),
     tokensPerSecond: rounded(newTokens / seconds, 1),
-    firstP50Ms: Math.round(quantile(firsts, 0.5)),
+    firstP50Ms: Math.round(median(firsts)),
     firstP99Ms: Math.round(quantile(firsts, 0.99)),
-    longestGapMs: Math.round(Math.max(...seen.map((one) => one.longestGapMs))),
-    totalP99Ms: Math.round(
-      quantile(
-        seen.map((one) => one.totalMs),
-        0.99,
-      ),
-    ),
+    longestGapMs: Math.round(Math.max(...of((one) => one.longestGapMs))),
+    totalP99Ms: Math.round(quantile(totals, 0.99)),
   };
 }
 
 /** Uniform between 0 and 1, the same for the same seed (mulberry32). */
-export function randomFrom(seed: number): () => number {
+function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

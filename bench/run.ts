@@ -1,34 +1,44 @@
-// Runs a benchmark and writes its figures, with what they were measured on, to bench/results/NAME.json.
-//   npm run bench -- NAME
+// Runs a benchmark and writes its figures, with what they were measured on, to bench/results/NAME.json, and its curves
+// to NAME.svg.
+//   npm run bench -- NAME [--rounds N]
+// With --rounds the files go to .cache/bench/: a shortened run must never replace figures that are cited.
 import { execFileSync } from 'node:child_process';
 import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
-import { basename } from 'node:path';
+import { cpus, loadavg, release, totalmem } from 'node:os';
+import { basename, relative } from 'node:path';
+import { parseArgs } from 'node:util';
 
 const root = new URL('.', import.meta.url).pathname;
 const names = globSync('scenarios/*.ts', { cwd: root }).map((file) => basename(file, '.ts'));
-const [name = ''] = process.argv.slice(2);
-if (!names.includes(name)) {
-  console.error(`npm run bench -- NAME, where NAME is one of: ${names.sort().join(', ')}`);
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string' } },
+});
+const [name = ''] = positionals;
+const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+if (!names.includes(name) || (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0))) {
+  console.error(`npm run bench -- NAME [--rounds N], where NAME is one of: ${names.sort().join(', ')}`);
   process.exit(2);
 }
 
 interface Scenario {
-  readonly run: () => Promise<object>;
+  /** `rounds`: how often each measurement is taken; a scenario has its own default. */
+  readonly run: (rounds?: number) => Promise<object>;
   /** The figures as a picture (SVG), where they are a curve. */
   readonly draw?: (figures: object) => string;
 }
 
 const { run, draw } = (await import(`./scenarios/${name}.ts`)) as Scenario;
 const startedAt = new Date();
-const figures = await run();
-const { version } = JSON.parse(readFileSync(`${root}../gateway/package.json`, 'utf8'));
+const [loadBefore = 0] = loadavg();
+const figures = await run(rounds);
 const result = {
   name,
-  command: `npm run bench -- ${name}`,
+  command: `npm run bench -- ${name}${rounds === undefined ? '' : ` --rounds ${rounds}`}`,
   startedAt: startedAt.toISOString(),
   seconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
-  sluice: version,
+  sluice: versionIn('gateway/package.json'),
+  nodeLlamaCpp: versionIn('node_modules/node-llama-cpp/package.json'),
   commit:
     git('rev-parse', '--short', 'HEAD') +
     (git('status', '--porcelain', '--', '../gateway/src') ? ' (and changes)' : ''),
@@ -38,15 +48,22 @@ const result = {
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
     node: process.version,
+    /** Of the last minute before the run: well under 1 on a machine that is fit to measure on. */
+    loadBefore: Number(loadBefore.toFixed(2)),
   },
   figures,
 };
-mkdirSync(`${root}results`, { recursive: true });
-writeFileSync(`${root}results/${name}.json`, `${JSON.stringify(result, undefined, 2)}\n`);
-if (draw) writeFileSync(`${root}results/${name}.svg`, draw(figures));
+const folder = rounds === undefined ? `${root}results` : `${root}../.cache/bench`;
+mkdirSync(folder, { recursive: true });
+writeFileSync(`${folder}/${name}.json`, `${JSON.stringify(result, undefined, 2)}\n`);
+if (draw) writeFileSync(`${folder}/${name}.svg`, draw(figures));
 console.log(JSON.stringify(figures, undefined, 2));
-console.log(`written: bench/results/${name}.json`);
+console.log(`written: ${relative(`${root}..`, folder)}/${name}.json${draw ? ` and ${name}.svg` : ''}`);
 process.exit(0);
+
+function versionIn(file: string): string {
+  return JSON.parse(readFileSync(`${root}../${file}`, 'utf8')).version;
+}
 
 function git(...args: string[]): string {
   return execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();

@@ -1,8 +1,8 @@
 // Starts the servers that are compared, each in a process of its own, and reads what they cost from the kernel.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort, rssOf } from '../gateway/test/e2e/harness.ts';
 import { provideTestModel } from '../gateway/test/parts.ts';
@@ -18,6 +18,18 @@ export async function modelFile(): Promise<string> {
   const file = process.env.SLUICE_TEST_MODEL;
   if (!file) throw new Error('This benchmark needs a model, and none could be fetched.');
   return file;
+}
+
+/** The weights, as results name them. */
+export function modelIn(file: string): { file: string; bytes: number } {
+  return { file: basename(file), bytes: statSync(file).size };
+}
+
+/** A server must not outlive a benchmark that fails, or it is the load under the next one. */
+export function endWithThisProcess(child: ChildProcess): void {
+  const end = () => child.kill('SIGKILL');
+  process.once('exit', end);
+  child.once('exit', () => process.off('exit', end));
 }
 
 export interface Target {
@@ -59,6 +71,7 @@ async function start(
     env: { ...process.env, ...env, npm_lifecycle_event: undefined },
     stdio: ['ignore', 'ignore', 'ignore'],
   });
+  endWithThisProcess(child);
   await untilHealthy(child, port);
   const pid = child.pid!;
   return {

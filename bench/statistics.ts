@@ -13,6 +13,21 @@ export function quantile(values: readonly number[], q: number): number {
   return low + (high - low) * (at - Math.floor(at));
 }
 
+/** A middle value and how far the rounds were apart: what is told of every figure that was taken more than once. */
+export interface Spread {
+  readonly median: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+export function spreadOf(values: readonly number[], digits = 0): Spread {
+  return {
+    median: rounded(median(values), digits),
+    least: rounded(Math.min(...values), digits),
+    most: rounded(Math.max(...values), digits),
+  };
+}
+
 export function rounded(value: number, digits = 2): number {
   return Number(value.toFixed(digits));
 }

@@ -15,15 +15,21 @@ const TOPICS = [
   'mills',
 ];
 /** Tokens of one sentence of a system message. */
-const SENTENCE_TOKENS = 14;
+const SENTENCE_TOKENS = 18;
 
 /** About `tokens` long, and different from the first words on for each `variant`. */
 export function systemMessage(tokens: number, variant: number): string {
   const sentences = Math.max(1, Math.round(tokens / SENTENCE_TOKENS));
   return Array.from(
     { length: sentences },
-    (_, index) => `In case ${variant * 7 + index} you speak of the ${topic(variant + index)} in kind words.`,
+    (_, index) =>
+      `In case ${digits(variant * 101 + index)} you speak of the ${topic(variant + index)} in kind words.`,
   ).join(' ');
+}
+
+/** About 20 tokens, as a customer types them. */
+export function shortQuestion(variant: number): string {
+  return `Number ${variant}: what do you know about the ${topic(variant)} of this town?`;
 }
 
 /** About 70 tokens, which ask for a long answer. */
@@ -37,6 +43,11 @@ export function question(variant: number): string {
 
 export function chat(systemTokens: number, systemVariant: number, variant: number, maxTokens = 64): Chat {
   return { system: systemMessage(systemTokens, systemVariant), user: question(variant), maxTokens };
+}
+
+/** Always six, because each is a token. */
+function digits(number: number): string {
+  return String(number).padStart(6, '0');
 }
 
 function topic(index: number): string {

@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../../gateway/test/e2e/harness.ts';
+import { endWithThisProcess } from '../servers.ts';
 
 export const XLLAMACPP = '2026.10.11549';
 const READY_LIMIT_MS = 60_000;
@@ -23,6 +24,7 @@ export async function startLlamaServer(
   const script = new URL('./llama-server.py', import.meta.url).pathname;
   const args = [script, modelFile, ...[port, slots, contextTokens, threads].map(String)];
   const child = spawn(python(), args, { stdio: 'ignore' });
+  endWithThisProcess(child);
   const until = Date.now() + READY_LIMIT_MS;
   for (;;) {
     if (child.exitCode !== null) throw new Error(`llama.cpp's server ended with ${child.exitCode}.`);
@@ -31,12 +33,22 @@ export async function startLlamaServer(
     if (Date.now() > until) throw new Error("llama.cpp's server did not get ready.");
     await sleep(100);
   }
+  await check(port, options);
   const stop = () =>
     new Promise<void>((resolve) => {
       child.once('exit', () => resolve());
       child.kill('SIGKILL');
     });
   return { port, stop };
+}
+
+/** By its own word; throws if it did not take the options, so that no comparison rests on a server set up otherwise. */
+async function check(port: number, { slots, contextTokens }: PeerOptions): Promise<void> {
+  const response = await fetch(`http://127.0.0.1:${port}/slots`);
+  const windows = ((await response.json()) as { n_ctx: number }[]).map(({ n_ctx }) => n_ctx);
+  if (windows.length !== slots || windows.some((tokens) => tokens !== contextTokens)) {
+    throw new Error(`llama.cpp's server has slots of ${windows} tokens, not ${slots} of ${contextTokens}.`);
+  }
 }
 
 /** The interpreter of an environment that has the peer, made if need be. */
@@ -46,7 +58,11 @@ function python(): string {
   const run = (command: string, ...args: string[]) => execFileSync(command, args, { stdio: 'ignore' });
   if (!existsSync(interpreter)) run('python3', '-m', 'venv', folder);
   try {
-    run(interpreter, '-c', 'import xllamacpp');
+    run(
+      interpreter,
+      '-c',
+      `from importlib.metadata import version; assert version('xllamacpp') == '${XLLAMACPP}'`,
+    );
   } catch {
     run(interpreter, '-m', 'pip', 'install', '--quiet', `xllamacpp==${XLLAMACPP}`);
   }

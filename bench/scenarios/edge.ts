@@ -6,6 +6,7 @@ import { KEY, startBare, startSluice, type Target } from '../servers.ts';
 import { median, rounded } from '../statistics.ts';
 
 const ROUNDS = 5;
+const MEMORY_ROUNDS = 3;
 const STREAMS = 200;
 const PIECES = 150;
 const STEP_MS = 20;
@@ -17,12 +18,12 @@ const MANY = 4_000;
 const streamPath = '/v1/models/deepseek-r1/generate_stream';
 const jsonPath = '/v1/models/deepseek-r1/generate';
 
-export async function run(): Promise<object> {
+export async function run(rounds?: number): Promise<object> {
   const clients = new Clients();
   try {
-    const chunk = await compareChunks(clients);
-    const json = await compareJson(clients);
-    const memory = await compareMemory(clients);
+    const chunk = await compareChunks(clients, rounds);
+    const json = await compareJson(clients, rounds);
+    const memory = await compareMemory(clients, rounds);
     return { chunk, json, memory };
   } finally {
     clients.stop();
@@ -55,7 +56,7 @@ async function withBoth<T>(
   }
 }
 
-async function compareChunks(clients: Clients): Promise<object> {
+async function compareChunks(clients: Clients, rounds = ROUNDS): Promise<object> {
   const pieces = Array.from(
     { length: PIECES },
     (_, index) => ['量子', ' computing', '，', ' bits'][index % 4]!,
@@ -66,11 +67,11 @@ async function compareChunks(clients: Clients): Promise<object> {
     return ((target.cpuSeconds() - before) * 1e6) / lines;
   };
   return withBoth(fake({ pieces }), STEP_MS, undefined, (sluice, bare) =>
-    paired(sluice, bare, cost, `µs CPU a chunk, ${STREAMS} streams of ${PIECES} pieces`),
+    paired(sluice, bare, cost, rounds, `µs CPU a chunk, ${STREAMS} streams of ${PIECES} pieces`),
   );
 }
 
-async function compareJson(clients: Clients): Promise<object> {
+async function compareJson(clients: Clients, rounds = ROUNDS): Promise<object> {
   const cost = async (target: Target) => {
     const before = target.cpuSeconds();
     const { requests } = await clients.send({
@@ -85,12 +86,13 @@ async function compareJson(clients: Clients): Promise<object> {
       sluice,
       bare,
       cost,
+      rounds,
       `µs CPU a JSON request, ${JSON_REQUESTS} over ${JSON_CONNECTIONS} connections`,
     ),
   );
 }
 
-async function compareMemory(clients: Clients): Promise<object> {
+async function compareMemory(clients: Clients, rounds = MEMORY_ROUNDS): Promise<object> {
   const config = fake({ pieces: ['one ', 'two ', 'three '], stall_after: 1 });
   const slope = async (target: Target) => {
     await clients.send(order(target, 'open', FEW, streamPath));
@@ -102,7 +104,7 @@ async function compareMemory(clients: Clients): Promise<object> {
   };
   const samples: { sluice: number; bare: number }[] = [];
   // A new pair each time: what was once resident stays so, and a second slope would start on the first one's hill.
-  for (let round = 0; round < 3; round += 1) {
+  for (let round = 0; round < rounds; round += 1) {
     samples.push(
       await withBoth(config, STEP_MS, 1, async (sluice, bare) => ({
         sluice: await slope(sluice),
@@ -117,12 +119,13 @@ async function paired(
   sluice: Target,
   bare: Target,
   cost: (target: Target) => Promise<number>,
+  rounds: number,
   unit: string,
 ): Promise<object> {
   await cost(sluice);
   await cost(bare);
   const samples: { sluice: number; bare: number }[] = [];
-  for (let round = 0; round < ROUNDS; round += 1) {
+  for (let round = 0; round < rounds; round += 1) {
     samples.push({ sluice: await cost(sluice), bare: await cost(bare) });
   }
   return summary(samples, unit);

@@ -1,30 +1,48 @@
 // Sluice beside llama.cpp's own server: the same weights, one thread each, 8 slots, the same prompts in turns. Clients
 // that ask again as soon as they are answered, and clients that come when they come (Poisson).
-import { closedLoop, figuresOf, type Load, type LoadFigures, openLoop, randomFrom } from '../chat-load.ts';
+import {
+  closedLoop,
+  figuresOf,
+  type Load,
+  type LoadFigures,
+  openLoop,
+  poissonArrivals,
+} from '../chat-load.ts';
 import { startLlamaServer, XLLAMACPP } from '../peers/llama-server.ts';
-import { modelFile, startSluice } from '../servers.ts';
-import { median, rounded } from '../statistics.ts';
+import { type Panel, plot } from '../plot.ts';
+import { modelFile, modelIn, startSluice } from '../servers.ts';
+import { rounded, type Spread, spreadOf } from '../statistics.ts';
 import { chat } from '../workload.ts';
 
 const ROUNDS = 3;
-const CLIENTS = [1, 4, 8, 16];
-const CHATS_A_CLIENT = 3;
+/** Few clients ask more often, so that a percentile of theirs says something. */
+const CLOSED = [
+  { clients: 1, chatsEach: 8 },
+  { clients: 4, chatsEach: 5 },
+  { clients: 8, chatsEach: 3 },
+  { clients: 16, chatsEach: 3 },
+];
+/** Its requests a second are taken for what a side can do. */
+const CAPACITY_AT = { clients: 8, chatsEach: 3 };
+/** Of the capacity of the side that can do less, so that neither is asked for more than it can do. */
+const POISSON_SHARE = 0.7;
+const POISSON_REQUESTS = 40;
 const SLOTS = 8;
 const CONTEXT_TOKENS = 1024;
 const SHARED_TOKENS = 300;
-/** Requests a second: about 70 % of what either side does at 8 clients. */
-const POISSON_RATE = 0.75;
-const POISSON_REQUESTS = 40;
+const NEW_TOKENS = 64;
 
-type Side = 'sluice' | 'llamaServer';
+const SIDES = ['sluice', 'llamaServer'] as const;
+type Side = (typeof SIDES)[number];
+type Pair = Readonly<Record<Side, LoadFigures>>;
 
-export async function run(): Promise<object> {
+const COUNTS = ['requests', 'promptTokens', 'newTokens'] as const;
+const MEASURES = ['tokensPerSecond', 'firstP50Ms', 'firstP99Ms', 'longestGapMs', 'totalP99Ms'] as const;
+
+export async function run(rounds = ROUNDS): Promise<object> {
   const file = await modelFile();
-  const sluice = await startSluice({
-    model: file,
-    log_level: 'silent',
-    engine: { slots: SLOTS, threads: 1, context: CONTEXT_TOKENS },
-  });
+  const engine = { slots: SLOTS, threads: 1, context: CONTEXT_TOKENS };
+  const sluice = await startSluice({ model: file, log_level: 'silent', engine });
   const peer = await startLlamaServer({
     modelFile: file,
     slots: SLOTS,
@@ -32,71 +50,113 @@ export async function run(): Promise<object> {
     threads: 1,
   });
   const ports: Record<Side, number> = { sluice: sluice.port, llamaServer: peer.port };
-  const samples = new Map<string, Record<Side, LoadFigures>[]>();
-  try {
-    for (let round = 0; round <= ROUNDS; round += 1) {
-      // The first round warms both up and is not counted; who begins changes, for what the other leaves in caches.
-      const order: Side[] = round % 2 === 0 ? ['sluice', 'llamaServer'] : ['llamaServer', 'sluice'];
-      const work: [string, (port: number) => Promise<Load>][] = CLIENTS.map((clients) => [
-        `clients${clients}`,
-        (port) => closed(port, clients, round),
-      ]);
-      work.push(['poisson', (port) => poisson(port, round)]);
-      for (const [name, measure] of round === 0 ? work.slice(0, 2) : work) {
-        const pair: Partial<Record<Side, LoadFigures>> = {};
-        for (const side of order) pair[side] = figuresOf(await measure(ports[side]));
-        if (round === 0) continue;
-        samples.set(name, [...(samples.get(name) ?? []), pair as Record<Side, LoadFigures>]);
-        console.error(name, JSON.stringify(pair));
-      }
+  /** Who begins changes, for what the other leaves in the processor's caches. */
+  const onBoth = async (round: number, work: (port: number) => Promise<Load>): Promise<Pair> => {
+    const pair: Partial<Record<Side, LoadFigures>> = {};
+    for (const side of round % 2 === 0 ? SIDES : SIDES.toReversed()) {
+      pair[side] = figuresOf(await work(ports[side]));
     }
+    return pair as Pair;
+  };
+  const pairs = new Map<string, Pair[]>();
+  try {
+    await onBoth(0, (port) => closed(port, { clients: 1, chatsEach: 1 }, 0));
+    const capacity = await onBoth(0, (port) => closed(port, CAPACITY_AT, 0));
+    const perSecond = (side: Side) => capacity[side].tokensPerSecond / NEW_TOKENS;
+    const rate = rounded(POISSON_SHARE * Math.min(...SIDES.map(perSecond)));
+    const taken = async (name: string, round: number, work: (port: number) => Promise<Load>) => {
+      const pair = await onBoth(round, work);
+      pairs.set(name, [...(pairs.get(name) ?? []), pair]);
+      console.error(round, name, JSON.stringify(pair));
+    };
+    for (let round = 1; round <= rounds; round += 1) {
+      for (const load of CLOSED) {
+        await taken(`clients${load.clients}`, round, (port) => closed(port, load, round));
+      }
+      await taken('poisson', round, (port) => poisson(port, rate, round));
+    }
+    return {
+      unit: `greedy, ${NEW_TOKENS} new tokens, one thread, ${SLOTS} slots of ${CONTEXT_TOKENS} tokens, ${rounds} rounds; ratios are Sluice / peer, round by round`,
+      model: modelIn(file),
+      peer: `llama.cpp's own server, xllamacpp ${XLLAMACPP}`,
+      poissonLoad: {
+        requests: POISSON_REQUESTS,
+        requestsPerSecond: rate,
+        capacityPerSecond: {
+          sluice: rounded(perSecond('sluice')),
+          llamaServer: rounded(perSecond('llamaServer')),
+        },
+      },
+      ...Object.fromEntries([...pairs].map(([name, taken]) => [name, summary(taken)])),
+    };
   } finally {
     await peer.stop();
     await sluice.stop();
   }
-  return {
-    unit: `greedy, one thread, ${SLOTS} slots, ${CHATS_A_CLIENT} requests a client, medians of ${ROUNDS} rounds`,
-    peer: `llama.cpp's own server, xllamacpp ${XLLAMACPP}`,
-    poisson: `${POISSON_REQUESTS} requests at ${POISSON_RATE} a second`,
-    ...Object.fromEntries([...samples].map(([name, pairs]) => [name, summary(pairs)])),
-  };
 }
 
-function closed(port: number, clients: number, round: number): Promise<Load> {
-  const variant = round * 100 + clients;
+/** One system message for all of a load, and a question of its own for each request. */
+function closed(port: number, { clients, chatsEach }: (typeof CLOSED)[number], round: number): Promise<Load> {
+  const first = round * 1_000 + clients * 50;
   const chats = Array.from({ length: clients }, (_, client) =>
-    Array.from({ length: CHATS_A_CLIENT }, (_, index) =>
-      chat(SHARED_TOKENS, variant, round * 1_000 + clients * 50 + client * CHATS_A_CLIENT + index),
+    Array.from({ length: chatsEach }, (_, index) =>
+      chat(SHARED_TOKENS, round * 100 + clients, first + client * chatsEach + index, NEW_TOKENS),
     ),
   );
   return closedLoop(port, chats);
 }
 
-function poisson(port: number, round: number): Promise<Load> {
-  const random = randomFrom(round);
-  let atMs = 0;
-  const arrivals = Array.from({ length: POISSON_REQUESTS }, (_, index) => {
-    atMs += (-Math.log(1 - random()) / POISSON_RATE) * 1000;
-    return { atMs, chat: chat(SHARED_TOKENS, round * 100 + 99, round * 1_000 + 900 + index) };
-  });
-  return openLoop(port, arrivals);
+function poisson(port: number, rate: number, round: number): Promise<Load> {
+  const chats = Array.from({ length: POISSON_REQUESTS }, (_, index) =>
+    chat(SHARED_TOKENS, round * 100 + 99, round * 1_000 + 900 + index, NEW_TOKENS),
+  );
+  return openLoop(port, poissonArrivals(round, rate, chats));
 }
 
-function summary(pairs: readonly Record<Side, LoadFigures>[]): object {
-  const of = (side: Side) => {
-    const keys = Object.keys(pairs[0]![side]) as (keyof LoadFigures)[];
-    return Object.fromEntries(keys.map((key) => [key, median(pairs.map((pair) => pair[side][key]))]));
-  };
-  const ratios = (key: keyof LoadFigures) =>
-    pairs.map((pair) => rounded(pair.sluice[key] / pair.llamaServer[key]));
-  return {
-    sluice: of('sluice'),
-    llamaServer: of('llamaServer'),
-    ratios: {
-      tokensPerSecond: ratios('tokensPerSecond'),
-      firstP50Ms: ratios('firstP50Ms'),
-      firstP99Ms: ratios('firstP99Ms'),
-      longestGapMs: ratios('longestGapMs'),
-    },
-  };
+function summary(pairs: readonly Pair[]): object {
+  const of = (side: Side) => ({
+    ...Object.fromEntries(COUNTS.map((key) => [key, spreadOf(pairs.map((pair) => pair[side][key])).median])),
+    fewestNewTokens: Math.min(...pairs.map((pair) => pair[side].fewestNewTokens)),
+    ...Object.fromEntries(
+      MEASURES.map((key) => [
+        key,
+        spreadOf(
+          pairs.map((pair) => pair[side][key]),
+          1,
+        ),
+      ]),
+    ),
+  });
+  const ratios = MEASURES.map((key) => [
+    key,
+    spreadOf(
+      pairs.map(({ sluice, llamaServer }) => sluice[key] / llamaServer[key]),
+      2,
+    ),
+  ]);
+  return { sluice: of('sluice'), llamaServer: of('llamaServer'), ratios: Object.fromEntries(ratios) };
+}
+
+type Drawn = Readonly<
+  Record<string, Readonly<Record<Side, Readonly<Record<(typeof MEASURES)[number], Spread>>>>>
+>;
+
+export function draw(figures: Drawn): string {
+  const panel = (title: string, yLabel: string, measure: (typeof MEASURES)[number]): Panel => ({
+    title,
+    yLabel,
+    xLabel: 'clients (closed loop)',
+    x: CLOSED.map(({ clients }) => clients),
+    series: (['sluice', 'llamaServer'] as const).map((side) => ({
+      name: side === 'sluice' ? 'Sluice' : "llama.cpp's server",
+      values: CLOSED.map(({ clients }) => figures[`clients${clients}`]![side][measure]),
+    })),
+  });
+  return plot("Sluice beside llama.cpp's own server, one thread, 8 slots", [
+    panel('Speed', 'tokens/s', 'tokensPerSecond'),
+    panel('First token, P50', 'ms', 'firstP50Ms'),
+    panel('First token, P99', 'ms', 'firstP99Ms'),
+    panel('Longest silence within an answer', 'ms', 'longestGapMs'),
+    panel('Whole answer, P99', 'ms', 'totalP99Ms'),
+  ]);
 }

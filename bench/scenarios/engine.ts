@@ -11,7 +11,7 @@ const NEW_TOKENS = 64;
 const STREAMS = [1, 4, 8];
 const SLOTS = 8;
 
-export async function run(): Promise<object> {
+export async function run(rounds = ROUNDS): Promise<object> {
   const file = await modelFile();
   const figures: Record<string, object> = {};
   const samples = new Map(STREAMS.map((streams) => [streams, [] as { sluice: number; binding: number }[]]));
@@ -27,7 +27,7 @@ export async function run(): Promise<object> {
     await once(binding, 'message');
     await throughSluice(sluice, order(1, 0));
     await throughBinding(binding, order(1, 0));
-    for (let round = 1; round <= ROUNDS; round += 1) {
+    for (let round = 1; round <= rounds; round += 1) {
       for (const streams of STREAMS) {
         await eventLoopDelay(sluice);
         const cpuBefore = sluice.cpuSeconds();

@@ -18,7 +18,7 @@ const LIMIT_MS = 3_000;
 const path = '/v1/models/deepseek-r1/generate_stream';
 const outcome = 'sluice_requests_total{route="generate_stream",model="deepseek-r1",outcome="slow_reader"}';
 
-export async function run(): Promise<object> {
+export async function run(rounds = ROUNDS): Promise<object> {
   const watched = new Clients();
   const others = new Clients();
   const pieces = Array.from({ length: PIECES }, (_, index) => `${index} ${'x'.repeat(PIECE_LENGTH)} `);
@@ -32,7 +32,7 @@ export async function run(): Promise<object> {
     await watched.send(order(target, READERS));
     const samples: { reading: Sample; deaf: Sample }[] = [];
     let peakBytes = 0;
-    for (let round = 0; round < ROUNDS; round += 1) {
+    for (let round = 0; round < rounds; round += 1) {
       const [reading] = await Promise.all([
         watched.send(order(target, READERS)),
         others.send(order(target, OTHERS)),
@@ -51,7 +51,7 @@ export async function run(): Promise<object> {
     return {
       readers: READERS,
       stoppedReading: OTHERS,
-      cutOffPerRound: rounded((await cutOff(target)) / ROUNDS, 1),
+      cutOffPerRound: rounded((await cutOff(target)) / rounds, 1),
       answerP99Ms: {
         othersRead: middle(samples, 'reading', 'totalP99'),
         othersStopped: middle(samples, 'deaf', 'totalP99'),

@@ -19,7 +19,7 @@ const HEAVY = /\.(engine|parts)\.test\.ts$|\/test\/(e2e|soak)\//;
 const UNIT_FILE_LIMIT_MS = 60_000;
 const HEAVY_FILE_LIMIT_MS = 600_000;
 
-const files = globSync('gateway/{src,test}/**/*.test.ts', { cwd: root })
+const files = globSync(['gateway/{src,test}/**/*.test.ts', 'bench/*.test.ts'], { cwd: root })
   .map((file) => `${root}${file}`)
   .sort();
 const isWanted = (file: string) => words.length === 0 || words.some((word) => file.includes(word));

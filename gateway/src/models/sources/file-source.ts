@@ -1,10 +1,10 @@
 // A model that already lies on this machine or on a mounted share: copied, so that the store stays whole without it.
 // The original is only ever read.
-import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Source } from '../catalogue.ts';
 import { ModelStoreError, reasonOf } from '../model-store-error.ts';
 import type { Fetched, SourceContext } from '../source-context.ts';
+import { filePieces } from './file-pieces.ts';
 import { createWatchdog } from './watchdog.ts';
 
 /** Throws ModelStoreError `unreachable`, `broken`, `no_space`, `store`, and the signal's reason when aborted. */
@@ -20,11 +20,10 @@ export async function fetchFromFile(
     timings.stallMs,
     () => new ModelStoreError('broken', `${source.path} gives no more bytes.`),
   );
-  const original = createReadStream(source.path, { highWaterMark: 1024 * 1024, signal: watchdog.signal });
   await part.remember({ identity: `file ${source.path}` });
   meter.begin('downloading', 0, bytes);
   try {
-    await part.append(original, {
+    await part.append(filePieces(source.path, watchdog.signal), {
       from: 0,
       limitBytes: bytes,
       onBytes(at) {

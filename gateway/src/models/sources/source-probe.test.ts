@@ -34,7 +34,12 @@ async function ask(
   const hub = await hubFor(context, CONTENT);
   return await probeSources({
     catalogue: [hubEntry({ sources: SOURCES })],
-    env: { HF_ENDPOINT: hub.endpoint, npm_execpath: join(folder, 'npm-cli.js'), ...env },
+    env: {
+      HF_ENDPOINT: hub.endpoint,
+      MODELSCOPE_ENDPOINT: 'http://127.0.0.1:9',
+      npm_execpath: join(folder, 'npm-cli.js'),
+      ...env,
+    },
     python: [process.execPath, join(folder, 'pip.cjs')],
     timings: { ...TIMINGS, reachMs, startMs: 30_000 },
     signal: new AbortController().signal,
@@ -44,7 +49,7 @@ async function ask(
 suite('a check of the sources', { concurrency: true }, () => {
   test('those that answer and those that do not, one of each kind', async (context) => {
     const pip = `if (args[2] !== 'index' || args[4] !== 'tiny') fail('wrong');`;
-    const found = await ask(context, { pip }, { MODELSCOPE_ENDPOINT: 'http://127.0.0.1:9' });
+    const found = await ask(context, { pip });
     assert.deepEqual(
       found.map(({ kind, state }) => [kind, state]),
       [

@@ -1,0 +1,116 @@
+// The drawing of curves: well-formed whatever the names and values are, and each mark where its value is.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type Panel, plot } from './plot.ts';
+import { type Spread, spreadOf } from './statistics.ts';
+
+const at = (median: number): Spread => ({ median, least: median, most: median });
+
+function panel(values: readonly Spread[], more: Partial<Panel> = {}): Panel {
+  return {
+    title: 'Speed',
+    xLabel: 'clients',
+    yLabel: 'ms',
+    x: values.map((_, index) => index),
+    series: [{ name: 'a', values }],
+    ...more,
+  };
+}
+
+/** Throws unless every tag is closed in order and every attribute is quoted. */
+function checkWellFormed(svg: string): void {
+  const open: string[] = [];
+  const tags = /<(\/?)([a-z]+)((?: [\w-]+="[^"<]*")*)(\/?)>/g;
+  for (const [, closes, name, , alone] of svg.matchAll(tags)) {
+    if (closes) assert.equal(open.pop(), name);
+    else if (!alone) open.push(name!);
+  }
+  assert.deepEqual(open, []);
+  assert.ok(!/[<>]/.test(svg.replaceAll(tags, '')), 'a bare < or > is left');
+  assert.ok(!/&(?!amp;|lt;|gt;|quot;)/.test(svg), 'a bare & is left');
+}
+
+test('whatever the names and values, the picture is well-formed and every mark is inside', () => {
+  const value = fc.double({ min: 0, max: 1e7, noNaN: true });
+  const spread = fc.array(value, { minLength: 1, maxLength: 5 }).map((all) => spreadOf(all, 2));
+  const panels = fc.array(
+    fc.record({
+      title: fc.string(),
+      xLabel: fc.string(),
+      yLabel: fc.string(),
+      x: fc.constant([1, 'two', 4]),
+      series: fc.array(
+        fc.record({ name: fc.string(), values: fc.array(spread, { minLength: 3, maxLength: 3 }) }),
+        { minLength: 1, maxLength: 4 },
+      ),
+      limit: fc.option(fc.record({ name: fc.string(), value }), { nil: undefined }),
+    }),
+    { minLength: 1, maxLength: 7 },
+  );
+  fc.assert(
+    fc.property(fc.string(), panels, (title, drawn) => {
+      const svg = plot(title, drawn);
+      checkWellFormed(svg);
+      assert.ok(!svg.includes('NaN') && !svg.includes('Infinity'));
+      for (const [, coordinate] of svg.matchAll(/ (?:cx|cy|x1|x2|y1|y2)="([^"]+)"/g)) {
+        assert.ok(Number(coordinate) >= 0 && Number(coordinate) <= 440, coordinate);
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('twice the value is drawn twice as high, and nothing is the floor', () => {
+  const svg = plot('t', [panel([at(0), at(50), at(100)])]);
+  const heights = [.../<polyline points="([^"]+)"/.exec(svg)![1]!.matchAll(/,([\d.]+)/g)].map(([, y]) =>
+    Number(y),
+  );
+  const [floor, half, top] = heights as [number, number, number];
+  assert.ok(Math.abs(floor - half - (half - top)) < 0.3, heights.join());
+  const [axis] = /y1="([\d.]+)" y2="\1" stroke="#888"/.exec(svg)!.slice(1);
+  assert.equal(Number(axis), floor);
+});
+
+test('a bar goes from the least to the most', () => {
+  const svg = plot('t', [panel([{ median: 50, least: 25, most: 100 }])]);
+  const [, y1, y2] = /y1="([\d.]+)" y2="([\d.]+)" stroke="#0b6e99"/.exec(svg)!.map(Number);
+  const [, middle] = /points="[\d.]+,([\d.]+)"/.exec(svg)!.map(Number);
+  assert.ok(y1! > middle! && middle! > y2!, 'least below, most above');
+  assert.ok(Math.abs((y1! - middle!) * 2 - (middle! - y2!)) < 0.3);
+});
+
+test('axes, legend and limit are named, and every series has a mark of its own', () => {
+  const series = ['Sluice', "llama.cpp's server"].map((name) => ({ name, values: [at(1), at(2)] }));
+  const svg = plot('A title', [
+    panel([at(1), at(2)], { series, x: [4, 8], limit: { name: 'a stutter', value: 500 } }),
+  ]);
+  for (const name of [
+    'A title',
+    'Speed',
+    'clients',
+    'ms',
+    'Sluice',
+    "llama.cpp's server",
+    'a stutter',
+    '4',
+    '8',
+  ]) {
+    assert.ok(svg.includes(`>${name}</text>`), name);
+  }
+  assert.equal(svg.match(/<circle/g)?.length, 3, 'two points and the legend');
+  assert.equal(svg.match(/<rect x=/g)?.length, 3);
+});
+
+test('panels go into rows of three', () => {
+  const size = (count: number) => {
+    const svg = plot(
+      't',
+      Array.from({ length: count }, () => panel([at(1)])),
+    );
+    return /width="(\d+)" height="(\d+)"/.exec(svg)!.slice(1).map(Number);
+  };
+  const [width, height] = size(3);
+  assert.deepEqual(size(5), [width!, height! * 2 - 32]);
+  assert.equal(size(1)[0]! * 3, width);
+});
