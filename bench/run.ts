@@ -31,6 +31,12 @@ interface Scenario {
 const { run, draw } = (await import(`./scenarios/${name}.ts`)) as Scenario;
 const startedAt = new Date();
 const [loadBefore = 0] = loadavg();
+// Before the run: another commit may be made meanwhile.
+const commit =
+  git('rev-parse', '--short', 'HEAD') +
+  (git('status', '--porcelain', '--', '../gateway/src') ? ' (and changes)' : '');
+// The servers are ended when this process exits, and a signal alone is no exit.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const figures = await run(rounds);
 const result = {
   name,
@@ -39,9 +45,7 @@ const result = {
   seconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
   sluice: versionIn('gateway/package.json'),
   nodeLlamaCpp: versionIn('node_modules/node-llama-cpp/package.json'),
-  commit:
-    git('rev-parse', '--short', 'HEAD') +
-    (git('status', '--porcelain', '--', '../gateway/src') ? ' (and changes)' : ''),
+  commit,
   machine: {
     cpu: cpus()[0]?.model,
     cores: cpus().length,

@@ -200,7 +200,10 @@ suite('what else is found', { concurrency: true }, () => {
     const none = { ...report, engine: undefined, reason: 'It cannot be loaded.' };
     assert.equal(checkEngine(none, true).state, 'problem');
     assert.equal(checkEngine(none, false).state, 'note');
-    assert.match(checkCores(report).text, /^4 cores may be used.*the engine takes 3 threads, 4 while nothing else runs\.$/);
+    assert.match(
+      checkCores(report).text,
+      /^4 cores may be used.*the engine takes 3 threads, 4 while nothing else runs\.$/,
+    );
     assert.equal(checkCores({ ...report, cores: 1, threads: 1, mostThreads: 1 }).state, 'note');
     assert.equal(checkCores({ ...report, threads: 9, mostThreads: 9 }).state, 'note');
     assert.match(checkGpu(report, false).text, /No GPU build is installed.*npm pkg delete overrides/);

@@ -35,19 +35,30 @@ test('100 deaths in 10 minutes are enough, however productive', () => {
 
 test('slices follow the measured speed, and shrink only while streams run', () => {
   const pacer = new SlicePacer(0.4);
+  const prefilled = (tokens: number, seconds: number): void => {
+    for (let i = 0; i < 3; i++) pacer.prefilled(tokens, seconds);
+  };
   assert.equal(pacer.next(true), 64);
-  pacer.prefilled(64, 0.39);
+  prefilled(64, 0.39);
   assert.equal(pacer.next(true), 64);
-  for (let i = 0; i < 10; i++) pacer.decoded(0.1);
+  for (let i = 0; i < 3; i++) pacer.decoded(0.1);
   assert.equal(pacer.next(true), 16);
   assert.equal(pacer.next(false), 64);
-  for (let i = 0; i < 10; i++) pacer.prefilled(64, 5);
+  prefilled(64, 5);
   assert.equal(pacer.next(false), 64);
-  for (let i = 0; i < 30; i++) pacer.prefilled(16, 0.02);
+  prefilled(16, 0.02);
   assert.equal(pacer.next(true), 256);
-  pacer.prefilled(11, 99);
-  assert.equal(pacer.next(true), 256);
-  pacer.prefilled(64, 5);
+  prefilled(11, 99);
+  assert.equal(pacer.next(true), 256, 'so few say nothing');
+});
+
+test('one step that something else held up changes nothing, a second one does', () => {
+  const pacer = new SlicePacer(0.4);
+  for (let i = 0; i < 3; i++) pacer.prefilled(64, 0.15);
+  assert.equal(pacer.next(true), 128);
+  pacer.prefilled(128, 3);
+  assert.equal(pacer.next(true), 128);
+  pacer.prefilled(128, 3);
   assert.equal(pacer.next(true), 16);
 });
 

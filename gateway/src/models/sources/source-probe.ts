@@ -118,6 +118,7 @@ async function askTool(
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-probe-'));
   const stop = new AbortController();
+  let isOver = false;
   const silent = (ms: number) =>
     new ModelStoreError('unreachable', `${index} did not answer within ${ms / 1000} s.`);
   let timer = setTimeout(() => stop.abort(silent(timings.startMs)), timings.startMs);
@@ -134,7 +135,7 @@ async function askTool(
     tool.stdout.resume();
     createInterface({ input: tool.stderr }).once('line', () => {
       clearTimeout(timer);
-      timer = setTimeout(() => stop.abort(silent(timings.reachMs)), timings.reachMs);
+      if (!isOver) timer = setTimeout(() => stop.abort(silent(timings.reachMs)), timings.reachMs);
     });
     const { code, errors, isMissing } = await tool.ended;
     both.throwIfAborted();
@@ -142,6 +143,7 @@ async function askTool(
     if (code !== 0) throw failure(errors);
     return answer;
   } finally {
+    isOver = true;
     clearTimeout(timer);
     await rm(folder, { recursive: true, force: true });
   }

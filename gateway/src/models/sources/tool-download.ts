@@ -73,10 +73,12 @@ export async function downloadByTool(
   const stop = new AbortController();
   let hasStarted = false;
   let isReached = false;
+  let isOver = false;
   let timer = setTimeout(() => stop.abort(idle), timings.startMs);
   const limit = (ms: number, reason: Error): void => {
     clearTimeout(timer);
-    timer = setTimeout(() => stop.abort(reason), ms);
+    // A last line or a look under way may come late, and would keep the process alive for nothing.
+    if (!isOver) timer = setTimeout(() => stop.abort(reason), ms);
   };
   const signal = AbortSignal.any([context.signal, stop.signal]);
   const running = startTool({ ...job.run(folders), command: job.command, cwd: scratch, signal });
@@ -109,6 +111,7 @@ export async function downloadByTool(
   try {
     end = await running.ended;
   } finally {
+    isOver = true;
     clearInterval(look);
     clearTimeout(timer);
   }
