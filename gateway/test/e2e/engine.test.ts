@@ -72,6 +72,22 @@ describe('the engine dies', { skip }, () => {
     );
     assert.ok(slowestReturnMs < 10_000, `it took ${slowestReturnMs} ms to be ready again`);
   });
+
+  test('who wants no going on gets an honest error at once', async () => {
+    const url = `${sluice.url}/v1/models/deepseek-r1/generate_stream`;
+    const headers = { 'x-sluice-failover': 'off' };
+    const stream = await post(url, { prompt: STORY, max_tokens: 2_000 }, { headers });
+    let killedAt = 0;
+    const lines = await readLines(stream, ({ length }) => {
+      if (length !== 3) return;
+      killedAt = performance.now();
+      for (const pid of descendants(sluice.process.pid!)) process.kill(pid, 'SIGKILL');
+    });
+    assert.ok(performance.now() - killedAt < 1_000);
+    const last = JSON.parse(lines.at(-1)!);
+    assert.equal(last.error.code, 'backend_failed');
+    assert.equal('choices' in last, false);
+  });
 });
 
 /** Until the end of the stream; `onLine` sees what has come after each line. */
