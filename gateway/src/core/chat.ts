@@ -40,6 +40,30 @@ export interface Sampling {
   readonly repetitionPenalty?: number | undefined;
 }
 
+/** The form that an answer's text must have. `original`: as the client sent it, for back ends that pass it on. */
+export type ResponseFormat =
+  | { readonly kind: 'text'; readonly original: unknown }
+  /** Any JSON object. */
+  | { readonly kind: 'json'; readonly original: unknown }
+  /** JSON that a schema allows. `path`: where the client wrote the schema, for refusals. */
+  | { readonly kind: 'schema'; readonly schema: unknown; readonly path: string; readonly original: unknown };
+
+/** A function that the model may ask the client to call. */
+export interface Tool {
+  readonly name: string;
+  /** JSON Schema of the arguments; undefined: any object. */
+  readonly parameters: unknown;
+  /** The arguments must keep to the schema; else the model only sees it. */
+  readonly isStrict: boolean;
+  /** Where the client wrote the schema. */
+  readonly path: string;
+  /** As the client sent it; what templates and other back ends get. */
+  readonly original: unknown;
+}
+
+/** Whether the model calls tools: as it likes, not at all, at least one, or the one that is named. */
+export type ToolChoice = 'auto' | 'none' | 'required' | { readonly name: string };
+
 export interface ChatRequest {
   /** As the client named it. */
   readonly model: string;
@@ -53,8 +77,16 @@ export interface ChatRequest {
   readonly choices: number;
   /** For each token of the answer: how likely it was, and this many of the likeliest beside it. Absent: not asked. */
   readonly logprobs?: number | undefined;
+  /** Absent: free text. */
+  readonly responseFormat?: ResponseFormat | undefined;
+  /** Never empty. */
+  readonly tools?: readonly Tool[] | undefined;
+  /** Absent: the model's own decision. What it names is among the tools. */
+  readonly toolChoice?: ToolChoice | undefined;
+  /** Several calls in one answer; absent: allowed. */
+  readonly parallelToolCalls?: boolean | undefined;
   /**
-   * The client's fields that have no name above, untouched (tools, response_format, vendors' own). A back
+   * The client's fields that have no name above, untouched (vendors' own). A back
    * end passes on what it can, and refuses by name what it cannot honour.
    */
   readonly extra: Readonly<Record<string, unknown>>;
@@ -103,6 +135,7 @@ export type TokenEvent =
       readonly name?: string | undefined;
       /** A piece of the arguments' JSON text: joined, never parsed. */
       readonly arguments: string;
+      readonly tokens?: TokenIds | undefined;
     }
   | { readonly type: 'choice-end'; readonly choice: number; readonly reason: FinishReason }
   | { readonly type: 'finish'; readonly usage: Usage };

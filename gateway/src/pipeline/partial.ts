@@ -44,7 +44,7 @@ export class AnswerFold {
         return;
       case 'tool-call-delta': {
         this.#grow(event.arguments);
-        this.#addTokens(event.choice, undefined);
+        this.#addTokens(event.choice, event.tokens);
         const calls = this.#choice(event.choice).toolCalls;
         refuseMadNumber(event.index);
         while (calls.length <= event.index) calls.push({ id: undefined, name: undefined, arguments: '' });

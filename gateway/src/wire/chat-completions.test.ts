@@ -111,10 +111,10 @@ test('reasoning in history is kept, the empty one too', () => {
 });
 
 test('the rest of the body is extra: untouched, without nulls and without what was consumed', () => {
-  const tools = [{ type: 'function', function: { name: 'f', parameters: { type: 'object' } } }];
+  const metadata = { a: [1] };
   const { calls, stream, includeUsage } = parse({
-    tools,
-    tool_choice: 'none',
+    metadata,
+    tool_choice: null,
     response_format: null,
     enable_thinking: false,
     user: '',
@@ -125,8 +125,8 @@ test('the rest of the body is extra: untouched, without nulls and without what w
     max_completion_tokens: 6,
   });
   const { extra, choices, maxTokens } = calls[0]!;
-  assert.deepEqual(extra, { tools, tool_choice: 'none', enable_thinking: false, user: '' });
-  assert.equal(extra.tools, tools);
+  assert.deepEqual(extra, { metadata, enable_thinking: false, user: '' });
+  assert.equal(extra.metadata, metadata);
   assert.deepEqual(
     { stream, includeUsage, choices, maxTokens },
     { stream: true, includeUsage: true, choices: 2, maxTokens: 6 },
@@ -146,7 +146,7 @@ test('without options nothing is decided for the model', () => {
 test('big integers go on digit by digit', () => {
   const text =
     '{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":null,"tool_calls":[{"n":9007199254740995}]}],' +
-    '"seed":9007199254740993,"top_p":1.0,"metadata":{"id":2512292042121000001},"tools":[{"maximum":9223372036854775807}]}';
+    '"seed":9007199254740993,"top_p":1.0,"metadata":{"id":2512292042121000001},"tools":[{"type":"function","function":{"name":"f","parameters":{"maximum":9223372036854775807}}}]}';
   const call = chatCompletions.parse(parseJson(new TextEncoder().encode(text)), undefined).calls[0]!;
   const written = JSON.stringify(call);
   for (const digits of [

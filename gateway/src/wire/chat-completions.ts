@@ -24,7 +24,9 @@ import {
   textOr,
   tokenLimitField,
 } from './request-fields.ts';
+import { responseFormatField } from './response-format.ts';
 import { type ChunkShape, ServerSentEvents } from './server-sent-events.ts';
+import { toolFields, toolsOf } from './tools.ts';
 import { usageBody } from './usage.ts';
 
 /** OpenAI's newer dialect has its own names for a text. */
@@ -91,6 +93,8 @@ const schema = z.object({
   logprobs: booleanField,
   top_logprobs: integerField(0, MAX_TOP_LOGPROBS),
   stream_options: streamOptionsField,
+  response_format: responseFormatField,
+  ...toolFields,
 });
 
 const CHUNK: ChunkShape = {
@@ -120,6 +124,8 @@ export const chatCompletions: Dialect = {
           stop: stopsOf(fields),
           choices: fields.n ?? 1,
           logprobs: logprobsOf(fields.logprobs ?? false, fields.top_logprobs),
+          responseFormat: fields.response_format,
+          ...toolsOf(fields),
           extra,
         },
       ],

@@ -118,7 +118,7 @@ test('prompts are a conversation each, after the system message', () => {
       { role: 'user', content },
     ]),
   );
-  assert.equal(request.calls[1]!.extra.response_format, format);
+  assert.deepEqual(request.calls[1]!.responseFormat, { kind: 'json', original: format });
 });
 
 test('unknown fields are ignored by name, not passed on; nulls and the model are not named', () => {

@@ -11,7 +11,6 @@ import {
   integerField,
   isObject,
   modelField,
-  optional,
   promptsField,
   readBody,
   samplingFields,
@@ -19,6 +18,7 @@ import {
   stopsOf,
   textField,
 } from './request-fields.ts';
+import { responseFormatField } from './response-format.ts';
 import { usageBody } from './usage.ts';
 
 const DEFAULT_MAX_TOKENS = 2048;
@@ -33,7 +33,7 @@ const schema = z.object({
   ...samplingFields,
   system_message: textField,
   batch_size: integerField(1, MAX_PARALLEL),
-  response_format: optional(z.custom(isObject, 'must be an object')),
+  response_format: responseFormatField,
 });
 
 /** `POST /v1/models/{model}/generate`: one JSON object, unless `stream` is true. */
@@ -73,10 +73,8 @@ function parse(body: unknown, modelInPath: string | undefined, streamsByDefault:
     maxTokens: fields.max_tokens ?? DEFAULT_MAX_TOKENS,
     stop: stopsOf(fields),
     choices: 1,
-    extra: {
-      ...(fields.response_format && { response_format: fields.response_format }),
-      ...(Object.hasOwn(extra, 'seed') && { seed: extra.seed }),
-    },
+    responseFormat: fields.response_format,
+    extra: { ...(Object.hasOwn(extra, 'seed') && { seed: extra.seed }) },
   };
   return {
     calls: fields.prompt.map((content) => ({

@@ -178,6 +178,11 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !isExactInteger(value);
 }
 
+/** `null` is the same as absent. */
+export function isNullish(value: unknown): value is null | undefined {
+  return value === undefined || value === null;
+}
+
 function extraOf(body: Readonly<Record<string, unknown>>, shape: z.ZodRawShape): ChatRequest['extra'] {
   const extra: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(body)) {

@@ -264,7 +264,9 @@ describe('what the real engine is asked', { skip }, () => {
 
   test('a schema that cannot be honoured is refused by its place', async () => {
     const schema = { type: 'object', properties: { x: { type: 'string', pattern: '^(?!a)' } } };
-    const response = await ask({ response_format: { type: 'json_schema', json_schema: { name: 'n', schema } } });
+    const response = await ask({
+      response_format: { type: 'json_schema', json_schema: { name: 'n', schema } },
+    });
     assert.equal(response.status, 400);
     assert.equal(
       ((await response.json()) as { error: { param: string } }).error.param,

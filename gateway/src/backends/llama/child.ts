@@ -7,6 +7,7 @@ import process from 'node:process';
 import { toGatewayError } from '../../core/errors.ts';
 import { Driver } from './driver.ts';
 import { type Engine, loadEngine } from './engine.ts';
+import { answerGrammar } from './grammar/answer-grammar.ts';
 import type { EngineCall, EngineSettings, FromChild, ToChild } from './messages.ts';
 import { PrefixStore } from './prefix-store.ts';
 import { PromptBuilder } from './prompt.ts';
@@ -86,19 +87,28 @@ function governed(engine: Engine, { threads: few, mostThreads: most }: EngineSet
 function chat(request: EngineCall): void {
   if (ready === undefined) throw new Error('A call came before the model was loaded.');
   const { engine, prompts, driver } = ready;
-  const { call, tenant, sampling, stop, continued } = request;
+  const { call, tenant, prompt, sampling, stop, format, continued } = request;
   try {
-    const { tokens, beginsInReasoning } = prompts.build(request.prompt);
+    const { tokens, beginsInReasoning } = prompts.build(prompt);
     const left = engine.contextTokens - tokens.length;
+    const thinking = prompts.thinks ? { beginsInReasoning } : undefined;
+    const tools = prompt.kind === 'messages' ? prompt.tools : undefined;
+    const { callForm: form } = prompts;
+    const isSingle = tools?.isSingle ?? false;
+    const constraint = format && engine.constrain(answerGrammar({ format, form, isSingle, thinking }));
     const answer = new AnswerText({
       detokenize: engine.detokenize,
       before: tokens,
       stop,
-      thinking: prompts.thinks ? { beginsInReasoning } : undefined,
+      thinking,
+      calls: tools && form && { form, isSingle },
       describe: sampling.logprobs === undefined ? undefined : engine.describe,
     });
     // The client has this text: only what it leaves behind in the answer's state is wanted.
-    for (const token of continued) answer.push(token);
+    for (const token of continued) {
+      answer.push(token);
+      constraint?.accept(token);
+    }
     driver.add({
       call,
       tenant,
@@ -107,6 +117,7 @@ function chat(request: EngineCall): void {
       sampling,
       maxTokens: Math.max(1, Math.min(left, Math.floor(request.maxTokens ?? left))),
       answer,
+      constraint,
     });
   } catch (error) {
     const { code, message, param } = toGatewayError(error);

@@ -3,6 +3,7 @@
 // Pure.
 import type { ChatRequest, Message } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
+import { engineToolsOf } from './answer-format.ts';
 import type { EngineMessage, EnginePrompt } from './messages.ts';
 
 /** No vocabulary in use packs real text tighter than this: beyond it a prompt is refused without being counted. */
@@ -32,8 +33,10 @@ export function toEnginePrompt(request: ChatRequest, contextTokens: number): Eng
     bytes += Buffer.byteLength(plain.content) + Buffer.byteLength(plain.reasoning ?? '');
     messages.push(plain);
   }
+  const tools = engineToolsOf(request);
+  if (tools !== undefined) bytes += Buffer.byteLength(JSON.stringify(tools.definitions));
   refuseOversized(bytes, messages.length, contextTokens, 'messages');
-  return { kind: 'messages', messages, enableThinking: enableThinking(request.extra) };
+  return { kind: 'messages', messages, enableThinking: enableThinking(request.extra), tools };
 }
 
 function toEngineMessage(message: Message, index: number): EngineMessage {

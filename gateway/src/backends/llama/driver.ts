@@ -10,6 +10,12 @@ import { SequencePool } from './sequences.ts';
 import { SlicePacer } from './slice-pacer.ts';
 import type { AnswerPart, AnswerText } from './text.ts';
 
+/** Holds one answer's tokens to a form. Made by the engine, for its own sampler. */
+export interface Constraint {
+  /** A token that was not sampled here, but is the answer's. Throws when it does not fit. */
+  accept(token: number): void;
+}
+
 /** A place in the engine's KV cache. All of its methods' work of one macrotask shares a batch. */
 export interface EngineSequence extends StatefulSequence {
   /** Evaluates tokens without sampling. */
@@ -22,6 +28,7 @@ export interface EngineSequence extends StatefulSequence {
     tokens: readonly number[],
     sampling: EngineSampling,
     generated: readonly number[],
+    constraint?: Constraint | undefined,
   ): AsyncIterator<SampledToken>;
 }
 
@@ -36,6 +43,8 @@ export interface DriverCall {
   /** Of the whole answer; more than `continued`, and no more than the window leaves. */
   readonly maxTokens: number;
   readonly answer: AnswerText;
+  /** What the sampler may choose from; it has seen `continued`. */
+  readonly constraint?: Constraint | undefined;
 }
 
 export interface DriverOptions {
@@ -243,7 +252,7 @@ export class Driver {
     const { request, sequence, tokens } = place;
     const rest = tokens.slice(place.fed);
     place.fed = tokens.length;
-    place.iterator = sequence.generate(rest, request.sampling, request.continued);
+    place.iterator = sequence.generate(rest, request.sampling, request.continued, request.constraint);
     this.waiting.delete(place);
     this.running.add(place);
     return rest.length;
@@ -311,12 +320,10 @@ export class Driver {
   }
 
   private emit({ request: { call }, unsent }: Place, { pieces, logprobs }: AnswerPart): void {
-    for (const [index, { kind, text }] of pieces.entries()) {
+    for (const [index, { kind, ...piece }] of pieces.entries()) {
       const tokens = index === pieces.length - 1 ? unsent.splice(0) : [];
-      const event = { call, text, tokens };
-      this.events.push(
-        kind === 'text' && logprobs ? { type: kind, ...event, logprobs } : { type: kind, ...event },
-      );
+      const told = kind === 'text' && logprobs ? { logprobs } : {};
+      this.events.push({ type: kind, call, ...piece, tokens, ...told } as CallEvent);
     }
   }
 

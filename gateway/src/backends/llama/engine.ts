@@ -1,5 +1,5 @@
-// The model and its sequences, above node-llama-cpp: only this file and engine-report-child.ts import the binding.
-// It must never be imported by the gateway's own process: native code that crashes takes its process along.
+// The model and its sequences, above node-llama-cpp: only this file, grammar-constraint.ts and engine-report-child.ts import
+// the binding. It must never be imported by the gateway's own process: native code that crashes takes its process along.
 import {
   getLlama,
   type LlamaContextSequence,
@@ -9,7 +9,8 @@ import {
   type Token,
 } from 'node-llama-cpp';
 import type { LogLevel } from '../../core/log.ts';
-import type { EngineSequence } from './driver.ts';
+import type { Constraint, EngineSequence } from './driver.ts';
+import { constrainerOf, GrammarConstraint, shownControls } from './grammar-constraint.ts';
 import type { EngineSampling, EngineSettings, LikelyToken, SampledToken } from './messages.ts';
 import type { Vocabulary } from './prompt.ts';
 import { tellRawLogprobs } from './raw-logprobs.ts';
@@ -28,6 +29,8 @@ export interface Engine {
   /** What a token is written as where it stands alone; control tokens too. */
   describe(token: number): SingleToken;
   isEndToken(token: number): boolean;
+  /** For one answer; throws when the grammar cannot be read. */
+  constrain(grammar: string): Constraint;
   /** From the next step on, up to `settings.mostThreads`. */
   setThreads(threads: number): void;
 }
@@ -69,6 +72,7 @@ export async function loadEngine(
     detokenize: detokenizerOf(model),
     describe: describerOf(model),
     isEndToken: (token) => model.isEogToken(token as Token),
+    constrain: constrainerOf(llama, model),
     setThreads: (threads) => {
       llama.maxThreads = threads;
     },
@@ -114,10 +118,12 @@ class LlamaSequence implements EngineSequence {
     tokens: readonly number[],
     sampling: EngineSampling,
     before: readonly number[],
+    constraint?: Constraint | undefined,
   ): AsyncIterator<SampledToken> {
     const generated = [...before] as Token[];
     const options = {
       ...samplerOptions(sampling, generated, this.sequence.contextSize),
+      ...(constraint instanceof GrammarConstraint && constraint.options),
       yieldEogToken: true,
     };
     const { logprobs } = sampling;
@@ -214,14 +220,9 @@ function vocabularyOf(model: LlamaModel): Vocabulary {
   };
 }
 
-/** Control tokens have no text, but for the thinking tags where a vocabulary has them as control tokens. */
+/** Control tokens have no text, but for the tags of thinking and of calls where a vocabulary has them as such. */
 function detokenizerOf(model: LlamaModel): Detokenize {
-  const shown = new Set(
-    ['<think>', '</think>']
-      .map((tag) => model.tokenize(tag, true))
-      .filter((tokens) => tokens.length === 1)
-      .flat(),
-  );
+  const shown = shownControls(model);
   return (tokens, before) => {
     const special = tokens.some((token) => shown.has(token as Token));
     return model.detokenize(tokens as Token[], special, before as Token[]);

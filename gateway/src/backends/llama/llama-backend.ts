@@ -6,6 +6,7 @@ import type { Backend, BackendLoad, CallContext } from '../../core/backend.ts';
 import type { ChatRequest, EventSink } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
+import { answerFormatOf } from './answer-format.ts';
 import { toEnginePrompt } from './conversation.ts';
 import { defaultThreads, mostThreads } from './cpu-budget.ts';
 import type { CallEvent, EngineSettings, Step } from './messages.ts';
@@ -142,6 +143,7 @@ export class LlamaBackend implements Backend {
     this.refuseWhenNotReady();
     refuseUnsupported(request);
     const prompt = toEnginePrompt(request, this.supervisor.contextTokens);
+    const format = answerFormatOf(request);
     if (this.calls.size >= this.slots) {
       throw new GatewayError(
         'backend_busy',
@@ -151,6 +153,7 @@ export class LlamaBackend implements Backend {
     const call = ++this.lastCall;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let started = false;
+    let hasCalls = (request.continueFrom?.choices[0]?.toolCalls ?? []).length > 0;
     /** Why nobody wants the answer any more; the engine may not know yet. */
     let abandoned: { readonly reason: unknown } | undefined;
     let stuckTimer: NodeJS.Timeout | undefined;
@@ -200,8 +203,18 @@ export class LlamaBackend implements Backend {
           case 'reasoning':
             push({ type: 'reasoning-delta', choice: 0, text: event.text, tokens: event.tokens });
             break;
+          case 'tool-call': {
+            const { index, id, name, text, tokens } = event;
+            hasCalls = true;
+            push({ type: 'tool-call-delta', choice: 0, index, id, name, arguments: text, tokens });
+            break;
+          }
           case 'end':
-            push({ type: 'choice-end', choice: 0, reason: event.reason });
+            push({
+              type: 'choice-end',
+              choice: 0,
+              reason: hasCalls && event.reason === 'stop' ? 'tool_calls' : event.reason,
+            });
             push({ type: 'finish', usage: event.usage });
             settle(() => (abandoned === undefined ? resolve() : reject(abandoned.reason)));
             break;
@@ -229,6 +242,7 @@ export class LlamaBackend implements Backend {
       sampling: engineSampling,
       maxTokens,
       stop,
+      format,
       continued,
     });
     await promise;

@@ -31,11 +31,20 @@ export interface EngineMessage {
   readonly toolCalls?: readonly unknown[] | undefined;
 }
 
+/** Tools that the model may call. */
+export interface EngineTools {
+  /** As the client sent them. */
+  readonly definitions: readonly unknown[];
+  /** At most one call in an answer. */
+  readonly isSingle: boolean;
+}
+
 export type EnginePrompt =
   | {
       readonly kind: 'messages';
       readonly messages: readonly EngineMessage[];
       readonly enableThinking?: boolean | undefined;
+      readonly tools?: EngineTools | undefined;
     }
   | { readonly kind: 'text'; readonly text: string };
 
@@ -65,6 +74,16 @@ export interface SampledToken {
   readonly likely?: { readonly logprob: number; readonly top: readonly LikelyToken[] } | undefined;
 }
 
+/** What an answer's text must look like, as rules of a grammar in GBNF, named r1, r2, …; thinking is no part of it. */
+export interface AnswerFormat {
+  readonly rules: string;
+  /** The rule of the text; undefined: any text, or none where `mustCall`. */
+  readonly value?: string | undefined;
+  /** Tools, each with the rule of its arguments. */
+  readonly calls: readonly { readonly name: string; readonly entry: string }[];
+  readonly mustCall: boolean;
+}
+
 export interface EngineCall {
   readonly call: number;
   readonly tenant: string;
@@ -72,6 +91,7 @@ export interface EngineCall {
   readonly sampling: EngineSampling;
   readonly maxTokens?: number | undefined;
   readonly stop: readonly string[];
+  readonly format?: AnswerFormat | undefined;
   /** Tokens that an earlier process gave of this answer: it goes on after them. */
   readonly continued: readonly number[];
 }
@@ -105,6 +125,18 @@ export type CallEvent =
   | {
       readonly type: 'reasoning';
       readonly call: number;
+      readonly text: string;
+      readonly tokens: readonly number[];
+    }
+  | {
+      readonly type: 'tool-call';
+      readonly call: number;
+      /** 0, 1, 2: which of the answer's calls. */
+      readonly index: number;
+      /** With its first piece. */
+      readonly id?: string | undefined;
+      readonly name?: string | undefined;
+      /** A piece of the arguments. */
       readonly text: string;
       readonly tokens: readonly number[];
     }

@@ -4,8 +4,9 @@
 import { randomUUID } from 'node:crypto';
 import { Template } from '@huggingface/jinja';
 import { GatewayError } from '../../core/errors.ts';
+import { type CallForm, callFormOf } from './call-form.ts';
 import { type ControlTexts, controlTexts, type Piece, type Span } from './control-texts.ts';
-import type { EngineMessage, EnginePrompt } from './messages.ts';
+import type { EngineMessage, EnginePrompt, EngineTools } from './messages.ts';
 
 /** The part of a model that prompts need. */
 export interface Vocabulary {
@@ -26,6 +27,9 @@ export interface PromptTokens {
   readonly beginsInReasoning: boolean;
 }
 
+/** Variables of a template, by the names that templates know. */
+type TemplateSettings = Readonly<Record<string, unknown>>;
+
 /** For files without a template whose vocabulary has its marks: ChatML, as most such models were trained on. */
 const CHATML =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}" +
@@ -34,6 +38,8 @@ const CHATML =
 export class PromptBuilder {
   /** The model may think aloud in `<think>` tags. */
   readonly thinks: boolean;
+  /** How the model writes tool calls; undefined: it calls none, or in a way that is not known. */
+  readonly callForm: CallForm | undefined;
   private readonly vocabulary: Vocabulary;
   private readonly contextTokens: number;
   private readonly controls: ControlTexts;
@@ -48,9 +54,10 @@ export class PromptBuilder {
     const text = templateText ?? (speaksChatml ? CHATML : undefined);
     this.template = text === undefined ? undefined : new Template(text);
     this.thinks = text?.includes('<think>') ?? false;
+    this.callForm = callFormOf(text ?? '');
   }
 
-  /** Throws `invalid_request` (param `messages`) and `context_length_exceeded`, with both numbers. */
+  /** Throws `invalid_request` (param `messages` or `tools`) and `context_length_exceeded`, with both numbers. */
   build(prompt: EnginePrompt): PromptTokens {
     if (prompt.kind === 'text') {
       const tokens = this.withBos(this.vocabulary.tokenize(prompt.text, false, false));
@@ -60,7 +67,7 @@ export class PromptBuilder {
       this.refuseTooLong(tokens.length, 'prompt');
       return { tokens, beginsInReasoning: false };
     }
-    const { text, pieces } = this.render(prompt.messages, prompt.enableThinking);
+    const { text, pieces } = this.render(prompt.messages, this.settings(prompt));
     const tokens = this.withBos(
       pieces.flatMap((piece, index) => this.vocabulary.tokenize(piece.text, piece.special, index > 0)),
     );
@@ -71,6 +78,23 @@ export class PromptBuilder {
     }
     this.refuseTooLong(tokens.length, 'messages');
     return { tokens, beginsInReasoning: this.thinks && /<think>\s*$/.test(text) };
+  }
+
+  /** What the template gets besides the messages. */
+  private settings({ enableThinking, tools }: Extract<EnginePrompt, { kind: 'messages' }>): TemplateSettings {
+    return {
+      ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
+      ...(tools === undefined ? {} : { tools: this.safeTools(tools) }),
+    };
+  }
+
+  private safeTools({ definitions }: EngineTools): readonly unknown[] {
+    if (this.callForm !== undefined) return definitions.map((one) => this.controls.breakDeep(one));
+    throw new GatewayError(
+      'invalid_request',
+      'This model cannot call tools: its chat template has no place for them, or its calls are written in a way that is not known here.',
+      { param: 'tools' },
+    );
   }
 
   private refuseTooLong(count: number, param: string): void {
@@ -91,7 +115,7 @@ export class PromptBuilder {
   /** The rendered text, and the pieces of it to tokenize with and without control tokens. */
   private render(
     messages: readonly EngineMessage[],
-    enableThinking: boolean | undefined,
+    settings: TemplateSettings,
   ): { text: string; pieces: readonly Piece[] } {
     // Names and tool calls are short and rarely matter: breaking their look-alikes at once keeps the rest simple.
     const safe = messages.map((message) => ({
@@ -101,12 +125,12 @@ export class PromptBuilder {
         message.toolCallId === undefined ? undefined : this.controls.breakLookAlikes(message.toolCallId),
       toolCalls: message.toolCalls?.map((call) => this.controls.breakDeep(call)),
     }));
-    const text = this.renderTemplate(safe, enableThinking);
+    const text = this.renderTemplate(safe, settings);
     const written = messages.flatMap((message) => [message.content, message.reasoning ?? '']);
     if (!written.some((content) => this.controls.mayTouch(content))) {
       return { text, pieces: [{ text, special: true }] };
     }
-    const spans = this.findWritten(safe, enableThinking, text);
+    const spans = this.findWritten(safe, settings, text);
     if (spans !== undefined) return { text, pieces: this.controls.split(text, spans) };
     // The template looks into the contents, so their places cannot be known: make the look-alikes harmless instead.
     const broken = this.renderTemplate(
@@ -116,7 +140,7 @@ export class PromptBuilder {
         reasoning:
           message.reasoning === undefined ? undefined : this.controls.breakLookAlikes(message.reasoning),
       })),
-      enableThinking,
+      settings,
     );
     return { text: broken, pieces: [{ text: broken, special: true }] };
   }
@@ -128,7 +152,7 @@ export class PromptBuilder {
    */
   private findWritten(
     messages: readonly EngineMessage[],
-    enableThinking: boolean | undefined,
+    settings: TemplateSettings,
     text: string,
   ): readonly Span[] | undefined {
     const contents: string[] = [];
@@ -147,7 +171,7 @@ export class PromptBuilder {
     }));
     let rendered: string;
     try {
-      rendered = this.renderTemplate(hidden, enableThinking);
+      rendered = this.renderTemplate(hidden, settings);
     } catch {
       return undefined;
     }
@@ -167,7 +191,7 @@ export class PromptBuilder {
     return rebuilt === text ? spans : undefined;
   }
 
-  private renderTemplate(messages: readonly EngineMessage[], enableThinking: boolean | undefined): string {
+  private renderTemplate(messages: readonly EngineMessage[], settings: TemplateSettings): string {
     if (this.template === undefined) {
       throw new GatewayError(
         'invalid_request',
@@ -177,11 +201,11 @@ export class PromptBuilder {
     }
     try {
       return this.template.render({
-        messages: messages.map(toTemplateMessage),
+        messages: messages.map((message) => toTemplateMessage(message, this.callForm)),
         add_generation_prompt: true,
         bos_token: this.vocabulary.bosText,
         eos_token: this.vocabulary.eosText,
-        ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
+        ...settings,
       });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -198,7 +222,7 @@ export class PromptBuilder {
 }
 
 /** The names that templates know; what is absent is left out, because templates test for being defined. */
-function toTemplateMessage(message: EngineMessage): Record<string, unknown> {
+function toTemplateMessage(message: EngineMessage, form: CallForm | undefined): Record<string, unknown> {
   const { role, content, reasoning, name, toolCallId, toolCalls } = message;
   return {
     role,
@@ -206,6 +230,23 @@ function toTemplateMessage(message: EngineMessage): Record<string, unknown> {
     ...(reasoning === undefined ? {} : { reasoning_content: reasoning }),
     ...(name === undefined ? {} : { name }),
     ...(toolCallId === undefined ? {} : { tool_call_id: toolCallId }),
-    ...(toolCalls === undefined || toolCalls.length === 0 ? {} : { tool_calls: toolCalls }),
+    ...(toolCalls === undefined || toolCalls.length === 0
+      ? {}
+      : { tool_calls: toolCalls.map((call) => withArguments(call, form)) }),
   };
+}
+
+/** Clients send arguments as a text of JSON; many templates write out an object, and would quote the text again. */
+function withArguments(call: unknown, form: CallForm | undefined): unknown {
+  if (form === undefined || form.takesText || typeof call !== 'object' || call === null) return call;
+  const inner = (call as { readonly function?: unknown }).function;
+  if (typeof inner !== 'object' || inner === null) return call;
+  const { arguments: text } = inner as { readonly arguments?: unknown };
+  if (typeof text !== 'string') return call;
+  try {
+    return { ...call, function: { ...inner, arguments: JSON.parse(text) } };
+  } catch {
+    // As broken as an earlier answer was.
+    return call;
+  }
 }

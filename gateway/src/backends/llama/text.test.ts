@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { callFormOf } from './call-form.ts';
 import { AnswerText, type Detokenize, TokenText } from './text.ts';
 
 /** A token is a byte, or above 255 a run of two bytes. */
@@ -84,7 +85,7 @@ test('the tokens before give the detokenizer its context', () => {
 });
 
 function answer(text: string, stop: readonly string[], beginsInReasoning?: boolean) {
-  const shown = { reasoning: '', text: '' };
+  const shown = { reasoning: '', text: '', 'tool-call': '' };
   const parts = new AnswerText({
     detokenize: byteDetokenize,
     before: [],
@@ -99,7 +100,8 @@ function answer(text: string, stop: readonly string[], beginsInReasoning?: boole
     if (stopped) break;
   }
   if (!stopped) for (const piece of parts.flush().pieces) shown[piece.kind] += piece.text;
-  return { ...shown, stopped, reasoningTokens: parts.reasoningTokens };
+  const { reasoning, text: written } = shown;
+  return { reasoning, text: written, stopped, reasoningTokens: parts.reasoningTokens };
 }
 
 test('stop strings end the answer, never the thinking', () => {
@@ -120,4 +122,50 @@ test('what looked like a stop string or a tag is shown at the end', () => {
 test('an answer without thinking spends no reasoning tokens', () => {
   assert.equal(answer('hello', [], false).reasoningTokens, 0);
   assert.equal(answer('hello', []).reasoningTokens, undefined);
+});
+
+test('tool calls come out as pieces of their own, behind thinking, and stop strings do not touch them', () => {
+  const form = callFormOf('{{ tools }} <tool_call>')!;
+  const parts = new AnswerText({
+    detokenize: byteDetokenize,
+    before: [],
+    stop: ['STOP'],
+    thinking: { beginsInReasoning: true },
+    calls: { form, isSingle: false, newId: () => 'id' },
+  });
+  const whole =
+    'hm <tool_call></think>Well.\n<tool_call>\n{"name":"f","arguments":{"a":"STOP"}}\n</tool_call>\n';
+  const pieces = [...Buffer.from(whole)]
+    .flatMap((byte) => [...parts.push(byte).pieces])
+    .concat(parts.flush().pieces);
+  const joined = (kind: string) =>
+    pieces
+      .filter((piece) => piece.kind === kind)
+      .map(({ text }) => text)
+      .join('');
+  assert.equal(joined('reasoning'), 'hm <tool_call>');
+  assert.equal(joined('text'), 'Well.');
+  assert.equal(joined('tool-call'), '{"a":"STOP"}');
+  const first = pieces.find((piece) => piece.kind === 'tool-call');
+  assert.deepEqual(first && { ...first, text: '' }, {
+    kind: 'tool-call',
+    index: 0,
+    id: 'id',
+    name: 'f',
+    text: '',
+  });
+});
+
+test('an answer that may have one call stops with it', () => {
+  const form = callFormOf('{{ tools }} <tool_call>')!;
+  const parts = new AnswerText({
+    detokenize: byteDetokenize,
+    before: [],
+    stop: [],
+    calls: { form, isSingle: true },
+  });
+  const flags = [...Buffer.from('<tool_call>{"name":"f","arguments":{}}')].map(
+    (byte) => parts.push(byte).stopped,
+  );
+  assert.deepEqual(flags.indexOf(true), flags.length - 1);
 });

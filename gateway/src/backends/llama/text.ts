@@ -7,6 +7,7 @@ import { type ThinkPiece, ThinkTags } from '../../wire/think-tags.ts';
 import { AnswerLogprobs } from './answer-logprobs.ts';
 import type { SampledToken } from './messages.ts';
 import type { SingleToken } from './token-text.ts';
+import { type CallPiece, ToolCalls, type ToolCallsOptions } from './tool-calls.ts';
 
 /** The text of `tokens`, given the tokens before them; an incomplete character at an end reads as one U+FFFD. */
 export type Detokenize = (tokens: readonly number[], before: readonly number[]) => string;
@@ -67,12 +68,14 @@ export class TokenText {
   }
 }
 
+export type AnswerPiece = ThinkPiece | CallPiece;
+
 export interface AnswerPart {
   /** At most one of them is text. */
-  readonly pieces: readonly ThinkPiece[];
+  readonly pieces: readonly AnswerPiece[];
   /** Of the tokens that its text is the first to show; never without text. */
   readonly logprobs?: readonly TokenLogprob[] | undefined;
-  /** A stop string was met: the answer is over. */
+  /** A stop string was met, or the only call is complete: the answer is over. */
   readonly stopped: boolean;
 }
 
@@ -83,16 +86,22 @@ export interface AnswerOptions {
   readonly stop: readonly string[];
   /** Absent: this model does not think aloud in tags. */
   readonly thinking?: { readonly beginsInReasoning: boolean } | undefined;
+  /** Absent: no tools were offered. */
+  readonly calls?: ToolCallsOptions | undefined;
   /** What a single token is written as; absent: nobody asked for the tokens' probabilities. */
   readonly describe?: ((token: number) => SingleToken) | undefined;
 }
 
-/** One answer's whole way from tokens to pieces. Stop strings end the answer, never the thinking before it. */
+/**
+ * One answer's whole way from tokens to pieces. Stop strings end the answer, never the thinking before it, nor a tool
+ * call.
+ */
 export class AnswerText {
   private readonly text: TokenText;
   private readonly tags: ThinkTags | undefined;
   private readonly stops: StopStrings;
   private readonly logprobs: AnswerLogprobs | undefined;
+  private readonly calls: ToolCalls | undefined;
   /** Tokens spent on thinking, tags included; undefined for a model that does not. */
   reasoningTokens: number | undefined;
 
@@ -101,6 +110,7 @@ export class AnswerText {
     this.tags = options.thinking === undefined ? undefined : new ThinkTags(options.thinking);
     this.stops = new StopStrings(options.stop);
     this.logprobs = options.describe === undefined ? undefined : new AnswerLogprobs(options.describe);
+    this.calls = options.calls === undefined ? undefined : new ToolCalls(options.calls);
     this.reasoningTokens = this.tags === undefined ? undefined : 0;
   }
 
@@ -131,22 +141,39 @@ export class AnswerText {
   }
 
   private filter(pieces: readonly ThinkPiece[], isLast = false): AnswerPart {
-    const out: ThinkPiece[] = [];
+    const out: AnswerPiece[] = [];
     let text = '';
     let stopped = false;
+    const answer = (shown: string): void => {
+      if (stopped) return;
+      const result = this.stops.push(shown);
+      text += result.text;
+      stopped = result.stopped;
+    };
+    const sort = (found: readonly CallPiece[]): void => {
+      for (const piece of found) {
+        if (piece.kind === 'text') answer(piece.text);
+        else if (!stopped) out.push(piece);
+      }
+    };
     for (const piece of pieces) {
       if (piece.kind === 'reasoning') {
         out.push(piece);
         continue;
       }
       this.logprobs?.answered(piece.text);
-      const result = this.stops.push(piece.text);
-      text += result.text;
-      stopped ||= result.stopped;
+      if (this.calls === undefined) answer(piece.text);
+      else sort(this.calls.push(piece.text));
     }
+    if (isLast && this.calls !== undefined) sort(this.calls.flush());
     if (isLast && !stopped) text += this.stops.flush();
+    stopped ||= this.calls?.isOver ?? false;
     if (text === '') return { pieces: out, stopped };
-    out.push({ kind: 'text', text });
-    return { pieces: out, logprobs: this.logprobs?.showed(text), stopped };
+    // What a token shows behind a call cannot be told: the call's own tokens are shown nowhere.
+    const logprobs = this.calls?.hasCalls === true ? undefined : this.logprobs?.showed(text);
+    // Before a call that came with it, as the model wrote it.
+    const place = out.findIndex(({ kind }) => kind === 'tool-call');
+    out.splice(place < 0 ? out.length : place, 0, { kind: 'text', text });
+    return { pieces: out, logprobs, stopped };
   }
 }
