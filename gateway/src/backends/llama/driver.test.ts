@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { callFormOf } from './call-form.ts';
 import { Driver, type DriverCall, type EngineSequence } from './driver.ts';
 import type { CallEvent, EngineSampling, SampledToken, Step } from './messages.ts';
 import { PrefixStore } from './prefix-store.ts';
@@ -332,4 +333,25 @@ test('the tokens of the text events are those that made the answer', async () =>
     .flatMap((step) => step.events)
     .flatMap((event) => (event.type === 'text' ? event.tokens : []));
   assert.deepEqual(tokens, [104, 105, 120]);
+});
+
+test('a tool call is told with its name, and every token is told once, with what it made', async () => {
+  const { driver, ended, steps, sequences } = bench(1);
+  const whole = 'Hm. <tool_call>{"name":"f","arguments":{"a":1}}</tool_call>';
+  sequences[0]!.script = [...whole].map((character) => character.charCodeAt(0)).concat(END);
+  const answer = new AnswerText({
+    detokenize: (tokens) => String.fromCodePoint(...tokens),
+    before: [],
+    stop: [],
+    calls: { form: callFormOf('{{ tools }} <tool_call>')!, isSingle: false, newId: () => 'id' },
+  });
+  driver.add(call(1, 3, { answer, maxTokens: 200 }));
+  assert.equal((await ended(1)).type, 'end');
+  const events = steps.flatMap((step) => step.events);
+  const calls = events.filter((event) => event.type === 'tool-call');
+  assert.deepEqual([calls[0]!.index, calls[0]!.id, calls[0]!.name], [0, 'id', 'f']);
+  assert.equal(calls.map(({ text }) => text).join(''), '{"a":1}');
+  const told = events.flatMap((event) => ('tokens' in event ? event.tokens : []));
+  const closing = '}</tool_call>'.length;
+  assert.equal(String.fromCodePoint(...told), whole.slice(0, -closing));
 });
