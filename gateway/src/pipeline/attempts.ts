@@ -33,7 +33,7 @@ export interface CallOptions {
 /** Runs a call to its end and resolves to its usage; `push` gets its events but for `finish`. Rejects with a GatewayError. */
 export async function runCall(options: CallOptions, push: EventSink): Promise<Usage> {
   const { ticket, clock, record, observer } = options;
-  const fold = new AnswerFold();
+  let fold: AnswerFold | undefined;
   let lost: GatewayError | undefined;
   let from: PartialAnswer | undefined;
   for (let attempt = 1; ; attempt += 1) {
@@ -45,11 +45,13 @@ export async function runCall(options: CallOptions, push: EventSink): Promise<Us
       record.continued += 1;
       observer.continued?.(record, 'ids');
     }
+    // Where nothing could go on from it, an answer need not be remembered.
+    if (options.mayGoOn && lease.backend.continues) fold ??= new AnswerFold();
     let outcome: Outcome = 'ignored';
     try {
       const request = from ? { ...options.request, continueFrom: from } : options.request;
       const usage = await runAttempt(options, { lease, request, deadlineAt: asked.deadlineAt }, (event) => {
-        fold.add(event);
+        fold?.add(event);
         push(event);
       });
       outcome = 'ok';
@@ -57,8 +59,8 @@ export async function runCall(options: CallOptions, push: EventSink): Promise<Us
     } catch (thrown) {
       const error = toGatewayError(thrown);
       if (ERROR_TRAITS[error.code].shrinksLimit) outcome = 'overload';
-      from = fold.answer();
-      if (!options.mayGoOn || attempt >= MOST_ATTEMPTS || !goesOn(error, lease, from)) {
+      from = fold?.answer();
+      if (!from || attempt >= MOST_ATTEMPTS || !goesOn(error, lease, from)) {
         options.onFailed(error);
         throw error;
       }
