@@ -1,7 +1,6 @@
 // One call's attempts: a lease, the compute, and where the back end is lost in the middle, another attempt that goes on
 // from what was given. Nothing is ever given twice: what cannot be gone on from has failed.
 // It never starts an answer anew once a word of it was given.
-import type { Backend, CallContext } from '../core/backend.ts';
 import { type ChatRequest, type EventSink, isDelta, type PartialAnswer, type Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../core/errors.ts';
@@ -32,14 +31,12 @@ export interface CallOptions {
 
 /** Runs a call to its end and resolves to its usage; `push` gets its events but for `finish`. Rejects with a GatewayError. */
 export async function runCall(options: CallOptions, push: EventSink): Promise<Usage> {
-  const { ticket, clock, record, observer } = options;
+  const { ticket, record, observer } = options;
   let fold: AnswerFold | undefined;
   let lost: GatewayError | undefined;
   let from: PartialAnswer | undefined;
   for (let attempt = 1; ; attempt += 1) {
-    const { resumeLimitMs } = options;
-    const resumed = resumeLimitMs === undefined ? undefined : clock.now() + resumeLimitMs;
-    const asked: Ticket = lost ? { ...ticket, resumes: true, deadlineAt: resumed } : ticket;
+    const asked = lost ? resumed(options) : ticket;
     const lease = await acquire(options, asked, lost);
     if (from && from.choices.length > 0) {
       record.continued += 1;
@@ -71,6 +68,12 @@ export async function runCall(options: CallOptions, push: EventSink): Promise<Us
   }
 }
 
+/** The ticket of who lost its back end: its client waits for the next word as it did for the first. */
+function resumed({ ticket, clock, resumeLimitMs }: CallOptions): Ticket {
+  const deadlineAt = resumeLimitMs === undefined ? undefined : clock.now() + resumeLimitMs;
+  return { ...ticket, resumes: true, deadlineAt };
+}
+
 /** A wait that ends without a slot is, for who was in the middle of an answer, still the loss of the back end. */
 async function acquire({ scheduler }: CallOptions, ticket: Ticket, lost?: GatewayError): Promise<Lease> {
   if (!lost) return await scheduler.acquire(ticket);
@@ -91,6 +94,7 @@ interface Attempt {
   readonly deadlineAt: number | undefined;
 }
 
+/** Runs one attempt and keeps back ends to their contract: exactly one `finish`, which is taken out for its usage. */
 async function runAttempt(options: CallOptions, attempt: Attempt, push: EventSink): Promise<Usage> {
   const { record, observer, clock, callId } = options;
   const { lease, request, deadlineAt } = attempt;
@@ -100,34 +104,25 @@ async function runAttempt(options: CallOptions, attempt: Attempt, push: EventSin
     observer.started?.(record);
   }
   let spoke = false;
+  let usage: Usage | undefined;
   // Once any call of an answer has spoken, its first token has come; who goes on owes a word of its own.
   const hasSpoken = () => (request.continueFrom ? spoke : record.firstTokenMs !== undefined);
   const clocked = firstTokenClock(clock, deadlineAt, lease.signal, hasSpoken);
   try {
     const context = { callId, tenant: record.tenant, signal: clocked.signal };
-    return await compute(lease.backend, request, context, (event) => {
+    await lease.backend.chat(request, context, (event) => {
+      if (event.type === 'finish') {
+        usage = event.usage;
+        return;
+      }
       spoke ||= isDelta(event);
       push(event);
     });
+    if (!usage) throw new GatewayError('backend_failed', 'The back end ended its answer in the middle.');
+    return usage;
   } finally {
     clocked.stop();
   }
-}
-
-/** Runs one call and keeps back ends to their contract: exactly one `finish`, which is taken out for its usage. */
-async function compute(
-  backend: Backend,
-  request: ChatRequest,
-  context: CallContext,
-  push: EventSink,
-): Promise<Usage> {
-  let usage: Usage | undefined;
-  await backend.chat(request, context, (event) => {
-    if (event.type === 'finish') usage = event.usage;
-    else push(event);
-  });
-  if (!usage) throw new GatewayError('backend_failed', 'The back end ended its answer in the middle.');
-  return usage;
 }
 
 /** Whether another attempt can go on from what was given. */

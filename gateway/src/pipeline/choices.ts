@@ -3,6 +3,7 @@
 // Not every back end that may run a call can do more, and which one will is known only with the lease.
 import type { Backend } from '../core/backend.ts';
 import type { ChatRequest, Usage } from '../core/chat.ts';
+import { addUsage } from './partial.ts';
 
 export interface PlannedCall {
   readonly request: ChatRequest;
@@ -44,11 +45,14 @@ export function* planCalls(
 /** The usage of two answers to one prompt: it counts once, and as cached only what neither had to compute. */
 export function addChoice(a: Usage | undefined, b: Usage): Usage {
   if (a === undefined) return b;
+  const { cachedTokens } = a;
   return {
+    ...addUsage(a, b),
     promptTokens: a.promptTokens ?? b.promptTokens,
-    cachedTokens: both(a.cachedTokens, b.cachedTokens, Math.min),
-    completionTokens: both(a.completionTokens, b.completionTokens, add),
-    reasoningTokens: both(a.reasoningTokens, b.reasoningTokens, add),
+    cachedTokens:
+      cachedTokens === undefined || b.cachedTokens === undefined
+        ? undefined
+        : Math.min(cachedTokens, b.cachedTokens),
   };
 }
 
@@ -72,16 +76,4 @@ function oneChoice(call: ChatRequest, choice: number): ChatRequest {
 /** Above 2^53 a number plus one may be the same number; seeds are taken modulo 2^32 at the latest by who samples. */
 function seedAfter(seed: number, steps: number): number {
   return Number.isSafeInteger(seed + steps) || steps === 0 ? seed + steps : (seed % 2 ** 32) + steps;
-}
-
-function both(
-  a: number | undefined,
-  b: number | undefined,
-  join: (a: number, b: number) => number,
-): number | undefined {
-  return a === undefined || b === undefined ? undefined : join(a, b);
-}
-
-function add(a: number, b: number): number {
-  return a + b;
 }

@@ -2,13 +2,14 @@
 // It must never ask for bit-equal text under load: greedy text depends on the batch's shape.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { missingModel } from '../../../test/parts.ts';
 import type { Message } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import { aborted, chat, sleep, until } from './engine-testing.ts';
 import { LlamaBackend, type StepFigures } from './llama-backend.ts';
 
 const modelFile = process.env.SLUICE_TEST_MODEL ?? '';
-const skip = modelFile === '' && 'SLUICE_TEST_MODEL names no model file';
+const skip = missingModel();
 
 describe('the embedded engine', { skip, concurrency: false }, () => {
   let backend: LlamaBackend;

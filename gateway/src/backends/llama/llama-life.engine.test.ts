@@ -6,12 +6,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { missingModel } from '../../../test/parts.ts';
 import { isAlive } from '../../../test/processes.ts';
 import { aborted, chat, sleep, until } from './engine-testing.ts';
 import { LlamaBackend } from './llama-backend.ts';
 
 const modelFile = process.env.SLUICE_TEST_MODEL ?? '';
-const skip = modelFile === '' && 'SLUICE_TEST_MODEL names no model file';
+const skip = missingModel();
 
 describe("the engine's process", { skip, concurrency: false }, () => {
   let backend: LlamaBackend;

@@ -3,12 +3,13 @@
 // It must never compare across batches of different shapes to the last bit: logits depend on the batch.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { missingModel } from '../../../test/parts.ts';
 import type { Sampling, TokenLogprob } from '../../core/chat.ts';
 import { chat } from './engine-testing.ts';
 import { LlamaBackend } from './llama-backend.ts';
 
 const modelFile = process.env.SLUICE_TEST_MODEL ?? '';
-const skip = modelFile === '' && 'SLUICE_TEST_MODEL names no model file';
+const skip = missingModel();
 
 describe('probabilities of tokens', { skip, concurrency: false }, () => {
   let backend: LlamaBackend;

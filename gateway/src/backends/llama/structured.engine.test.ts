@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
+import { missingModel } from '../../../test/parts.ts';
 import type { ChatRequest, ResponseFormat, Tool } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import { AnswerFold } from '../../pipeline/partial.ts';
@@ -15,7 +16,7 @@ import { isValid, schemasWithValues } from './grammar/schema-testing.ts';
 import { LlamaBackend } from './llama-backend.ts';
 
 const modelFile = process.env.SLUICE_TEST_MODEL ?? '';
-const skip = modelFile === '' && 'SLUICE_TEST_MODEL names no model file';
+const skip = missingModel();
 const SLOTS = 8;
 const RANDOM_SCHEMAS = 200;
 /** So that few of them take long; the unit tests go deeper. */

