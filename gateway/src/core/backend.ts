@@ -1,5 +1,6 @@
 // What the gateway asks of anything that computes. Implementations live in backends/.
 import type { ChatRequest, EventSink } from './chat.ts';
+import type { Priority } from './ticket.ts';
 
 /** The caller's side of one call, beside the request itself. */
 export interface CallContext {
@@ -9,12 +10,31 @@ export interface CallContext {
   readonly tenant: string;
   /** Aborted when nobody wants the answer any more; its reason is a GatewayError, and `chat` rejects with it. */
   readonly signal: AbortSignal;
+  /** What travels on to another server. */
+  readonly origin?: CallOrigin | undefined;
+}
+
+/** Where a call comes from, for servers that it is passed on to. */
+export interface CallOrigin {
+  /** The id by which the client knows its request. */
+  readonly requestId: string;
+  readonly priority: Priority;
+  /** How long the client still waits for its first token, in ms from now; absent: no promise was made. */
+  readonly deadlineMs: number | undefined;
+  /** Gateways that the request has passed, by their ids, this one last: none may see it twice. */
+  readonly hops: readonly string[];
 }
 
 export interface BackendLoad {
-  readonly state: 'loading' | 'ready' | 'failed' | 'closed';
+  /**
+   * `loading`: it will be ready, and calls may wait for it. `busy`: it has asked to be left alone for a while. `down`: it
+   * cannot be reached, and is tried again; no call waits for it. `failed`, `closed`: for good.
+   */
+  readonly state: 'loading' | 'ready' | 'busy' | 'down' | 'failed' | 'closed';
   /** Why it is not ready, in a sentence for people. */
   readonly reason?: string | undefined;
+  /** `busy` and `down`: when it is worth asking again, in ms from now. */
+  readonly retryAfterMs?: number | undefined;
   /** Calls that it can run at once; 0 while it is not ready. */
   readonly slots: number;
   /** 0 to 1: the share of the last seconds that it spent computing, where known. */
@@ -30,10 +50,12 @@ export interface Backend {
    */
   readonly answersSeveral?: boolean | undefined;
   /**
-   * An answer that was lost here in the middle can go on here, or on another back end that says the same: by the ids of
-   * its tokens. Absent: `continueFrom` is of no use to it.
+   * It can go on with an answer that was begun: `text`, from the text so far; `ids`, also from the ids of its own tokens,
+   * and its own lost answers with it, once it is ready again. Absent: `continueFrom` is of no use to it.
    */
-  readonly continues?: 'ids' | undefined;
+  readonly continues?: 'text' | 'ids' | undefined;
+  /** The models that it says it serves, where it says so. */
+  models?(): readonly string[];
   /**
    * Runs one call: pushes its events into `sink` as they are made, and resolves after `finish` was pushed. Rejects
    * with a GatewayError, be it the call's fault, the back end's, or the signal's reason. Whatever the call held is

@@ -17,6 +17,8 @@ export interface Message {
   readonly toolCallId?: string | undefined;
   /** As the client sent them. */
   readonly toolCalls?: readonly unknown[] | undefined;
+  /** Its fields that have no name above, untouched. */
+  readonly extra?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** What the model is to continue: a conversation that its template renders, or text as it stands. */
@@ -90,7 +92,12 @@ export interface ChatRequest {
    * end passes on what it can, and refuses by name what it cannot honour.
    */
   readonly extra: Readonly<Record<string, unknown>>;
-  /** What an earlier attempt had already given: the back end goes on from there, and repeats nothing of it. */
+  /** The client takes the answer whole: it may be made in one piece. */
+  readonly isWhole?: boolean | undefined;
+  /**
+   * What there is of the answer already, from an earlier attempt or from the client: the back end goes on from there, and
+   * repeats nothing of it. It has one choice.
+   */
   readonly continueFrom?: PartialAnswer | undefined;
 }
 
@@ -176,8 +183,10 @@ export interface PartialChoice {
   readonly text: string;
   readonly reasoning: string;
   readonly toolCalls: readonly PartialToolCall[];
-  /** Of all that came so far; absent where a delta came without. */
+  /** Of all that came so far; absent where a delta came without. Only who made them can use them. */
   readonly tokens?: TokenIds | undefined;
+  /** Deltas so far: about as many tokens, where their ids are not known. Absent: not counted. */
+  readonly pieces?: number | undefined;
   /** Of the tokens that `text` shows; absent where none came. */
   readonly logprobs?: readonly TokenLogprob[] | undefined;
   /** Absent while the choice has not ended. */

@@ -22,6 +22,8 @@ export type ErrorCode =
   | 'backend_refused'
   | 'backend_busy'
   | 'backend_failed'
+  | 'backend_timeout'
+  | 'loop_detected'
   | 'internal';
 
 export interface ErrorTraits {
@@ -35,6 +37,8 @@ export interface ErrorTraits {
   readonly retryable: boolean;
   /** The back end showed that it has too much to do; an adaptive limit should shrink. */
   readonly shrinksLimit: boolean;
+  /** Another back end may do better. */
+  readonly elsewhere: boolean;
 }
 
 const invalid = (status: number, wireCode: string): ErrorTraits => ({
@@ -43,6 +47,7 @@ const invalid = (status: number, wireCode: string): ErrorTraits => ({
   wireCode,
   retryable: false,
   shrinksLimit: false,
+  elsewhere: false,
 });
 const overload = (wireCode: string): ErrorTraits => ({
   status: 503,
@@ -50,6 +55,7 @@ const overload = (wireCode: string): ErrorTraits => ({
   wireCode,
   retryable: true,
   shrinksLimit: false,
+  elsewhere: false,
 });
 
 export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
@@ -72,34 +78,54 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
     wireCode: 'deadline_exceeded',
     retryable: false,
     shrinksLimit: true,
+    elsewhere: false,
   },
   cancelled: { ...invalid(499, 'cancelled'), type: 'cancelled' },
   slow_reader: { ...invalid(408, 'slow_reader'), type: 'stream_error' },
   backend_refused: invalid(400, 'backend_refused'),
-  backend_busy: { ...overload('backend_busy'), shrinksLimit: true },
+  backend_busy: { ...overload('backend_busy'), shrinksLimit: true, elsewhere: true },
   backend_failed: {
     status: 502,
     type: 'backend_error',
     wireCode: 'backend_failed',
     retryable: false,
     shrinksLimit: true,
+    elsewhere: true,
   },
+  backend_timeout: {
+    status: 504,
+    type: 'timeout_error',
+    wireCode: 'backend_timeout',
+    retryable: false,
+    shrinksLimit: true,
+    elsewhere: true,
+  },
+  loop_detected: invalid(508, 'loop_detected'),
   internal: {
     status: 500,
     type: 'internal_error',
     wireCode: 'internal',
     retryable: false,
     shrinksLimit: false,
+    elsewhere: false,
   },
 };
+
+/** An error's names as clients see them. */
+export interface WireNames {
+  readonly type: string;
+  readonly code: string;
+}
 
 export interface GatewayErrorOptions {
   /** The request's field that is at fault, as a path: `messages[0].content`. */
   readonly param?: string | undefined;
   /** When asking again makes sense, in ms from now. */
   readonly retryAfterMs?: number | undefined;
-  /** Overrides the table's HTTP status; only for `backend_refused`, which passes its own on. */
+  /** Overrides the table's HTTP status; only for `backend_refused` and `backend_busy`, which pass their own on. */
   readonly status?: number | undefined;
+  /** Overrides the table's `type` and `code` on the wire; for the same two. */
+  readonly wire?: WireNames | undefined;
   readonly cause?: unknown;
 }
 
@@ -110,13 +136,16 @@ export class GatewayError extends Error {
   readonly param: string | undefined;
   readonly retryAfterMs: number | undefined;
   readonly status: number;
+  readonly wire: WireNames;
 
   constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.param = options.param;
     this.retryAfterMs = options.retryAfterMs;
-    this.status = options.status ?? ERROR_TRAITS[code].status;
+    const traits = ERROR_TRAITS[code];
+    this.status = options.status ?? traits.status;
+    this.wire = options.wire ?? { type: traits.type, code: traits.wireCode };
   }
 }
 

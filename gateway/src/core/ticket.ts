@@ -16,6 +16,10 @@ export interface Ticket {
   readonly model: string;
   /** Who can compute it, preferred first: from the World in which the request began. */
   readonly backends: readonly Backend[];
+  /** The tier of each of them, rising; absent: each is a tier of its own. Within a tier the least busy one is taken. */
+  readonly tiers?: readonly number[] | undefined;
+  /** Those that have failed this call: it does not go to them again. */
+  readonly excluded?: ReadonlySet<Backend> | undefined;
   /** Whose call it is. */
   readonly tenant: string;
   readonly priority: Priority;

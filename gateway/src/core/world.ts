@@ -16,7 +16,14 @@ export interface ServedModel {
   readonly created: number;
   /** Who can compute it, preferred first. Never empty. */
   readonly backends: readonly Backend[];
+  /** The tier of each of them, rising; absent: each is a tier of its own. */
+  readonly tiers?: readonly number[] | undefined;
+  /** What a back end calls it, by the back end's id; absent: as clients do. */
+  readonly names?: ReadonlyMap<string, string> | undefined;
 }
+
+/** Back ends to which any model's name may be sent. */
+export type OpenModels = Pick<ServedModel, 'backends' | 'tiers'>;
 
 /** Someone who may call. The secret itself is not kept: only its SHA-256. */
 export interface AccessKey {
@@ -29,6 +36,8 @@ export interface AccessKey {
 
 export interface World {
   readonly models: ReadonlyMap<string, ServedModel>;
+  /** Who gets the models that are not in the list; absent: they are unknown. */
+  readonly openModels?: OpenModels | undefined;
   /** Empty: an open server, which is only ever bound to loopback. */
   readonly keys: readonly AccessKey[];
 }

@@ -1,6 +1,6 @@
 // An error as clients see it, whole or within a stream: one shape that OpenAI's and SiliconFlow's clients both show.
 // Never a cause and never a stack: only what GatewayError's message says.
-import { ERROR_TRAITS, type GatewayError } from '../core/errors.ts';
+import type { GatewayError } from '../core/errors.ts';
 
 /** The outer `code` and `message` are where SiliconFlow's clients look, `error` is where OpenAI's do. */
 export interface ErrorBody {
@@ -16,11 +16,10 @@ export interface ErrorBody {
 }
 
 /** The same body for an answer that failed whole and for the last event of a stream that broke. */
-export function errorBody({ code, message, param }: GatewayError): ErrorBody {
-  const { type, wireCode } = ERROR_TRAITS[code];
+export function errorBody({ wire: { type, code }, message, param }: GatewayError): ErrorBody {
   return {
-    error: { message, type, code: wireCode, param: param ?? null },
-    code: wireCode,
+    error: { message, type, code, param: param ?? null },
+    code,
     message,
     data: null,
   };
