@@ -14,6 +14,9 @@ export interface CallContext {
   readonly origin?: CallOrigin | undefined;
 }
 
+/** Names the gateways that a request has passed, with commas between. */
+export const HOPS_HEADER = 'x-sluice-hops';
+
 /** Where a call comes from, for servers that it is passed on to. */
 export interface CallOrigin {
   /** The id by which the client knows its request. */
@@ -39,6 +42,11 @@ export interface BackendLoad {
   readonly slots: number;
   /** 0 to 1: the share of the last seconds that it spent computing, where known. */
   readonly utilization?: number | undefined;
+  /** What it says itself that it runs, and has waiting, whoever asked for it; a snapshot of some seconds ago. */
+  readonly running?: number | undefined;
+  readonly waiting?: number | undefined;
+  /** 0 to 1. */
+  readonly kvCacheUsage?: number | undefined;
 }
 
 export interface Backend {

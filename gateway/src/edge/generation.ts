@@ -17,7 +17,15 @@ import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
-import { deadlineOf, failoverOf, findModel, ignoredWarning, priorityOf } from './request-options.ts';
+import {
+  deadlineOf,
+  failoverOf,
+  findModel,
+  hopsOf,
+  ignoredWarning,
+  labelOf,
+  priorityOf,
+} from './request-options.ts';
 import { writeStream } from './stream-writer.ts';
 
 export interface GenerationOptions {
@@ -28,6 +36,8 @@ export interface GenerationOptions {
   readonly bodyLimits: BodyLimits;
   readonly keepAliveMs: number;
   readonly slowReaderLimitMs: number;
+  /** By which this server knows its own requests again, should a back end send them back. */
+  readonly instanceId: string;
 }
 
 /** A request to a model on its way through here. */
@@ -47,6 +57,7 @@ interface Understood extends Call {
   readonly model: ServedModel;
   readonly deadlineMs: number | undefined;
   readonly failover: boolean;
+  readonly hops: readonly string[];
   readonly meta: AnswerMeta;
   readonly wantsReport: boolean;
 }
@@ -89,7 +100,7 @@ export class Generation {
     const request = dialect.parse(parseJson(body), modelInPath);
     const asked = request.calls[0]!.model;
     const model = findModel(world, key, asked);
-    record.model = model.id;
+    record.model = labelOf(world, model.id);
     record.streamed = request.stream;
     record.priority = priorityOf(exchange, request);
     if (request.ignored.length > 0) exchange.setHeader('x-sluice-warning', ignoredWarning(request.ignored));
@@ -100,16 +111,19 @@ export class Generation {
       model,
       deadlineMs: deadlineOf(exchange),
       failover: failoverOf(exchange),
+      hops: hopsOf(exchange, this.#options.instanceId),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
       wantsReport: exchange.header('x-sluice-report') === '1',
     };
   }
 
   async #answer(understood: Understood): Promise<void> {
-    const { exchange, record, request, model, deadlineMs, failover } = understood;
+    const { exchange, record, request, model, deadlineMs, failover, hops } = understood;
     record.admitted = true;
-    const { calls, parallel } = request;
-    const answer = this.#options.pipeline.start({ record, model, calls, parallel, deadlineMs, failover });
+    const { parallel, stream } = request;
+    const calls = stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
+    const job = { record, model, calls, parallel, deadlineMs, failover, hops };
+    const answer = this.#options.pipeline.start(job);
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);
     if (exchange.response.destroyed) onClose();

@@ -1,0 +1,343 @@
+// Another server as a back end: its calls, its health, what it says of itself. Vendors differ by their row in vendors.ts
+// alone; sockets are transport.ts's.
+// It must never send a client's own key on, and never show anyone the back end's.
+import {
+  type Backend,
+  type BackendLoad,
+  type CallContext,
+  type CallOrigin,
+  HOPS_HEADER,
+} from '../../core/backend.ts';
+import { type ChatRequest, type EventSink, isDelta } from '../../core/chat.ts';
+import { ERROR_TRAITS, GatewayError, toGatewayError } from '../../core/errors.ts';
+import type { Log } from '../../core/log.ts';
+import { AttemptClock } from './attempt-clock.ts';
+import { Health, loadStateOf } from './health.ts';
+import { type ProbeResult, probe } from './load-probe.ts';
+import { OllamaAnswer } from './ollama-answer.ts';
+import { ollamaRequest } from './ollama-request.ts';
+import { OpenAiAnswer } from './openai-answer.ts';
+import { openAiRequest, type UpstreamText } from './openai-request.ts';
+import { RemoteAnswer } from './remote-answer.ts';
+import { type PrefixPlan, planPrefix, Splicer } from './splice.ts';
+import { Transport, type TransportEnvironment } from './transport.ts';
+import { upstreamError } from './upstream-error.ts';
+import { type TraitOverrides, type Traits, traitsOf, type VendorKind } from './vendors.ts';
+
+export interface RemoteBackendOptions {
+  readonly id: string;
+  /** Of its API, as an OpenAI client's base URL. */
+  readonly url: string;
+  readonly kind: VendorKind;
+  readonly apiKey?: string | undefined;
+  readonly overrides?: TraitOverrides | undefined;
+  /** Tokens that prompt and answer share, where the server would cut a longer prompt in silence. */
+  readonly contextWindow?: number | undefined;
+  /** To a stream's first word, in ms. */
+  readonly firstTokenTimeoutMs: number;
+  /** A stream's longest silence after it, in ms. */
+  readonly silenceLimitMs: number;
+  /** To an answer that is asked for whole, in ms. */
+  readonly answerTimeoutMs: number;
+  /** From one look at an idle server to the next, in ms. */
+  readonly probeIntervalMs: number;
+  /** Where proxies are named. */
+  readonly env: TransportEnvironment;
+  readonly log: Log;
+}
+
+const PROBE_LIMIT_MS = 5_000;
+/** After the end mark: how long the server may take to end the body too, so that its connection can be used again. */
+const ENDING_MS = 50;
+/** No tokenizer makes tokens of more characters than this, over a whole text: under it a prompt may fit. */
+const MOST_UNITS_PER_TOKEN = 6;
+
+export class RemoteBackend implements Backend {
+  readonly id: string;
+  readonly answersSeveral: boolean;
+  readonly continues: 'text' | undefined;
+  readonly continuesThought: boolean;
+  readonly #options: RemoteBackendOptions;
+  readonly #traits: Traits;
+  readonly #transport: Transport;
+  readonly #basePath: string;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #health: Health;
+  readonly #listeners = new Set<() => void>();
+  readonly #calls = new Set<AbortController>();
+  #trialRuns = false;
+  #isClosed = false;
+  #heardAt = Number.NEGATIVE_INFINITY;
+  #probeTimer: NodeJS.Timeout | undefined;
+  #found: ProbeResult | undefined;
+
+  constructor(options: RemoteBackendOptions) {
+    const { origin, pathname } = new URL(options.url);
+    this.id = options.id;
+    this.#options = options;
+    this.#traits = traitsOf(options.kind, options.overrides);
+    this.answersSeveral = this.#traits.answersSeveral;
+    this.continues = this.#traits.prefill && 'text';
+    this.continuesThought = this.#traits.prefill?.reasoningField !== undefined;
+    this.#transport = new Transport({ origin, env: options.env });
+    this.#basePath = pathname.replace(/\/+$/, '');
+    this.#headers = {
+      'content-type': 'application/json',
+      'user-agent': 'sluice',
+      ...(options.apiKey !== undefined && { authorization: `Bearer ${options.apiKey}` }),
+    };
+    this.#health = new Health({
+      now: () => performance.now(),
+      random: Math.random,
+      onChange: (state, reason) => {
+        options.log(state === 'down' ? 'warn' : 'info', `A back end is ${state}.`, { backend: this.id, reason });
+        this.#tell();
+        if (state === 'busy' || state === 'down') this.#wakeLater();
+      },
+    });
+  }
+
+  /** Begins to look whether it is there, and goes on to. */
+  start(): void {
+    void this.#look();
+  }
+
+  async chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void> {
+    context.signal.throwIfAborted();
+    if (this.#isClosed) throw new GatewayError('backend_failed', 'The back end was taken away.');
+    const plan = this.#planPrefix(request);
+    const call = this.#write(request, plan?.prefix);
+    const controller = new AbortController();
+    const abort = () => controller.abort(context.signal.reason);
+    context.signal.addEventListener('abort', abort, { once: true });
+    const isTrial = this.#health.state === 'trial';
+    if (isTrial) this.#trialRuns = true;
+    this.#calls.add(controller);
+    try {
+      await this.#exchange(request, call, context, controller, plan ? spliced(plan, sink) : sink);
+      this.#health.succeeded();
+    } catch (thrown) {
+      const error = toGatewayError(thrown);
+      this.#judge(error, context.signal);
+      throw error;
+    } finally {
+      context.signal.removeEventListener('abort', abort);
+      this.#calls.delete(controller);
+      if (isTrial) {
+        this.#trialRuns = false;
+        this.#tell();
+      }
+    }
+  }
+
+  load(): BackendLoad {
+    if (this.#isClosed) return { state: 'closed', reason: `The back end ${this.id} was taken away.`, slots: 0 };
+    const { state, reason, retryAfterMs } = this.#health;
+    const isReady = state === 'ready' || state === 'trial';
+    const slots = this.#options.overrides?.slots ?? this.#found?.slots ?? this.#traits.slots;
+    return {
+      state: loadStateOf(state),
+      reason: reason ?? (state === 'unknown' ? `The back end ${this.id} was not reached yet.` : undefined),
+      retryAfterMs: isReady || state === 'unknown' ? undefined : retryAfterMs,
+      // One call finds out whether it is well again.
+      slots: !isReady ? 0 : state === 'trial' ? this.#calls.size + (this.#trialRuns ? 0 : 1) : slots,
+      running: this.#found?.running,
+      waiting: this.#found?.waiting,
+      kvCacheUsage: this.#found?.kvCacheUsage,
+    };
+  }
+
+  models(): readonly string[] {
+    return this.#found?.models ?? [];
+  }
+
+  onLoadChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearTimeout(this.#probeTimer);
+    const gone = new GatewayError('backend_failed', 'The back end was taken away.');
+    for (const controller of this.#calls) controller.abort(gone);
+    this.#tell();
+    await this.#transport.close();
+  }
+
+  #write(request: ChatRequest, prefix: string | undefined): UpstreamText {
+    if (this.#traits.protocol === 'openai') {
+      return openAiRequest(request, this.#traits, this.#basePath, prefix);
+    }
+    this.#refuseWhatIsCut(request);
+    // Its own API is beside the one that it shares with others.
+    const { path, body } = ollamaRequest(request, this.#options.contextWindow, prefix);
+    return { path: this.#basePath.replace(/\/v1$/, '') + path, body };
+  }
+
+  #planPrefix({ continueFrom, prompt }: ChatRequest): PrefixPlan | undefined {
+    if (!continueFrom) return undefined;
+    const text = continueFrom.choices[0]?.text ?? '';
+    // Plain text goes on as it stands.
+    if (prompt.kind === 'text') return { prefix: text, overlap: '' };
+    const { prefill } = this.#traits;
+    if (prefill) return planPrefix(text, prefill);
+    const message = 'The back end of this model cannot go on with an answer that was begun.';
+    throw new GatewayError('invalid_request', message, { param: 'messages' });
+  }
+
+  async #exchange(
+    request: ChatRequest,
+    { path, body }: UpstreamText,
+    { origin }: CallContext,
+    controller: AbortController,
+    sink: EventSink,
+  ): Promise<void> {
+    const { firstTokenTimeoutMs, silenceLimitMs, answerTimeoutMs, apiKey, kind } = this.#options;
+    const { signal } = controller;
+    const firstTokenMs = request.isWhole ? answerTimeoutMs : firstTokenTimeoutMs;
+    const clock = new AttemptClock({ firstTokenMs, silenceMs: silenceLimitMs }, (late) => controller.abort(late));
+    const Answer = this.#traits.protocol === 'ollama' ? OllamaAnswer : OpenAiAnswer;
+    const answer = new Answer({
+      traits: this.#traits,
+      request,
+      speaker: request.model,
+      sink: (event) => {
+        if (isDelta(event)) clock.spoke();
+        sink(event);
+      },
+    });
+    let ending: NodeJS.Timeout | undefined;
+    const end = (afterMs: number) => {
+      ending ??= setTimeout(() => controller.abort(ENDED), afterMs);
+    };
+    const reader = new RemoteAnswer({
+      parser: {
+        data: (text, event) => {
+          if (ending) return;
+          answer.data(text, event);
+          if (answer.isOver) end(answer.isStopped ? 0 : ENDING_MS);
+        },
+        whole: (text) => answer.whole(text),
+      },
+      onBytes: () => clock.heard(),
+      errorOf: (status, headers, text) => upstreamError(status, headers, text, { kind, secrets: apiKey ? [apiKey] : [] }),
+    });
+    const headers = this.#headersOf(origin);
+    try {
+      await this.#transport.exchange({ method: 'POST', path, headers, body, signal }, reader);
+      reader.end();
+    } catch (thrown) {
+      if (thrown !== ENDED) throw thrown;
+    } finally {
+      clock.stop();
+      clearTimeout(ending);
+    }
+    answer.end();
+  }
+
+  #headersOf(origin: CallOrigin | undefined): Readonly<Record<string, string>> {
+    if (!origin) return this.#headers;
+    const headers: Record<string, string> = {
+      ...this.#headers,
+      'x-request-id': origin.requestId,
+      // To everyone: a server that we take for another kind may be this one.
+      [HOPS_HEADER]: origin.hops.join(','),
+    };
+    if (!this.#traits.isSluice) return headers;
+    headers['x-sluice-priority'] = origin.priority;
+    if (origin.deadlineMs !== undefined) {
+      headers['x-sluice-deadline-ms'] = String(Math.max(1, Math.floor(origin.deadlineMs)));
+    }
+    return headers;
+  }
+
+  /** What a call came to, for the breaker. The client's leaving and the request's own faults are not the server's. */
+  #judge(error: GatewayError, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    if (error.code === 'backend_busy') this.#health.busy(error.retryAfterMs, error.message);
+    else if (ERROR_TRAITS[error.code].elsewhere) {
+      this.#health.failed(error.message, error.cause instanceof Error && isUnreachable(error.cause));
+    } else if (error.code === 'backend_refused' || error.code === 'context_length_exceeded') {
+      this.#health.succeeded();
+    }
+    this.#heardAt = performance.now();
+  }
+
+  #refuseWhatIsCut({ prompt }: ChatRequest): void {
+    const { contextWindow } = this.#options;
+    if (contextWindow === undefined || prompt.kind !== 'messages') return;
+    let units = 0;
+    for (const { content } of prompt.messages) {
+      if (typeof content === 'string') units += content.length;
+      else for (const part of content ?? []) if (part.type === 'text') units += part.text.length;
+    }
+    const least = Math.ceil(units / MOST_UNITS_PER_TOKEN);
+    if (least <= contextWindow) return;
+    throw new GatewayError(
+      'context_length_exceeded',
+      `The prompt has at least ${least} tokens, and the model's window has ${contextWindow}; the back end would cut it in silence.`,
+      { param: 'messages' },
+    );
+  }
+
+  /** A look at a server that nobody has heard of lately; then the next. */
+  async #look(): Promise<void> {
+    const { probeIntervalMs, kind } = this.#options;
+    const isQuiet = performance.now() - this.#heardAt >= probeIntervalMs;
+    const mustLook = this.#health.state === 'unknown' || this.#health.state === 'down' || this.#traits.load !== undefined;
+    if (isQuiet || mustLook) {
+      try {
+        this.#found = await probe(this.#transport, {
+          basePath: this.#basePath,
+          kind,
+          traits: this.#traits,
+          headers: this.#headers,
+          signal: AbortSignal.timeout(PROBE_LIMIT_MS),
+        });
+        this.#health.reached();
+        this.#tell();
+      } catch (thrown) {
+        // One that is slow to say how it is may be well all the same: it has other things to do.
+        if (this.#calls.size === 0 && !this.#isClosed) this.#health.unreachable(toGatewayError(thrown).message);
+      }
+    }
+    if (this.#isClosed) return;
+    this.#probeTimer = setTimeout(() => void this.#look(), Math.max(50, this.#health.retryAfterMs || probeIntervalMs));
+    this.#probeTimer.unref();
+  }
+
+  /** Whoever waits is told when the rest is over. */
+  #wakeLater(): void {
+    setTimeout(() => this.#tell(), this.#health.retryAfterMs + 1).unref();
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+/** Why an exchange is ended that has all it needs. */
+const ENDED = new Error('The answer is over.');
+
+/** The client has the text so far: what the server says again of it is taken out. */
+function spliced(plan: PrefixPlan, sink: EventSink): EventSink {
+  const splicer = new Splicer(plan);
+  const push = (text: string) => {
+    if (text !== '') sink({ type: 'text-delta', choice: 0, text });
+  };
+  return (event) => {
+    if (event.type === 'text-delta') {
+      push(splicer.push(event.text));
+      return;
+    }
+    if (event.type === 'choice-end') push(splicer.end());
+    sink(event);
+  };
+}
+
+function isUnreachable(cause: Error): boolean {
+  const { code } = cause as NodeJS.ErrnoException;
+  return /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/.test(code ?? '');
+}
