@@ -2,7 +2,6 @@
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
 import { mayUse, modelNotFound } from './access.ts';
 import type { Exchange } from './exchange.ts';
-import { openModel, openModelIds } from './request-options.ts';
 
 /** When a probe that was told "not yet" should ask again. */
 const RETRY_SECONDS = '2';
@@ -11,13 +10,12 @@ const RETRY_SECONDS = '2';
 export function sendModels(exchange: Exchange, world: World, key: AccessKey): void {
   const { query } = exchange;
   const isWanted = (query.get('type') ?? 'text') === 'text' && (query.get('sub_type') ?? 'chat') === 'chat';
-  const open = openModelIds(world).map((id) => openModel(world, id)!);
-  const models = isWanted ? [...world.models.values(), ...open].filter(({ id }) => mayUse(key, id)) : [];
+  const models = isWanted ? [...world.models.values()].filter((model) => mayUse(key, model.id)) : [];
   exchange.sendJson(200, { object: 'list', data: models.map(modelCard) });
 }
 
 export function sendModel(exchange: Exchange, world: World, key: AccessKey, id: string): void {
-  const model = world.models.get(id) ?? (openModelIds(world).includes(id) && openModel(world, id));
+  const model = world.models.get(id);
   if (model && mayUse(key, model.id)) {
     exchange.sendJson(200, modelCard(model));
     return;

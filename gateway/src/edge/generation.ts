@@ -17,15 +17,7 @@ import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
-import {
-  deadlineOf,
-  failoverOf,
-  findModel,
-  hopsOf,
-  ignoredWarning,
-  labelOf,
-  priorityOf,
-} from './request-options.ts';
+import { deadlineOf, failoverOf, findModel, ignoredWarning, priorityOf } from './request-options.ts';
 import { writeStream } from './stream-writer.ts';
 
 export interface GenerationOptions {
@@ -36,8 +28,6 @@ export interface GenerationOptions {
   readonly bodyLimits: BodyLimits;
   readonly keepAliveMs: number;
   readonly slowReaderLimitMs: number;
-  /** By which this server knows its own requests again, should a back end send them back. */
-  readonly instanceId: string;
 }
 
 /** A request to a model on its way through here. */
@@ -57,7 +47,6 @@ interface Understood extends Call {
   readonly model: ServedModel;
   readonly deadlineMs: number | undefined;
   readonly failover: boolean;
-  readonly hops: readonly string[];
   readonly meta: AnswerMeta;
   readonly wantsReport: boolean;
 }
@@ -100,7 +89,7 @@ export class Generation {
     const request = dialect.parse(parseJson(body), modelInPath);
     const asked = request.calls[0]!.model;
     const model = findModel(world, key, asked);
-    record.model = labelOf(world, model.id);
+    record.model = model.id;
     record.streamed = request.stream;
     record.priority = priorityOf(exchange, request);
     if (request.ignored.length > 0) exchange.setHeader('x-sluice-warning', ignoredWarning(request.ignored));
@@ -111,19 +100,16 @@ export class Generation {
       model,
       deadlineMs: deadlineOf(exchange),
       failover: failoverOf(exchange),
-      hops: hopsOf(exchange, this.#options.instanceId),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
       wantsReport: exchange.header('x-sluice-report') === '1',
     };
   }
 
   async #answer(understood: Understood): Promise<void> {
-    const { exchange, record, request, model, deadlineMs, failover, hops } = understood;
+    const { exchange, record, request, model, deadlineMs, failover } = understood;
     record.admitted = true;
-    const { parallel, stream } = request;
-    const calls = stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
-    const job = { record, model, calls, parallel, deadlineMs, failover, hops };
-    const answer = this.#options.pipeline.start(job);
+    const { calls, parallel } = request;
+    const answer = this.#options.pipeline.start({ record, model, calls, parallel, deadlineMs, failover });
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);
     if (exchange.response.destroyed) onClose();

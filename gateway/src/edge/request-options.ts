@@ -1,5 +1,4 @@
 // What a request says outside of its body: the model that it may use, its priority, its deadline.
-import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Priority } from '../core/ticket.ts';
 import type { AccessKey, ServedModel, World } from '../core/world.ts';
@@ -9,37 +8,16 @@ import type { Exchange } from './exchange.ts';
 
 const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const MOST_IGNORED_NAMES = 10;
-/** More gateways in a row than anyone needs. */
-const MOST_HOPS = 16;
 const PRIORITIES: readonly Priority[] = ['interactive', 'standard', 'batch'];
 
 /** Throws `model_not_found` with the ids that the key may use, or `forbidden`. */
 export function findModel(world: World, key: AccessKey, asked: string): ServedModel {
-  const model = world.models.get(asked) ?? openModel(world, asked);
+  const model = world.models.get(asked);
   if (model) {
     authorizeModel(key, model.id);
     return model;
   }
   throw modelNotFound(world, key, 'model');
-}
-
-/** A model that is not in the list, as whoever gets such may know it; undefined if nobody gets them. */
-export function openModel({ openModels }: World, id: string): ServedModel | undefined {
-  if (!openModels) return undefined;
-  return { id, speaker: id, contextWindow: undefined, licence: undefined, created: 0, ...openModels };
-}
-
-/** What back ends say they serve, of the models that are not in the list. */
-export function openModelIds({ models, openModels }: World): readonly string[] {
-  const ids = new Set(openModels?.backends.flatMap((backend) => backend.models?.() ?? []));
-  return [...ids].filter((id) => !models.has(id));
-}
-
-/** The model's id where it is one that this server knows, else `other`: what clients write is never a label. */
-export function labelOf(world: World, id: string): string {
-  const isKnown =
-    world.models.has(id) || world.openModels?.backends.some((backend) => backend.models?.().includes(id));
-  return isKnown ? id : 'other';
 }
 
 /** Someone waits for a stream's next word; an array of prompts is work in bulk. */
@@ -79,18 +57,6 @@ export function failoverOf(exchange: Exchange): boolean {
   throw new GatewayError('invalid_request', 'x-sluice-failover is "on" or "off".', {
     param: 'x-sluice-failover',
   });
-}
-
-/** The gateways that the request has passed. Throws `loop_detected` if this one, `instanceId`, is among them. */
-export function hopsOf(exchange: Exchange, instanceId: string): readonly string[] {
-  const asked = exchange.header(HOPS_HEADER);
-  if (asked === undefined) return [];
-  const hops = asked.split(',', MOST_HOPS + 1).filter((hop) => /^[\w-]{1,64}$/.test(hop));
-  if (!hops.includes(instanceId) && hops.length <= MOST_HOPS) return hops;
-  throw new GatewayError(
-    'loop_detected',
-    'This request has been here before: a back end of this server leads back to it.',
-  );
 }
 
 /** The value of `x-sluice-warning`. */
