@@ -4,16 +4,20 @@ import { freemem } from 'node:os';
 import { FakeBackend } from './backends/fake.ts';
 import { type EngineReport, reportEngine } from './backends/llama/engine-report.ts';
 import { LlamaBackend } from './backends/llama/llama-backend.ts';
+import type { BackendAnswer } from './backends/remote/ask-backend.ts';
+import { type FakeBackendConfig, isRemote, type RemoteBackendConfig } from './config/backends.ts';
 import type { Config } from './config.ts';
 import type { Backend } from './core/backend.ts';
 import { systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
 import type { Readiness, ServedModel, World } from './core/world.ts';
+import type { BackendStatus } from './edge/admin.ts';
 import { HttpServer } from './edge/http-server.ts';
 import { defaultHome } from './models/home.ts';
 import { ModelStore } from './models/model-store.ts';
 import type { OnProgress } from './models/progress.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
+import { KeyQuotas } from './scheduling/quota.ts';
 import { Scheduler } from './scheduling/scheduler.ts';
 import { allObservers, requestLog } from './telemetry/logger.ts';
 import { Metrics } from './telemetry/metrics.ts';
@@ -32,6 +36,8 @@ export interface RunningServer {
   readonly url: string;
   /** The models are there; rejects with what keeps them away. */
   readonly ready: Promise<World>;
+  /** Serves by another configuration from now on, as far as a running server can. */
+  apply(config: Config): void;
   /** Takes no new requests, lets those under way end, then closes. True if all of them ended in time. */
   drain(): Promise<boolean>;
   /** Ends everything now. */
@@ -67,8 +73,19 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     if (stage === 'starting') return { state: 'starting', reason: stageReason, progress };
     return servingReadiness(backends);
   };
+  const statuses = (): BackendStatus[] =>
+    backends.map((backend) => {
+      const settings = config.backends?.find(({ id }) => id === backend.id);
+      return {
+        backend,
+        kind: settings?.kind ?? 'embedded',
+        url: settings && isRemote(settings) ? settings.url : undefined,
+        running: scheduler.runningOn(backend),
+      };
+    });
   const server = new HttpServer({
     pipeline,
+    quotas: new KeyQuotas(systemClock),
     observer,
     clock: systemClock,
     log,
@@ -76,6 +93,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     readiness,
     metrics: () => metrics.render(),
     access: { corsOrigins: config.cors_origins },
+    admin: config.adminKeyDigest && { keyDigest: config.adminKeyDigest, backends: statuses },
     bodyLimits: { maxBytes: config.body_limit_bytes, stallMs: config.body_timeout_ms },
     headerTimeoutMs: config.header_timeout_ms,
     keepAliveMs: config.keep_alive_ms,
@@ -85,7 +103,11 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
 
   const load = async (): Promise<World> => {
     const models = config.backends
-      ? fakeModels(config, config.backends, backends)
+      ? fakeModels(
+          config,
+          config.backends.filter((one) => one.kind === 'fake'),
+          backends,
+        )
       : [
           await embeddedModel(config, startup, backends, metrics.engineStep, (reason, part) => {
             stageReason = reason;
@@ -108,6 +130,9 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
   return {
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
     ready,
+    apply(next) {
+      world = { ...world, keys: next.keys };
+    },
     close,
     async drain() {
       stage = 'draining';
@@ -134,6 +159,16 @@ export function inspectEngine(
   signal: AbortSignal,
 ): Promise<EngineReport> {
   return reportEngine({ threads: engine.threads, gpu: engine.gpu, signal });
+}
+
+/** Asks a back end what it serves. Rejects with a GatewayError, or with the signal's reason. */
+export async function askBackend(
+  { env }: Pick<Config, 'env'>,
+  backend: RemoteBackendConfig,
+  signal: AbortSignal,
+): Promise<BackendAnswer> {
+  const remote = await import('./backends/remote/ask-backend.ts');
+  return await remote.askBackend(backend, env, signal);
 }
 
 function servingReadiness(backends: readonly Backend[]): Readiness {
@@ -189,7 +224,7 @@ async function embeddedModel(
 
 function fakeModels(
   config: Config,
-  settings: NonNullable<Config['backends']>,
+  settings: readonly FakeBackendConfig[],
   backends: Backend[],
 ): ServedModel[] {
   for (const fake of settings) {

@@ -15,7 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   models: ['core'],
   backends: ['core', 'wire'],
   pipeline: ['core', 'scheduling'],
-  edge: ['core', 'wire', 'pipeline'],
+  edge: ['core', 'wire', 'pipeline', 'scheduling'],
   config: [],
   main: ['core', 'wire', 'scheduling', 'telemetry', 'models', 'backends', 'pipeline', 'edge', 'config'],
   commands: ['core', 'config', 'main', 'edge', 'models', 'telemetry'],

@@ -1,27 +1,24 @@
-// What a request says outside of its body: the model that it may use, its priority, its deadline.
+// What a request says outside of its body: its priority, its deadline, whether it may go on elsewhere.
 import { GatewayError } from '../core/errors.ts';
 import type { Priority } from '../core/ticket.ts';
-import type { AccessKey, ServedModel, World } from '../core/world.ts';
+import type { AccessKey } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
-import { authorizeModel, modelNotFound } from './access.ts';
 import type { Exchange } from './exchange.ts';
 
 const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const MOST_IGNORED_NAMES = 10;
+/** Highest first. */
 const PRIORITIES: readonly Priority[] = ['interactive', 'standard', 'batch'];
 
-/** Throws `model_not_found` with the ids that the key may use, or `forbidden`. */
-export function findModel(world: World, key: AccessKey, asked: string): ServedModel {
-  const model = world.models.get(asked);
-  if (model) {
-    authorizeModel(key, model.id);
-    return model;
-  }
-  throw modelNotFound(world, key, 'model');
+/** As asked, or as its kind has it, but never above what the key may have. Throws `invalid_request`. */
+export function priorityOf(exchange: Exchange, request: ParsedRequest, key: AccessKey): Priority {
+  const wanted = wantedPriority(exchange, request);
+  const { priority: highest = wanted } = key;
+  return PRIORITIES.indexOf(wanted) < PRIORITIES.indexOf(highest) ? highest : wanted;
 }
 
 /** Someone waits for a stream's next word; an array of prompts is work in bulk. */
-export function priorityOf(exchange: Exchange, request: ParsedRequest): Priority {
+function wantedPriority(exchange: Exchange, request: ParsedRequest): Priority {
   const asked = exchange.header('x-sluice-priority');
   if (asked === undefined) {
     if (request.calls.length > 1) return 'batch';

@@ -90,6 +90,11 @@ export class Scheduler {
     return { waiting: this.#waiters.size, running: this.#running };
   }
 
+  /** Calls that run on one back end. */
+  runningOn(backend: Backend): number {
+    return this.#seats.get(backend)?.running ?? 0;
+  }
+
   /** When a call that is refused now could have its turn, in ms: what waits, times what a call lately took. */
   retryAfterMs(): number {
     let slots = 0;
