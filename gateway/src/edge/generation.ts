@@ -21,7 +21,7 @@ import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
-import { deadlineOf, failoverOf, ignoredWarning, priorityOf } from './request-options.ts';
+import { deadlineOf, failoverOf, hopsOf, ignoredWarning, priorityOf } from './request-options.ts';
 import { findModel, modelLabel } from './served-models.ts';
 import { writeStream } from './stream-writer.ts';
 
@@ -34,6 +34,8 @@ export interface GenerationOptions {
   readonly bodyLimits: BodyLimits;
   readonly keepAliveMs: number;
   readonly slowReaderLimitMs: number;
+  /** By which this server knows its own requests again, should a back end send them back. */
+  readonly instanceId: string;
 }
 
 /** A request to a model on its way through here. */
@@ -53,6 +55,7 @@ interface Understood extends Call {
   readonly model: ServedModel;
   readonly deadlineMs: number | undefined;
   readonly failover: boolean;
+  readonly hops: readonly string[];
   readonly meta: AnswerMeta;
   readonly wantsReport: boolean;
 }
@@ -116,6 +119,7 @@ export class Generation {
       model,
       deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
       failover: failoverOf(exchange),
+      hops: hopsOf(exchange, this.#options.instanceId),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
       wantsReport: exchange.header('x-sluice-report') === '1',
     };
@@ -149,9 +153,10 @@ export class Generation {
   }
 
   async #compute(understood: Understood, parallel: number): Promise<void> {
-    const { exchange, record, request, model, deadlineMs, failover } = understood;
-    const { calls } = request;
-    const answer = this.#options.pipeline.start({ record, model, calls, parallel, deadlineMs, failover });
+    const { exchange, record, request, model, deadlineMs, failover, hops } = understood;
+    const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
+    const job = { record, model, calls, parallel, deadlineMs, failover, hops };
+    const answer = this.#options.pipeline.start(job);
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);
     if (exchange.response.destroyed) onClose();

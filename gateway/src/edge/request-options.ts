@@ -1,4 +1,5 @@
 // What a request says outside of its body: its priority, its deadline, whether it may go on elsewhere.
+import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Priority } from '../core/ticket.ts';
 import type { AccessKey } from '../core/world.ts';
@@ -7,6 +8,8 @@ import type { Exchange } from './exchange.ts';
 
 const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const MOST_IGNORED_NAMES = 10;
+/** More gateways in a row than anyone needs. */
+const MOST_HOPS = 16;
 /** Highest first. */
 const PRIORITIES: readonly Priority[] = ['interactive', 'standard', 'batch'];
 
@@ -54,6 +57,18 @@ export function failoverOf(exchange: Exchange): boolean {
   throw new GatewayError('invalid_request', 'x-sluice-failover is "on" or "off".', {
     param: 'x-sluice-failover',
   });
+}
+
+/** The gateways that the request has passed. Throws `loop_detected` if this one, `instanceId`, is among them. */
+export function hopsOf(exchange: Exchange, instanceId: string): readonly string[] {
+  const asked = exchange.header(HOPS_HEADER);
+  if (asked === undefined) return [];
+  const hops = asked.split(',', MOST_HOPS + 1).filter((hop) => /^[\w-]{1,64}$/.test(hop));
+  if (!hops.includes(instanceId) && hops.length <= MOST_HOPS) return hops;
+  throw new GatewayError(
+    'loop_detected',
+    'This request has been here before: a back end of this server leads back to it.',
+  );
 }
 
 /** The value of `x-sluice-warning`. */

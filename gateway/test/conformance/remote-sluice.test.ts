@@ -25,7 +25,9 @@ describeBackend('a remote back end that is another Sluice', async (manner) => {
     url: `${server.url}/v1`,
     kind: 'sluice',
     firstTokenTimeoutMs: 600_000,
-    silenceLimitMs: 600_000,
+    answerTimeoutMs: 10_000,
+      probeIntervalMs: 10_000,
+      silenceLimitMs: 600_000,
     env: {},
     log: () => {},
   });

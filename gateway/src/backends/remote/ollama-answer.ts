@@ -20,6 +20,10 @@ export class OllamaAnswer implements UpstreamAnswer {
     return this.#parts.isOver;
   }
 
+  get isStopped(): boolean {
+    return this.#parts.isStopped;
+  }
+
   get isWhole(): boolean {
     return this.#parts.isWhole;
   }

@@ -28,6 +28,10 @@ export class OpenAiAnswer implements UpstreamAnswer {
     return this.#parts.isOver;
   }
 
+  get isStopped(): boolean {
+    return this.#parts.isStopped;
+  }
+
   get isWhole(): boolean {
     return this.#parts.isWhole;
   }

@@ -30,6 +30,23 @@ export function transportError(fault: TransportFault, cause?: unknown): GatewayE
   return new GatewayError('backend_failed', SENTENCES[fault], { cause });
 }
 
+/** Faults of who gets no connection at all: the server has not seen the request, and will hardly see the next one. */
+const NO_CONNECTION: readonly TransportFault[] = [
+  'refused',
+  'unknown-name',
+  'unreachable',
+  'late',
+  'certificate',
+  'tls',
+  'proxy',
+  'proxy-refused',
+];
+
+/** Whether there was no connection to the back end at all. */
+export function isUnreachable({ message }: GatewayError): boolean {
+  return NO_CONNECTION.some((fault) => SENTENCES[fault] === message);
+}
+
 /** Why no connection came about. */
 export function connectError(thrown: unknown): GatewayError {
   if (thrown instanceof GatewayError) return thrown;

@@ -28,6 +28,8 @@ export interface AnswerOptions {
 export interface UpstreamAnswer {
   /** The answer is over and `finish` was pushed: nothing that may follow matters, and the connection can be closed. */
   readonly isOver: boolean;
+  /** It was ended here, by a stop string or a call that is enough: the server may still compute. */
+  readonly isStopped: boolean;
   /** All choices have told why they ended: a connection that breaks now has broken nothing. */
   readonly isWhole: boolean;
   /** One event's data, or one line. `event`: the event's name, '' if it has none. */
