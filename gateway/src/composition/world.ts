@@ -1,8 +1,9 @@
 // The picture of what is served, from a configuration and its back ends. Pure: it makes nothing that runs.
+
+import type { BackendSet } from '../backends/registry.ts';
 import { EMBEDDED_ID, isRemote } from '../config/backends.ts';
 import type { ModelConfig } from '../config/models.ts';
 import type { Config } from '../config.ts';
-import type { BackendSet } from '../backends/registry.ts';
 import type { Backend } from '../core/backend.ts';
 import type { ServedModel, World } from '../core/world.ts';
 import type { EmbeddedEngine } from './embedded-engine.ts';
@@ -46,7 +47,11 @@ function unnamedModels(config: Config): readonly ModelConfig[] {
   return [{ id, aliases: [], tiers, names: {}, contextWindow: undefined, firstTokenObjectiveMs: undefined }];
 }
 
-function servedModel(model: ModelConfig, config: Config, { set, engine, created }: Parts): ServedModel | undefined {
+function servedModel(
+  model: ModelConfig,
+  config: Config,
+  { set, engine, created }: Parts,
+): ServedModel | undefined {
   const backends: Backend[] = [];
   const tiers: number[] = [];
   for (const [tier, ids] of model.tiers.entries()) {

@@ -1,6 +1,6 @@
 // What the gateway asks of anything that computes. Implementations live in backends/.
 import type { ChatRequest, EventSink } from './chat.ts';
-import type { Priority } from './ticket.ts';
+import type { Priority } from './priority.ts';
 
 /** The caller's side of one call, beside the request itself. */
 export interface CallContext {

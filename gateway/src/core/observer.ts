@@ -2,7 +2,7 @@
 
 import type { Usage } from './chat.ts';
 import type { ErrorCode } from './errors.ts';
-import type { Priority } from './ticket.ts';
+import type { Priority } from './priority.ts';
 
 /** A silence within an answer that its reader notices, in ms. */
 export const STUTTER_MS = 500;

@@ -1,7 +1,6 @@
 // What the scheduler knows of a call: enough to decide when and where it runs, and nothing of its content.
 import type { Backend } from './backend.ts';
-
-export type Priority = 'interactive' | 'standard' | 'batch';
+import type { Priority } from './priority.ts';
 
 /** What a call is expected to cost, in tokens. Estimated: exact counts are the engine's, and only refuse. */
 export interface Cost {

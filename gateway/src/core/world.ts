@@ -1,7 +1,7 @@
 // What this server serves, and to whom: an immutable picture. A change makes a new one; a request holds the one that
 // it began with, so nothing shifts under it.
 import type { Backend } from './backend.ts';
-import type { Priority } from './ticket.ts';
+import type { Priority } from './priority.ts';
 
 /** A model as clients know it. */
 export interface ServedModel {

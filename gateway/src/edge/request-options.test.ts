@@ -2,7 +2,7 @@
 // what its key may have.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Priority } from '../core/ticket.ts';
+import type { Priority } from '../core/priority.ts';
 import type { AccessKey } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
 import type { Exchange } from './exchange.ts';

@@ -1,7 +1,7 @@
 // What a request says outside of its body: its priority, its deadline, whether it may go on elsewhere.
 import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { Priority } from '../core/ticket.ts';
+import type { Priority } from '../core/priority.ts';
 import type { AccessKey } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
 import type { Exchange } from './exchange.ts';

@@ -26,8 +26,8 @@ describeBackend('a remote back end that is another Sluice', async (manner) => {
     kind: 'sluice',
     firstTokenTimeoutMs: 600_000,
     answerTimeoutMs: 10_000,
-      probeIntervalMs: 10_000,
-      silenceLimitMs: 600_000,
+    probeIntervalMs: 10_000,
+    silenceLimitMs: 600_000,
     env: {},
     log: () => {},
   });

@@ -22,8 +22,8 @@ describeBackend('a remote back end of the OpenAI protocol', async (manner) => {
     apiKey: 'sk-of-the-upstream',
     firstTokenTimeoutMs: 600_000,
     answerTimeoutMs: 10_000,
-      probeIntervalMs: 10_000,
-      silenceLimitMs: 600_000,
+    probeIntervalMs: 10_000,
+    silenceLimitMs: 600_000,
     env: {},
     log: () => {},
   });

@@ -18,9 +18,9 @@ import { OllamaAnswer } from './ollama-answer.ts';
 import { ollamaRequest } from './ollama-request.ts';
 import { OpenAiAnswer } from './openai-answer.ts';
 import { openAiRequest, type UpstreamText } from './openai-request.ts';
-import { RemoteAnswer } from './remote-answer.ts';
 import type { Environment } from './proxy.ts';
-import { type PrefixPlan, planPrefix, Splicer } from './splice.ts';
+import { RemoteAnswer } from './remote-answer.ts';
+import { planPrefix, type SplicePlan, Splicer } from './splice.ts';
 import { Transport, type UpstreamHeaders } from './transport.ts';
 import { isUnreachable } from './transport-error.ts';
 import { upstreamError } from './upstream-error.ts';
@@ -92,7 +92,10 @@ export class RemoteBackend implements Backend {
       now: () => performance.now(),
       random: Math.random,
       onChange: (state, reason) => {
-        options.log(state === 'down' ? 'warn' : 'info', `A back end is ${state}.`, { backend: this.id, reason });
+        options.log(state === 'down' ? 'warn' : 'info', `A back end is ${state}.`, {
+          backend: this.id,
+          reason,
+        });
         this.#tell();
         if (state === 'busy' || state === 'down') this.#wakeLater();
       },
@@ -133,7 +136,8 @@ export class RemoteBackend implements Backend {
   }
 
   load(): BackendLoad {
-    if (this.#isClosed) return { state: 'closed', reason: `The back end ${this.id} was taken away.`, slots: 0 };
+    if (this.#isClosed)
+      return { state: 'closed', reason: `The back end ${this.id} was taken away.`, slots: 0 };
     const { state, reason, retryAfterMs } = this.#health;
     const isReady = state === 'ready' || state === 'trial';
     const slots = this.#options.overrides?.slots ?? this.#found?.slots ?? this.#traits.slots;
@@ -178,11 +182,11 @@ export class RemoteBackend implements Backend {
     return { path: this.#basePath.replace(/\/v1$/, '') + path, body };
   }
 
-  #planPrefix({ continueFrom, prompt }: ChatRequest): PrefixPlan | undefined {
+  #planPrefix({ continueFrom, prompt }: ChatRequest): SplicePlan | undefined {
     if (!continueFrom) return undefined;
     const text = continueFrom.choices[0]?.text ?? '';
     // Plain text goes on as it stands.
-    if (prompt.kind === 'text') return { prefix: text, overlap: '' };
+    if (prompt.kind === 'text') return { prefix: text, overlap: '', repeats: false, trims: false };
     const { prefill } = this.#traits;
     if (prefill) return planPrefix(text, prefill);
     const message = 'The back end of this model cannot go on with an answer that was begun.';
@@ -192,7 +196,7 @@ export class RemoteBackend implements Backend {
   async #exchange(
     request: ChatRequest,
     { path, body }: UpstreamText,
-    plan: PrefixPlan | undefined,
+    plan: SplicePlan | undefined,
     { origin }: CallContext,
     controller: AbortController,
     sink: EventSink,
@@ -200,7 +204,9 @@ export class RemoteBackend implements Backend {
     const { firstTokenTimeoutMs, silenceLimitMs, answerTimeoutMs } = this.#options;
     const { signal } = controller;
     const firstTokenMs = request.isWhole ? answerTimeoutMs : firstTokenTimeoutMs;
-    const clock = new AttemptClock({ firstTokenMs, silenceMs: silenceLimitMs }, (late) => controller.abort(late));
+    const clock = new AttemptClock({ firstTokenMs, silenceMs: silenceLimitMs }, (late) =>
+      controller.abort(late),
+    );
     const Answer = this.#traits.protocol === 'ollama' ? OllamaAnswer : OpenAiAnswer;
     const answer = new Answer({
       traits: this.#traits,
@@ -298,7 +304,8 @@ export class RemoteBackend implements Backend {
   async #look(): Promise<void> {
     const { probeIntervalMs, kind } = this.#options;
     const isQuiet = performance.now() - this.#heardAt >= probeIntervalMs;
-    const mustLook = this.#health.state === 'unknown' || this.#health.state === 'down' || this.#traits.load !== undefined;
+    const mustLook =
+      this.#health.state === 'unknown' || this.#health.state === 'down' || this.#traits.load !== undefined;
     if (isQuiet || mustLook) {
       try {
         this.#found = await probe(this.#transport, {
@@ -312,11 +319,15 @@ export class RemoteBackend implements Backend {
         this.#tell();
       } catch (thrown) {
         // One that is slow to say how it is may be well all the same: it has other things to do.
-        if (this.#calls.size === 0 && !this.#isClosed) this.#health.unreachable(toGatewayError(thrown).message);
+        if (this.#calls.size === 0 && !this.#isClosed)
+          this.#health.unreachable(toGatewayError(thrown).message);
       }
     }
     if (this.#isClosed) return;
-    this.#probeTimer = setTimeout(() => void this.#look(), Math.max(50, this.#health.retryAfterMs || probeIntervalMs));
+    this.#probeTimer = setTimeout(
+      () => void this.#look(),
+      Math.max(50, this.#health.retryAfterMs || probeIntervalMs),
+    );
     this.#probeTimer.unref();
   }
 
