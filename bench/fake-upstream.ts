@@ -83,10 +83,10 @@ function answer(socket: Socket, body: string): void {
   }
   running.set(socket, {
     isStream,
-    texts: phase === 'between two tokens' ? HOLD_STEPS : TEXTS,
+    texts: phase === 'streaming' ? HOLD_STEPS : TEXTS,
     end: /"include_usage" *: *true/.test(body) ? CLOSING_WITH_USAGE : CLOSING,
     phase,
-    wait: phase && phase !== 'between two tokens' ? HOLD_STEPS : 0,
+    wait: phase && phase !== 'streaming' ? HOLD_STEPS : 0,
     sent: 0,
   });
   timer ??= setInterval(step, STEP_MS);

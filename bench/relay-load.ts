@@ -1,6 +1,7 @@
 // What it costs to pass answers on: one way through one server, loaded in a fixed manner, its processes watched by the
 // kernel's figures. It must never count a load of which a single text was lost.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Tally } from './client-process.ts';
 import type { Clients } from './clients.ts';
 import { cpuSecondsOfTree, rssOfTree } from './process-cost.ts';
 import { KEY } from './servers.ts';
@@ -53,6 +54,8 @@ export interface Sample {
   readonly fewAgeMs: Tail;
   /** The same with all of them. */
   readonly manyAgeMs: Tail;
+  /** With all of them: near 1 unless a server falls behind, which makes its chunks cheaper. */
+  readonly textsPerRead: number;
   readonly jsonMs: Tail;
 }
 
@@ -89,15 +92,20 @@ export const ARTICLE: Wording = {
 export async function takeSample(clients: Clients, way: Way, size: LoadSize): Promise<Sample> {
   const { pid } = way.server;
   const manyAges: number[] = [];
+  let reads = 0;
   let mostBytes = 0;
   const watch = setInterval(() => {
     mostBytes = Math.max(mostBytes, rssOfTree(pid));
   }, WATCH_EVERY_MS);
   const streamSeconds = await secondsOf(pid, async () => {
-    for (let load = 0; load < size.streamLoads; load += 1)
-      for (const age of await ages(clients, way, STREAMS)) manyAges.push(age);
+    for (let load = 0; load < size.streamLoads; load += 1) {
+      const { agesMs, gapsMs } = await streams(clients, way, STREAMS);
+      for (const age of agesMs) manyAges.push(age);
+      // The first read of each stream has no gap before it.
+      reads += gapsMs.length + STREAMS;
+    }
   }).finally(() => clearInterval(watch));
-  const fewAges = await ages(clients, way, FEW_STREAMS);
+  const few = await streams(clients, way, FEW_STREAMS);
   let totalsMs: readonly number[] = [];
   const jsonSeconds = await secondsOf(pid, async () => {
     totalsMs = await jsonTimes(clients, way, size.jsonRequests);
@@ -106,8 +114,9 @@ export async function takeSample(clients: Clients, way: Way, size: LoadSize): Pr
     chunkMicros: (streamSeconds * 1e6) / (size.streamLoads * STREAMS * EVENTS),
     requestMicros: (jsonSeconds * 1e6) / totalsMs.length,
     rssMiB: mostBytes / 2 ** 20,
-    fewAgeMs: tailOf(fewAges),
+    fewAgeMs: tailOf(few.agesMs),
     manyAgeMs: tailOf(manyAges),
+    textsPerRead: (size.streamLoads * STREAMS * TEXTS) / reads,
     jsonMs: tailOf(totalsMs),
   };
 }
@@ -133,7 +142,7 @@ export async function takeLeavings(
       key: KEY,
       path: isStream ? way.wording.streamPath : way.wording.jsonPath,
       body: way.wording.body(`${PROMPT} ${holdMark(phase)}`, isStream),
-      afterTexts: phase === 'between two tokens' ? TEXTS_BEFORE_LEAVING : 0,
+      afterTexts: phase === 'streaming' ? TEXTS_BEFORE_LEAVING : 0,
     });
     const { atMs } = await nextEnding(upstreamPort, phase);
     taken.push(atMs === null ? null : atMs - leftAtMs);
@@ -149,12 +158,8 @@ async function secondsOf(pid: number, work: () => Promise<void>): Promise<number
   return cpuSecondsOfTree(pid) - before;
 }
 
-async function ages(
-  clients: Clients,
-  { name, server, wording }: Way,
-  count: number,
-): Promise<readonly number[]> {
-  const { requests, texts, agesMs } = await clients.send({
+async function streams(clients: Clients, { name, server, wording }: Way, count: number): Promise<Tally> {
+  const tally = await clients.send({
     kind: 'stream',
     port: server.port,
     count,
@@ -162,11 +167,9 @@ async function ages(
     path: wording.streamPath,
     body: wording.body(PROMPT, true),
   });
-  if (requests !== count || texts !== count * TEXTS)
-    throw new Error(
-      `${name}: ${count} streams of ${TEXTS} texts were asked for, ${requests} came with ${texts}.`,
-    );
-  return agesMs;
+  if (tally.requests !== count || tally.texts !== count * TEXTS)
+    throw new Error(`${name}: of ${count} streams ${tally.requests} came, with ${tally.texts} texts.`);
+  return tally;
 }
 
 async function jsonTimes(

@@ -11,8 +11,8 @@ export const STEP_MS = 5;
 export const HOLD_MS = 3_000;
 export const MODEL = 'deepseek-r1';
 
-/** In which part of an answer its client leaves. */
-export const PHASES = ['before the first token', 'between two tokens', 'JSON'] as const;
+/** In which part of an answer its client leaves: before the first token, between two, or before a whole answer. */
+export const PHASES = ['waiting', 'streaming', 'JSON'] as const;
 export type Phase = (typeof PHASES)[number];
 
 /** How a held exchange ended. */

@@ -43,6 +43,7 @@ interface Figures {
   readonly rssMiB: Spread;
   readonly addedToChunkMs: Tails;
   readonly ageOfChunkUnderLoadMs: Tails;
+  readonly textsPerRead: Spread;
   readonly jsonMs: Tails;
   readonly leavingMs: Readonly<Record<Phase, Leaving>>;
 }
@@ -177,6 +178,7 @@ function figuresOf(samples: readonly Sample[], direct: readonly Sample[]): Omit<
       p50: spread((one) => one.manyAgeMs.p50, 1),
       p99: spread((one) => one.manyAgeMs.p99, 1),
     },
+    textsPerRead: spread((one) => one.textsPerRead, 2),
     jsonMs: { p50: spread((one) => one.jsonMs.p50, 1), p99: spread((one) => one.jsonMs.p99, 1) },
   };
 }
@@ -226,7 +228,7 @@ export function draw({ ways }: { ways: Readonly<Record<string, Figures>> }): str
   });
   const leaving: Panel = {
     title: "A client's leaving reaches the upstream",
-    xLabel: 'the median, with a line to the worst',
+    xLabel: 'before the first token, between two, a plain answer; a line to the worst',
     yLabel: 'ms',
     x: PHASES,
     series: shown
