@@ -10,14 +10,15 @@ export class Clients {
     this.#child = fork(new URL('./client-process.ts', import.meta.url), { serialization: 'advanced' });
   }
 
-  /** Carries the order out; resolves when it is done. */
+  /** Carries the order out; resolves when it is done, and rejects when an answer failed or was cut. */
   send(order: Order): Promise<Tally> {
     return new Promise((resolve, reject) => {
       const onExit = () => reject(new Error('The client process ended.'));
       this.#child.once('exit', onExit);
-      this.#child.once('message', (tally: Tally) => {
+      this.#child.once('message', (outcome: Tally | Error) => {
         this.#child.off('exit', onExit);
-        resolve(tally);
+        if (outcome instanceof Error) reject(outcome);
+        else resolve(outcome);
       });
       this.#child.send(order);
     });

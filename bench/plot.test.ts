@@ -45,6 +45,7 @@ test('whatever the names and values, the picture is well-formed and every mark i
         { minLength: 1, maxLength: 4 },
       ),
       limit: fc.option(fc.record({ name: fc.string(), value }), { nil: undefined }),
+      isColumns: fc.boolean(),
     }),
     { minLength: 1, maxLength: 7 },
   );
@@ -78,6 +79,30 @@ test('a bar goes from the least to the most', () => {
   const [, middle] = /points="[\d.]+,([\d.]+)"/.exec(svg)!.map(Number);
   assert.ok(y1! > middle! && middle! > y2!, 'least below, most above');
   assert.ok(Math.abs((y1! - middle!) * 2 - (middle! - y2!)) < 0.3);
+});
+
+test('columns stand on the floor, beside each other, as high as their values, which are written above', () => {
+  const series = [
+    { name: 'a', values: [at(50), at(0), at(-3)] },
+    { name: 'b', values: [at(100), at(25), at(75)] },
+  ];
+  const svg = plot('t', [panel([at(1), at(1), at(1)], { series, isColumns: true })]);
+  const shape = /<rect class="column" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"/g;
+  const columns = [...svg.matchAll(shape)].map(([, ...numbers]) => numbers.map(Number));
+  assert.equal(columns.length, 6);
+  const floor = Number(/y1="([\d.]+)" y2="\1" stroke="#888"/.exec(svg)![1]);
+  const heights = columns.map(([, y, , height]) => {
+    assert.ok(Math.abs(y! + height! - floor) < 0.15, `${y} and ${height} do not meet the floor`);
+    return height!;
+  });
+  const [half, none, negative, whole, quarter] = heights as [number, number, number, number, number];
+  assert.ok(Math.abs(whole - 2 * half) < 0.3 && Math.abs(half - 2 * quarter) < 0.3, heights.join());
+  assert.deepEqual([none, negative], [0, 0]);
+  const across = columns.map(([x, , width]) => [x!, x! + width!] as const).sort((a, b) => a[0] - b[0]);
+  for (const [index, [from]] of across.entries())
+    if (index > 0) assert.ok(from >= across[index - 1]![1] - 0.2, 'one covers another');
+  for (const value of ['100', '25', '75']) assert.ok(svg.includes(`>${value}</text>`), value);
+  assert.ok(!svg.includes('<polyline'));
 });
 
 test('axes, legend and limit are named, and every series has a mark of its own', () => {

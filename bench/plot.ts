@@ -1,5 +1,6 @@
 // Curves as SVG, so that results can be looked at. One panel a quantity, one line a series: the medians, with a bar
-// from the least to the most of the rounds at each point. x goes in equal steps, whatever its values.
+// from the least to the most of the rounds at each point. x goes in equal steps, whatever its values. What has no order
+// along x is drawn as columns instead.
 // Pure.
 import type { Spread } from './statistics.ts';
 
@@ -12,6 +13,8 @@ export interface Panel {
   readonly series: readonly { readonly name: string; readonly values: readonly Spread[] }[];
   /** A line across, such as a limit that was wanted. */
   readonly limit?: { readonly name: string; readonly value: number } | undefined;
+  /** A column for each value instead of a line through them. */
+  readonly isColumns?: boolean | undefined;
 }
 
 const WIDTH = 440;
@@ -24,6 +27,8 @@ const LINE_HEIGHT = 24;
 const COLOURS = ['#0b6e99', '#d9730d', '#6940a5', '#0f7b6c'];
 /** A series' bars stand beside those of the others. */
 const BESIDE = 7;
+/** Of the room between two values of x, what their columns take together. */
+const COLUMNS_SHARE = 0.7;
 const TICKS = 5;
 
 /** The panels side by side, three in a row. */
@@ -43,7 +48,7 @@ export function plot(title: string, panels: readonly Panel[]): string {
   );
 }
 
-function drawPanel({ title, xLabel, yLabel, x, series, limit }: Panel): string {
+function drawPanel({ title, xLabel, yLabel, x, series, limit, isColumns }: Panel): string {
   const most = Math.max(
     ...series.flatMap(({ values }) => values.map((value) => value.most)),
     limit?.value ?? 0,
@@ -72,22 +77,32 @@ function drawPanel({ title, xLabel, yLabel, x, series, limit }: Panel): string {
     parts.push(across(y, 'stroke="#c33" stroke-dasharray="5 4"'));
     parts.push(text(right, y - 5, limit.name, 'end', 'fill="#c33"'));
   }
+  const columnWidth = ((right - EDGE.left) / x.length / series.length) * COLUMNS_SHARE;
   for (const [index, { name, values }] of series.entries()) {
     const colour = COLOURS[index % COLOURS.length]!;
-    const aside = (index - (series.length - 1) / 2) * BESIDE;
+    const aside = (index - (series.length - 1) / 2) * (isColumns ? columnWidth : BESIDE);
     const points = values.map((value, at) => ({ ...value, cx: round(atX(at) + aside) }));
     const line = points.map(({ cx, median }) => `${cx},${atY(median)}`).join(' ');
-    parts.push(`<polyline points="${line}" fill="none" stroke="${colour}" stroke-width="2"/>`);
+    if (!isColumns)
+      parts.push(`<polyline points="${line}" fill="none" stroke="${colour}" stroke-width="2"/>`);
     for (const { cx, median, least, most } of points) {
-      const stroke = `stroke="${colour}" stroke-width="1.5" stroke-opacity="0.55"`;
+      const stroke = `stroke="${isColumns ? '#222' : colour}" stroke-width="1.5" stroke-opacity="0.55"`;
+      if (isColumns) parts.push(column(cx, atY(median), columnWidth, bottom, colour));
+      else parts.push(mark(index, cx, atY(median), colour));
       parts.push(`<line x1="${cx}" x2="${cx}" y1="${atY(least)}" y2="${atY(most)}" ${stroke}/>`);
-      parts.push(mark(index, cx, atY(median), colour));
+      if (isColumns) parts.push(text(cx, atY(most) - 4, numberText(median), 'middle', 'font-size="10"'));
     }
     const legendX = EDGE.left + (index * (right - EDGE.left)) / series.length;
     parts.push(mark(index, legendX + 5, LINE_HEIGHT + 8, colour));
     parts.push(text(legendX + 15, LINE_HEIGHT + 12, name, 'start'));
   }
   return parts.join('\n');
+}
+
+/** From the floor to `top`; what is below the floor has no height. */
+function column(cx: number, top: number, width: number, floor: number, colour: string): string {
+  const [x, height] = [round(cx - width / 2), round(Math.max(0, floor - top))];
+  return `<rect class="column" x="${x}" y="${round(floor - height)}" width="${round(width)}" height="${height}" fill="${colour}"/>`;
 }
 
 /** A shape of its own for each series. */

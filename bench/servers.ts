@@ -1,16 +1,15 @@
 // Starts the servers that are compared, each in a process of its own, and reads what they cost from the kernel.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort, rssOf } from '../gateway/test/e2e/harness.ts';
 import { provideTestModel } from '../gateway/test/parts.ts';
+import { cpuSecondsOf } from './process-cost.ts';
 
 export const KEY = 'bench-key';
 const READY_LIMIT_MS = 60_000;
-/** The kernel's clock tick in /proc, in seconds: 100 a second on every Linux that Node runs on. */
-const TICK_SECONDS = 0.01;
 
 /** The small model's file, fetched into the tests' store if need be. */
 export async function modelFile(): Promise<string> {
@@ -78,11 +77,7 @@ async function start(
     name,
     port,
     pid,
-    cpuSeconds: () => {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return (Number(fields[11]) + Number(fields[12])) * TICK_SECONDS;
-    },
+    cpuSeconds: () => cpuSecondsOf(pid),
     settledRss: async () => {
       await collectGarbage(inspectorPort);
       await sleep(500);
