@@ -107,8 +107,9 @@ export class RemoteBackend implements Backend {
     void this.#look();
   }
 
-  async chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void> {
+  async chat(asked: ChatRequest, context: CallContext, sink: EventSink): Promise<void> {
     context.signal.throwIfAborted();
+    const request = this.#traits.streamsOnly ? { ...asked, isWhole: false } : asked;
     if (this.#isClosed) throw new GatewayError('backend_failed', 'The back end was taken away.');
     const plan = this.#planPrefix(request);
     const call = this.#write(request, plan?.prefix);
