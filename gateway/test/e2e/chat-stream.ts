@@ -24,6 +24,7 @@ export interface StreamedChat {
   readonly error: string | undefined;
   /** By the report, how often it went on after losing its back end. */
   readonly continued: number | undefined;
+  readonly promptTokens: number | undefined;
   readonly completionTokens: number | undefined;
 }
 
@@ -34,7 +35,7 @@ interface Chunk {
     readonly delta: { readonly role?: string; readonly content?: string };
     readonly finish_reason: string | null;
   }[];
-  readonly usage?: { readonly completion_tokens: number } | null;
+  readonly usage?: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
   readonly sluice?: { readonly continued: number };
   readonly error?: { readonly message: string };
 }
@@ -76,7 +77,7 @@ class ChatFold {
   #isDone = false;
   #error: string | undefined;
   #continued: number | undefined;
-  #completionTokens: number | undefined;
+  #usage: Chunk['usage'];
 
   constructor(response: Response, onText: OnText) {
     this.#response = response;
@@ -108,7 +109,8 @@ class ChatFold {
       isDone: this.#isDone,
       error: this.#error,
       continued: this.#continued,
-      completionTokens: this.#completionTokens,
+      promptTokens: this.#usage?.prompt_tokens,
+      completionTokens: this.#usage?.completion_tokens,
     };
   }
 
@@ -120,7 +122,7 @@ class ChatFold {
     this.#ids.add(id);
     this.#createds.add(created);
     this.#continued = sluice?.continued ?? this.#continued;
-    this.#completionTokens = usage?.completion_tokens ?? this.#completionTokens;
+    this.#usage = usage ?? this.#usage;
     for (const { delta, finish_reason } of choices) {
       if (delta.role !== undefined) this.#roles += 1;
       if (finish_reason !== null) this.#finishes.push(finish_reason);

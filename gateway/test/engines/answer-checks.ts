@@ -82,12 +82,12 @@ const usage: EngineCheck = {
     const { engine, gateway } = ground;
     const own = await askDirectly(engine, MESSAGES, TOKENS);
     const whole = await chat(ground, engine.afresh);
-    assert.equal(whole.usage.prompt_tokens, own.usage.prompt_tokens);
+    assert.equal(whole.usage.prompt_tokens, own.promptTokens);
     assert.ok(whole.usage.completion_tokens > 0 && whole.usage.completion_tokens <= TOKENS);
     const body = { model: engine.model, messages: MESSAGES, max_tokens: TOKENS, temperature: 0 };
     const { completionTokens } = await readChat(gateway.url, body);
     assert.ok(completionTokens !== undefined && completionTokens <= TOKENS);
-    return `yes, ${own.usage.prompt_tokens} and ${own.usage.completion_tokens}`;
+    return `yes, ${own.promptTokens} and ${own.completionTokens}`;
   },
 };
 

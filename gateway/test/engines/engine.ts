@@ -1,6 +1,7 @@
 // A real engine as tests meet it: where it is, how it is asked directly, and what it says of itself. What stands here is what
 // its makers document: nothing of it is taken from the gateway's own table of vendors, which is what is tested.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readChat } from '../e2e/chat-stream.ts';
 import { post } from '../e2e/harness.ts';
 
 export interface Engine {
@@ -58,23 +59,25 @@ export async function complete(url: string, path: string, body: object): Promise
   return JSON.parse(text);
 }
 
+export interface DirectAnswer {
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+}
+
 /** Greedy, and asked of the engine itself: what the gateway's answers are compared with. */
 export async function askDirectly(
-  engine: Engine,
+  { url, model, afresh }: Engine,
   messages: readonly Message[],
   maxTokens: number,
   rest: object = {},
-): Promise<{ readonly text: string; readonly usage: Completion['usage'] }> {
-  const body = {
-    model: engine.model,
-    messages,
-    max_tokens: maxTokens,
-    temperature: 0,
-    ...engine.afresh,
-    ...rest,
-  };
-  const { choices, usage } = await complete(engine.url, 'chat/completions', body);
-  return { text: choices[0]!.message!.content ?? '', usage };
+): Promise<DirectAnswer> {
+  const body = { model, messages, max_tokens: maxTokens, temperature: 0, ...afresh, ...rest };
+  // Streamed: as one JSON, some give the beginning that they were given once more.
+  const seen = await readChat(new URL(url).origin, body);
+  if (seen.error !== undefined) throw new Error(`The engine itself says: ${seen.error}`);
+  const { text, promptTokens = 0, completionTokens = 0 } = seen;
+  return { text, promptTokens, completionTokens };
 }
 
 /** Polls until it says that it runs so many calls or more; with 0, until it runs none. Rejects after the limit. */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { flawOf, readChat } from '../e2e/chat-stream.ts';
 import { post, startSluice, waitUntil } from '../e2e/harness.ts';
 import { ADMIN_KEY, type EngineCheck, type Ground } from './check.ts';
-import { askDirectly, type Engine, type Message, untilRunning } from './engine.ts';
+import { askDirectly, complete, type Engine, type Message, untilRunning } from './engine.ts';
 
 const MESSAGES: readonly Message[] = [{ role: 'user', content: 'Tell me about rivers.' }];
 const STORY: readonly Message[] = [{ role: 'user', content: 'Tell me a very long story about a river.' }];
@@ -50,8 +50,8 @@ const cancel: EngineCheck = {
 /** How fast it is beside a running answer. */
 async function tokensPerSecond(engine: Engine): Promise<number> {
   const startedAt = performance.now();
-  const { usage } = await askDirectly(engine, MESSAGES, 16);
-  return usage.completion_tokens / ((performance.now() - startedAt) / 1_000);
+  const { completionTokens } = await askDirectly(engine, MESSAGES, 16);
+  return completionTokens / ((performance.now() - startedAt) / 1_000);
 }
 
 const tooLong: EngineCheck = {
@@ -103,7 +103,8 @@ const load: EngineCheck = {
     if (engine.tells.includes('running')) {
       // Not through the gateway, which knows its own calls anyway.
       const leaving = new AbortController();
-      const asked = post(`${engine.url}/chat/completions`, longAnswer(engine), { signal: leaving.signal });
+      const body = { ...longAnswer(engine), stream: true };
+      const asked = post(`${engine.url}/chat/completions`, body, { signal: leaving.signal });
       asked.catch(() => {});
       try {
         await waitUntil(
@@ -203,6 +204,28 @@ async function continued({ url, kind, model }: Engine, pieces: readonly string[]
   }
 }
 
+const ownBeginning: EngineCheck = {
+  title: 'goes on with a beginning that the client has sent',
+  async run({ engine, gateway }) {
+    const given = 'Rivers are';
+    const body = {
+      model: engine.model,
+      messages: [...MESSAGES, { role: 'assistant', content: given }],
+      continue_final_message: true,
+      max_tokens: 12,
+      temperature: 0,
+    };
+    const expected = (await directContinuations(engine, given, 12)).map((text) => text.slice(given.length));
+    const streamed = await readChat(gateway.url, body);
+    assert.equal(flawOf(streamed, streamed.text), undefined);
+    assert.ok(expected.includes(streamed.text), `streamed: ${streamed.text}; directly: ${expected[0]}`);
+    const whole = await complete(`${gateway.url}/v1`, 'chat/completions', body);
+    const text = whole.choices[0]!.message!.content ?? '';
+    assert.ok(expected.includes(text), `as one JSON: ${text}; directly: ${expected[0]}`);
+    return 'yes';
+  },
+};
+
 /** What the engine says itself to the prompt and the text so far, asked twice: what it kept may change a greedy text. */
 async function directContinuations(engine: Engine, given: string, maxTokens: number): Promise<string[]> {
   // White space at the end is no good beginning for its tokens: it says it again.
@@ -215,4 +238,11 @@ async function directContinuations(engine: Engine, given: string, maxTokens: num
   return texts;
 }
 
-export const FAILURE_CHECKS: readonly EngineCheck[] = [cancel, tooLong, unknownModel, load, continuation];
+export const FAILURE_CHECKS: readonly EngineCheck[] = [
+  cancel,
+  tooLong,
+  unknownModel,
+  load,
+  continuation,
+  ownBeginning,
+];
