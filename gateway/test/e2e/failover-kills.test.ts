@@ -36,7 +36,7 @@ class Mortal {
 
   static readonly #config = fakeConfig(
     { slots: 1_000, pieces: PIECES, token_ms: TOKEN_MS },
-    { log_level: 'silent' },
+    { log_level: 'silent', model_id: 'story' },
   );
 
   get url(): string {
