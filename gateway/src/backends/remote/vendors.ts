@@ -86,6 +86,9 @@ const CONTINUE_FINAL: Prefill = {
   trims: false,
 };
 
+/** Both ways at once, for servers of which nothing is known: one that knows neither says its answer from the beginning. */
+const UNKNOWN_PREFILL: Prefill = { ...CONTINUE_FINAL, repeats: true };
+
 const GENERIC: Traits = {
   protocol: 'openai',
   slots: 256,
@@ -98,7 +101,7 @@ const GENERIC: Traits = {
   ignoresStop: false,
   answersSeveral: true,
   streamOptions: COUNTED,
-  prefill: undefined,
+  prefill: UNKNOWN_PREFILL,
   load: undefined,
   thinkingSwitch: 'enable_thinking',
   isSluice: false,
@@ -139,7 +142,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     prefill: { body: {}, message: {}, repeats: false, trims: false },
     thinkingSwitch: 'thinking',
   },
-  siliconflow: { ...GENERIC },
+  siliconflow: { ...GENERIC, prefill: undefined },
   deepseek: {
     ...GENERIC,
     historyReasoning: 'tool-turns',
@@ -154,7 +157,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     },
     thinkingSwitch: 'thinking',
   },
-  openai: { ...GENERIC, limitField: 'max_completion_tokens', thinkingSwitch: undefined },
+  openai: { ...GENERIC, limitField: 'max_completion_tokens', prefill: undefined, thinkingSwitch: undefined },
   sluice: { ...GENERIC, historyReasoning: 'keep', prefill: CONTINUE_FINAL, isSluice: true },
 };
 
