@@ -25,7 +25,7 @@ export interface Ticket {
   readonly priority: Priority;
   /** When the first token is due, on the scheduler's clock; absent: no promise was made. */
   readonly deadlineAt: number | undefined;
-  /** It had begun and lost its back end: its client is in the middle of an answer, so it goes before those who wait. */
+  /** It had its turn and lost its back end, perhaps in the middle of an answer: it goes before those who wait. */
   readonly resumes: boolean;
   /** Aborted when nobody wants the answer any more; its reason is a GatewayError. */
   readonly signal: AbortSignal;
