@@ -37,10 +37,12 @@ export interface DriverCall {
   readonly tenant: string;
   /** The prompt, and after it `continued`. */
   readonly tokens: readonly number[];
-  /** What another process had given of this answer: it counts as the answer's, and `answer` has seen it. */
+  /** What there was of this answer already; `answer` knows of it. */
   readonly continued: readonly number[];
+  /** `continued` counts as prompt. Absent: as the answer's, and towards `maxTokens`. */
+  readonly continuedIsPrompt?: boolean | undefined;
   readonly sampling: EngineSampling;
-  /** Of the whole answer; more than `continued`, and no more than the window leaves. */
+  /** More than is counted of `continued`, and no more than the window leaves. */
   readonly maxTokens: number;
   readonly answer: AnswerText;
   /** What the sampler may choose from; it has seen `continued`. */
@@ -149,7 +151,7 @@ export class Driver {
     if (arrived.length === 0) return;
     this.arrived = [];
     for (const request of arrived) {
-      const { tenant, tokens, continued } = request;
+      const { tenant, tokens } = request;
       const placement = this.pool.acquire(tenant, tokens, this.options.prefixes.covered(tenant, tokens));
       if (placement === undefined) {
         left.push(request);
@@ -175,7 +177,7 @@ export class Driver {
         keepAt: undefined,
         waitedTicks: 0,
         iterator: undefined,
-        completionTokens: continued.length,
+        completionTokens: countedOf(request),
         unsent: [],
       });
     }
@@ -305,7 +307,7 @@ export class Driver {
       if (rest.stopped) finish = 'stop';
     }
     await this.free(place);
-    const promptTokens = place.tokens.length - request.continued.length;
+    const promptTokens = place.tokens.length - countedOf(request);
     this.events.push({
       type: 'end',
       call: request.call,
@@ -374,6 +376,11 @@ export class Driver {
     }
     if (++this.failedSteps >= MOST_FAILED_STEPS) this.options.giveUp(broken(error).message);
   }
+}
+
+/** How many tokens the answer had when it came. */
+function countedOf({ continued, continuedIsPrompt = false }: DriverCall): number {
+  return continuedIsPrompt ? 0 : continued.length;
 }
 
 function broken(error: unknown): EngineError {
