@@ -4,6 +4,9 @@ import { Command, InvalidArgumentError } from 'commander';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 
+const BACKEND_HELP =
+  'serve by this server instead, as one gives it to OpenAI’s client; repeatable, first is preferred; its key is SLUICE_BACKEND_API_KEY';
+
 const program = new Command('sluice')
   .description('A low-latency LLM serving gateway that keeps every stream smooth while load surges.')
   .version(version, '-v, --version')
@@ -17,6 +20,7 @@ program
   .option('-m, --model <file|name>', 'a GGUF file, or a name of "sluice models list" (SLUICE_MODEL)')
   .option('--host <address>', 'address to listen on; default 127.0.0.1 (SLUICE_HOST)')
   .option('-p, --port <number>', 'port to listen on; default 8080 (SLUICE_PORT)')
+  .option('-b, --backend <url>', BACKEND_HELP, repeated)
   .action(async (flags) => (await import('./commands/serve.ts')).serve(flags, version));
 
 program
@@ -57,7 +61,32 @@ program
   .command('check-config')
   .description('read a configuration and say what is wrong with it')
   .argument('<file>')
-  .action(async (file) => (await import('./commands/check-config.ts')).checkConfig(file));
+  .option('--probe', 'also ask each of its back ends what it serves')
+  .action(async (file, flags) => (await import('./commands/check-config.ts')).checkConfig(file, flags));
+
+program
+  .command('config-schema')
+  .description('print the JSON Schema of the configuration, for editors')
+  .action(async () => (await import('./commands/config-schema.ts')).printConfigSchema());
+
+const keys = program.command('keys').description('access keys: make, hash and revoke them');
+keys
+  .command('create')
+  .description('make a secret, show it once, and give the entry that lets it in')
+  .option('-n, --name <name>', 'whose it is; default: made from its hash')
+  .option('-m, --model <id>', 'a model that it may use; repeatable; default: all', repeated)
+  .option('-c, --config <file>', 'add the entry to this configuration')
+  .action(async (flags) => (await import('./commands/keys.ts')).createKey(flags));
+keys
+  .command('hash')
+  .description('the sha256:… of a secret that is typed or piped in')
+  .action(async () => (await import('./commands/keys.ts')).hashSecret());
+keys
+  .command('revoke')
+  .description('take a key out of a configuration')
+  .argument('<name>')
+  .requiredOption('-c, --config <file>', 'the configuration')
+  .action(async (name, flags) => (await import('./commands/keys.ts')).revokeKey(name, flags));
 
 program
   .command('doctor')
@@ -66,10 +95,16 @@ program
   .option('-m, --model <file|name>', 'model, as for serve')
   .option('--host <address>', 'address, as for serve')
   .option('-p, --port <number>', 'port, as for serve')
+  .option('-b, --backend <url>', 'back end, as for serve', repeated)
   .option('--json', 'as JSON')
   .action(async (flags) => (await import('./commands/doctor.ts')).doctor(flags, version));
 
 await program.parseAsync();
+
+/** Of an option that may be given more than once. */
+function repeated(text: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), text];
+}
 
 function positive(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { settingNames } from './config/schema-names.ts';
 import {
   type Config,
   ConfigError,
@@ -13,7 +14,6 @@ import {
   type Environment,
   isUnderNpm,
   loadConfig,
-  settingNames,
   wantsColour,
 } from './config.ts';
 
@@ -55,6 +55,10 @@ test('without any source there are the documented defaults', () => {
     cors_origins: [],
     keep_alive_ms: 10_000,
     slow_reader_limit_ms: 30_000,
+    first_token_timeout_ms: 30_000,
+    silence_limit_ms: 30_000,
+    answer_timeout_ms: 600_000,
+    probe_interval_ms: 15_000,
     continuation: true,
     replay_buffer_bytes: 1024 * 1024,
     queue: { max_wait_ms: 60_000, max_tokens: 500_000 },
@@ -126,7 +130,7 @@ test('a misspelled setting is refused with the name that was meant', () => {
 
 test('a setting like no other is refused with the names that there are at its place', () => {
   const top = complaint('temperature_default: 1');
-  assert.match(top, /"temperature_default" in .*\.yaml is no setting/);
+  assert.match(top, /"temperature_default" in .*\.yaml:1:1 is no setting/);
   for (const name of ['host', 'port', 'engine', 'queue', 'keys']) assert.ok(top.includes(name), top);
   assert.match(complaint('queue: {colour: red}'), /"queue\.colour".* Known are: max_wait_ms, max_tokens\./);
   const inArray = complaint('backends: [{kind: fake}, {kind: fake, temperature: 1}]');
@@ -137,8 +141,30 @@ test('a wrong value is named by its place', () => {
   assert.match(complaint('engine: {slots: 0}'), /^"engine\.slots" in .* is wrong: /);
   assert.match(complaint('keys: [{key: ""}]'), /^"keys\[0\]\.key" /);
   assert.match(complaint('backends: [{kind: magic}]'), /^"backends\[0\]\.kind" /);
+  assert.match(
+    complaint('backends: [{kind: magic}]'),
+    /expected one of fake, embedded, vllm, sglang, llama\.cpp, ollama, .*generic\.$/,
+  );
   assert.match(complaint('keep_alive_ms: 0'), /^"keep_alive_ms" /);
   assert.match(complaint('log_level: loud'), /^"log_level" /);
+});
+
+test('what is wrong is found by line and column', () => {
+  const file = (text: string) => /\.yaml(:\d+:\d+)? /.exec(complaint(text))?.[1];
+  assert.equal(file('host: a\nengine:\n  context: 4096\n  slots: 0\n'), ':4:10');
+  assert.equal(file('host: a\nengine:\n  context: 4096\n  slot: 3\n'), ':4:3', 'a name: where it stands');
+  assert.equal(
+    file('keys:\n  - name: a\n    key: x\n  - name: b\n'),
+    ':4:5',
+    'what is absent: where it belongs',
+  );
+  assert.equal(file('{"port": 80,\n "queue": {"max_wait_ms": 0}}'), ':2:27', 'JSON too');
+  assert.equal(file('queue: &q {max_tokens: 0}\n'), ':1:24');
+});
+
+test('what a flag or a variable says wrong is not looked for in the file', () => {
+  const config = fileOf('model: x\nhost: y\n');
+  assert.throws(() => loadConfig({ config, model: '' }, {}), { message: /^"model" is wrong: / });
 });
 
 test('a file that is missing, no YAML or no mapping is said to be so, with its name', () => {
@@ -199,9 +225,45 @@ test('a key may stand as a variable, as a hash, or as plain text with a warning'
   assert.doesNotMatch(config.warnings[0]!, /in the open/, 'a warning must not show the secret');
 });
 
+test('a key may stand in a file beside the configuration', () => {
+  const secret = join(folder, 'secret.txt');
+  writeFileSync(secret, 'from a file\n');
+  assert.deepEqual(fromFile('keys: [{key: {file: secret.txt}}]').keys[0]?.digest, sha256('from a file'));
+  assert.deepEqual(fromFile(`keys: [{key: {file: "${secret}"}}]`).keys[0]?.digest, sha256('from a file'));
+  assert.match(complaint('keys: [{key: {file: none.txt}}]'), /"keys\[0\]\.key" in .*none\.txt.*ENOENT/);
+  writeFileSync(secret, ' \n');
+  assert.match(complaint('keys: [{key: {file: secret.txt}}]'), /which is empty/);
+  assert.match(
+    complaint('keys: [{key: {flie: secret.txt}}]'),
+    /"keys\[0\]\.key" in .* is wrong: expected the secret/,
+  );
+});
+
+test('limits of a key come out by their names', () => {
+  const { keys } = fromFile('keys: [{key: a, max_parallel: 2, rpm: 10, tpm: 1000, priority: batch}]');
+  const { maxParallel, rpm, tpm, priority } = keys[0]!;
+  assert.deepEqual([maxParallel, rpm, tpm, priority], [2, 10, 1000, 'batch']);
+  assert.match(complaint('keys: [{key: a, rpm: 0}]'), /"keys\[0\]\.rpm"/);
+  assert.match(complaint('keys: [{key: a, priority: urgent}]'), /"keys\[0\]\.priority"/);
+});
+
+test('the admin key is kept as its hash, and an empty one is none', () => {
+  assert.deepEqual(loadConfig({}, { SLUICE_ADMIN_KEY: 'operator' }).adminKeyDigest, sha256('operator'));
+  assert.equal(loadConfig({}, { SLUICE_ADMIN_KEY: '' }).adminKeyDigest, undefined);
+});
+
+test('a key for a model that is not the only one is warned of, and not refused', () => {
+  const { warnings } = fromFile(`keys: [{key: "sha256:${'0'.repeat(64)}", models: [m]}]`);
+  assert.deepEqual(warnings.length, 1);
+  assert.match(warnings[0]!, /keys\[0\]\.models.*deepseek-r1/);
+});
+
 test('a key that names a variable which is not set, or empty, is refused', () => {
   for (const env of [{}, { MY_KEY: '' }]) {
-    assert.match(complaint(`keys: [{key: "\${MY_KEY}"}]`, env), /keys\[0\]\.key names MY_KEY/);
+    assert.match(
+      complaint(`keys: [{key: "\${MY_KEY}"}]`, env),
+      /"keys\[0\]\.key" in .* names MY_KEY, which is not set/,
+    );
   }
 });
 
@@ -219,6 +281,9 @@ test('the names for the reference are those of the schema, sections with their o
     assert.ok(names.includes(name), name);
   }
   assert.ok(!names.includes('queue') && !names.includes('engine'));
+  for (const name of ['keys.rpm', 'backends.url', 'backends.pieces', 'models.aliases']) {
+    assert.ok(names.includes(name), name);
+  }
 });
 
 test('colours are for terminals, unless NO_COLOR or a dumb one', () => {

@@ -1,22 +1,27 @@
 // The composition root: from a configuration to a server that listens. The only file that knows every module.
-// It listens before the model is there, so that /readyz can say how far it is.
-import { freemem } from 'node:os';
-import { FakeBackend } from './backends/fake.ts';
+// It listens before the model is there, so that /readyz can say how far it is; back ends that are there serve meanwhile.
+import { randomUUID } from 'node:crypto';
 import { type EngineReport, reportEngine } from './backends/llama/engine-report.ts';
-import { LlamaBackend } from './backends/llama/llama-backend.ts';
-import type { Config } from './config.ts';
-import type { Backend } from './core/backend.ts';
+import { BackendRegistry } from './backends/registry.ts';
+import type { BackendAnswer } from './backends/remote/ask-backend.ts';
+import { type EmbeddedEngine, makeEngine, openStore } from './composition/embedded-engine.ts';
+import { makeBackend } from './composition/make-backend.ts';
+import { makeWorld } from './composition/world.ts';
+import { type BackendConfig, EMBEDDED_ID, isRemote, type RemoteBackendConfig } from './config/backends.ts';
+import { type Config, usesEngine } from './config.ts';
 import { systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
-import type { Readiness, ServedModel, World } from './core/world.ts';
+import type { Readiness, World } from './core/world.ts';
+import type { BackendStatus } from './edge/admin.ts';
 import { HttpServer } from './edge/http-server.ts';
-import { defaultHome } from './models/home.ts';
-import { ModelStore } from './models/model-store.ts';
 import type { OnProgress } from './models/progress.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
+import { KeyQuotas } from './scheduling/quota.ts';
 import { Scheduler } from './scheduling/scheduler.ts';
 import { allObservers, requestLog } from './telemetry/logger.ts';
 import { Metrics } from './telemetry/metrics.ts';
+
+export { openStore };
 
 export interface Startup {
   readonly log: Log;
@@ -32,32 +37,46 @@ export interface RunningServer {
   readonly url: string;
   /** The models are there; rejects with what keeps them away. */
   readonly ready: Promise<World>;
+  /** Serves by another configuration from now on, as far as a running server can. Throws, and changes nothing, if it cannot. */
+  apply(config: Config): void;
   /** Takes no new requests, lets those under way end, then closes. True if all of them ended in time. */
   drain(): Promise<boolean>;
   /** Ends everything now. */
   close(): Promise<void>;
 }
 
+const ENGINE_ALONE: readonly BackendConfig[] = [{ kind: 'embedded', id: EMBEDDED_ID }];
+
 /** Rejects with Node's own error if the address cannot be had. */
 export async function startServer(config: Config, startup: Startup): Promise<RunningServer> {
   const { log } = startup;
+  const created = Math.floor(Date.now() / 1000);
+  const instanceId = randomUUID();
+  let current = config;
   let world: World = { models: new Map(), keys: config.keys };
   let stage: 'starting' | 'serving' | 'draining' | 'failed' = 'starting';
   let stageReason = 'Sluice is starting.';
   let progress: number | undefined;
-  const backends: Backend[] = [];
+  let engine: EmbeddedEngine | undefined;
+  /** Not served yet, or served. */
+  let starting: EmbeddedEngine | undefined;
 
+  const registry = new BackendRegistry<BackendConfig>(
+    (settings) => makeBackend(settings, { env: config.env, log, engine: () => engine }),
+    log,
+  );
   const scheduler = new Scheduler({
     clock: systemClock,
     maxWaitingTokens: config.queue.max_tokens,
     maxWaitMs: config.queue.max_wait_ms,
   });
-  const metrics = new Metrics({ backends: () => backends, queue: () => scheduler.snapshot() });
+  const metrics = new Metrics({ backends: () => registry.open, queue: () => scheduler.snapshot() });
   const observer = allObservers(metrics, requestLog(log));
   const pipeline = new Pipeline({
     scheduler,
     observer,
     clock: systemClock,
+    instanceId,
     logBytes: config.replay_buffer_bytes,
     continuation: config.continuation,
   });
@@ -65,17 +84,32 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     if (stage === 'draining') return { state: 'draining', reason: 'Sluice is shutting down.' };
     if (stage === 'failed') return { state: 'failed', reason: stageReason };
     if (stage === 'starting') return { state: 'starting', reason: stageReason, progress };
-    return servingReadiness(backends);
+    return servingReadiness(registry);
+  };
+  const statuses = (): BackendStatus[] => {
+    const settings = new Map(backendsIn(current).map((one) => [one.id, one]));
+    return registry.open.map((backend) => {
+      const own = settings.get(backend.id);
+      return {
+        backend,
+        kind: own?.kind ?? 'removed',
+        url: own && isRemote(own) ? own.url : undefined,
+        running: scheduler.runningOn(backend),
+      };
+    });
   };
   const server = new HttpServer({
     pipeline,
+    quotas: new KeyQuotas(systemClock),
     observer,
     clock: systemClock,
     log,
+    instanceId,
     world: () => world,
     readiness,
     metrics: () => metrics.render(),
     access: { corsOrigins: config.cors_origins },
+    admin: config.adminKeyDigest && { keyDigest: config.adminKeyDigest, backends: statuses },
     bodyLimits: { maxBytes: config.body_limit_bytes, stallMs: config.body_timeout_ms },
     headerTimeoutMs: config.header_timeout_ms,
     keepAliveMs: config.keep_alive_ms,
@@ -83,31 +117,50 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
   });
   const { address, family, port } = await server.listen(config.host, config.port);
 
+  /** What is there of the configuration is served. */
+  const apply = (next: Config) => {
+    // The engine of the start may be on its way; one that comes later is refused by who would have to make it.
+    const isComing = usesEngine(config) && !engine;
+    const there = backendsIn(next).filter(({ kind }) => kind !== 'embedded' || !isComing);
+    if (there.length === 0) return;
+    world = makeWorld(next, { set: registry.apply(there), engine, created });
+    current = next;
+    if (stage === 'starting') stage = 'serving';
+  };
   const load = async (): Promise<World> => {
-    const models = config.backends
-      ? fakeModels(config, config.backends, backends)
-      : [
-          await embeddedModel(config, startup, backends, metrics.engineStep, (reason, part) => {
-            stageReason = reason;
-            progress = part;
-          }),
-        ];
-    world = { ...world, models: new Map(models.map((model) => [model.id, model])) };
-    stage = stage === 'starting' ? 'serving' : stage;
+    apply(current);
+    if (!usesEngine(config)) return world;
+    const id = backendsIn(config).find(({ kind }) => kind === 'embedded')!.id;
+    const made = await makeEngine(config, {
+      ...startup,
+      id,
+      onStage: (reason, part) => {
+        stageReason = reason;
+        progress = part;
+      },
+      onStep: metrics.engineStep,
+    });
+    starting = made;
+    await made.backend.start();
+    engine = made;
+    apply(current);
     return world;
   };
   const ready = load();
   ready.catch((thrown: unknown) => {
-    stage = 'failed';
+    // Without its engine, a server with other back ends serves on.
+    if (stage === 'starting') stage = 'failed';
     stageReason = (thrown as Error).message;
   });
   const close = async () => {
     await server.close();
-    await Promise.all(backends.map((backend) => backend.close()));
+    await registry.close();
+    await starting?.backend.close();
   };
   return {
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
     ready,
+    apply,
     close,
     async drain() {
       stage = 'draining';
@@ -118,16 +171,6 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
   };
 }
 
-/** The store as the configuration places it. */
-export function openStore(config: Pick<Config, 'env' | 'homedir'>, say: (line: string) => void): ModelStore {
-  return new ModelStore({
-    home: defaultHome(config.env, process.platform, config.homedir),
-    env: config.env,
-    say,
-    freeMemoryBytes: freemem(),
-  });
-}
-
 /** What the engine would be on this machine; rejects only with the signal's reason. */
 export function inspectEngine(
   { engine }: Pick<Config, 'engine'>,
@@ -136,84 +179,27 @@ export function inspectEngine(
   return reportEngine({ threads: engine.threads, gpu: engine.gpu, signal });
 }
 
-function servingReadiness(backends: readonly Backend[]): Readiness {
-  const loads = backends.map((backend) => backend.load());
-  if (loads.some(({ state }) => state === 'ready')) return { state: 'ready', reason: 'Sluice is ready.' };
-  const reason = loads.find((load) => load.reason !== undefined)?.reason ?? 'No back end is up.';
-  return { state: loads.some(({ state }) => state === 'loading') ? 'restarting' : 'failed', reason };
+/** Asks a back end once. Rejects with a GatewayError, or with the signal's reason. */
+export async function askBackend(
+  { env }: Pick<Config, 'env'>,
+  backend: RemoteBackendConfig,
+  signal: AbortSignal,
+): Promise<BackendAnswer> {
+  const remote = await import('./backends/remote/ask-backend.ts');
+  return await remote.askBackend(backend, env, signal);
 }
 
-/** Fetches the model if it is not there, then loads it into the engine. */
-async function embeddedModel(
-  config: Config,
-  { log, say, onProgress, signal }: Startup,
-  backends: Backend[],
-  engineStep: (seconds: number) => void,
-  tell: (reason: string, progress: number | undefined) => void,
-): Promise<ServedModel> {
-  const { engine } = config;
-  const model = await openStore(config, say).resolve(config.model, {
-    signal,
-    onProgress: (event) => {
-      const part = event.totalBytes ? event.bytes / event.totalBytes : undefined;
-      tell(`The model ${event.title} is on its way (${event.phase}).`, part);
-      onProgress(event);
-    },
-  });
-  tell(`The model ${model.title} is being loaded.`, undefined);
-  const backend = new LlamaBackend({
-    id: 'engine',
-    modelFile: model.file,
-    speaker: model.title,
-    slots: engine.slots,
-    contextTokens: engine.context,
-    threads: engine.threads,
-    gpu: engine.gpu,
-    memoryLimitBytes: engine.memory_limit_mb === undefined ? undefined : engine.memory_limit_mb * 1024 * 1024,
-    longestStepMs: engine.longest_step_ms,
-    prefixCacheBytes: engine.prefix_cache_mb * 1024 * 1024,
-    log,
-    onStep: (step) => engineStep(step.seconds),
-  });
-  backends.push(backend);
-  await backend.start();
-  return {
-    id: config.model_id,
-    speaker: model.title,
-    contextWindow: engine.context,
-    licence: model.licence,
-    created: Math.floor(Date.now() / 1000),
-    backends: [backend],
-  };
+function backendsIn({ backends }: Config): readonly BackendConfig[] {
+  return backends ?? ENGINE_ALONE;
 }
 
-function fakeModels(
-  config: Config,
-  settings: NonNullable<Config['backends']>,
-  backends: Backend[],
-): ServedModel[] {
-  for (const fake of settings) {
-    backends.push(
-      new FakeBackend({
-        id: fake.id,
-        slots: fake.slots,
-        pieces: fake.pieces,
-        reasoning: fake.reasoning,
-        firstPieceMs: fake.first_token_ms,
-        stepMs: fake.token_ms,
-        failAfterPieces: fake.fail_after,
-        stallAfterPieces: fake.stall_after,
-      }),
-    );
+function servingReadiness({ open }: BackendRegistry<BackendConfig>): Readiness {
+  const loads = open.map((backend) => backend.load());
+  if (loads.some(({ state }) => state === 'ready' || state === 'busy')) {
+    return { state: 'ready', reason: 'Sluice is ready.' };
   }
-  return [
-    {
-      id: config.model_id,
-      speaker: 'fake (scripted words, no model)',
-      contextWindow: undefined,
-      licence: undefined,
-      created: Math.floor(Date.now() / 1000),
-      backends,
-    },
-  ];
+  const reason = loads.find((load) => load.reason !== undefined)?.reason ?? 'No back end is up.';
+  // Requests are taken all the same: each is told how long it would have to wait.
+  const mayReturn = loads.some(({ state }) => state === 'loading' || state === 'down');
+  return { state: mayReturn ? 'restarting' : 'failed', reason };
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { settingNames } from '../src/config.ts';
+import { settingNames } from '../src/config/schema-names.ts';
 import { ERROR_TRAITS } from '../src/core/errors.ts';
 import { Metrics } from '../src/telemetry/metrics.ts';
 

@@ -15,7 +15,7 @@ const words = process.argv.slice(2);
 const requiresParts = process.env.SLUICE_REQUIRE_PARTS === '1';
 
 /** Needs a model, a Python, an engine, or a machine to itself. */
-const HEAVY = /\.(engine|parts)\.test\.ts$|\/test\/(e2e|soak)\//;
+const HEAVY = /\.(engine|parts)\.test\.ts$|\/test\/(e2e|soak|hard-cases)\//;
 const UNIT_FILE_LIMIT_MS = 60_000;
 const HEAVY_FILE_LIMIT_MS = 600_000;
 

@@ -180,3 +180,59 @@ test('a closed one breaks its calls and stays closed, however often it is closed
   assert.deepEqual(states, [], 'a closed back end never looks as if it would come back');
   await assert.rejects(call().done, { code: 'backend_failed' });
 });
+
+const begun = (text: string, reasoning = '', pieces = 0): Partial<ChatRequest> => ({
+  continueFrom: {
+    speaker: undefined,
+    choices: [{ text, reasoning, toolCalls: [], pieces, reason: undefined }],
+    usage: undefined,
+  },
+});
+
+test('it goes on with the beginning of its script, cut at any character', async () => {
+  const pieces = ['One ', 'two ', '三😀', ' four'];
+  const whole = pieces.join('');
+  for (let cut = 0; cut <= whole.length; cut++) {
+    const { step, call } = setUp({ pieces, reasoning: ['Hm. ', 'So: '] });
+    const { events, done } = call(begun(whole.slice(0, cut), 'Hm. So: '));
+    step(6);
+    await done;
+    const rest = events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('');
+    assert.equal(whole.slice(0, cut) + rest, whole);
+    assert.ok(!events.some(({ type }) => type === 'reasoning-delta'), 'the thought is over');
+    assert.equal(events.at(-1)?.type, 'finish');
+  }
+});
+
+test('it goes on inside its thought, and says all of what it is not asked to go on with', async () => {
+  const options = { pieces: ['a', 'b'], reasoning: ['Hm. ', 'So: '] };
+  for (const [from, expected] of [
+    [begun('', 'Hm'), 'start .  So:  a b choice-end finish'],
+    [begun('', 'Hm. So: '), 'start a b choice-end finish'],
+    [begun('Sure: '), 'start Hm.  So:  a b choice-end finish'],
+    [begun(''), 'start Hm.  So:  a b choice-end finish'],
+  ] as const) {
+    const { step, call } = setUp(options);
+    const { events, done } = call(from);
+    step(6);
+    await done;
+    assert.equal(words(events), expected);
+  }
+});
+
+test('pieces that were given count towards max_tokens, and as prompt', async () => {
+  const { step, call } = setUp();
+  const { events, done } = call({ ...begun('a', '', 1), maxTokens: 2 });
+  step(2);
+  await done;
+  assert.equal(words(events), 'start b choice-end finish');
+  assert.deepEqual(events.slice(-2), [
+    { type: 'choice-end', choice: 0, reason: 'length' },
+    { type: 'finish', usage: { promptTokens: 2, completionTokens: 1 } },
+  ]);
+});
+
+test('it says whether it goes on', () => {
+  assert.equal(setUp().backend.continues, 'text');
+  assert.equal(setUp({ continues: false }).backend.continues, undefined);
+});

@@ -2,7 +2,7 @@
 // benchmarks and demos, and says so wherever it is named. Like a real engine it works in steps: one timer gives every
 // running call its next piece.
 import type { Backend, BackendLoad, CallContext } from '../core/backend.ts';
-import type { ChatRequest, EventSink } from '../core/chat.ts';
+import type { ChatRequest, EventSink, PartialAnswer } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 
 export interface FakeOptions {
@@ -20,22 +20,36 @@ export interface FakeOptions {
   readonly failAfterPieces?: number | undefined;
   /** Goes silent for good after this many pieces. */
   readonly stallAfterPieces?: number | undefined;
+  /** It goes on with the beginning of its script, from any character. Default true. */
+  readonly continues?: boolean | undefined;
+}
+
+interface Piece {
+  readonly type: 'reasoning-delta' | 'text-delta';
+  readonly text: string;
 }
 
 interface Call {
   readonly request: ChatRequest;
   readonly sink: EventSink;
   readonly startAt: number;
+  /** What it says of the script. */
+  readonly script: readonly Piece[];
+  /** Pieces that its client has of the answer. */
+  readonly given: number;
   position: number;
   settle(error?: GatewayError): void;
 }
 
 export class FakeBackend implements Backend {
   readonly id: string;
+  readonly continues: 'text' | undefined;
+  readonly continuesForm = true;
+  readonly continuesThought = true;
   /** Pieces given out since the start: what cancel tests look at. */
   piecesMade = 0;
   readonly #options: FakeOptions;
-  readonly #script: readonly { readonly type: 'reasoning-delta' | 'text-delta'; readonly text: string }[];
+  readonly #script: readonly Piece[];
   readonly #calls = new Set<Call>();
   readonly #listeners = new Set<() => void>();
   #state: BackendLoad['state'] = 'ready';
@@ -43,10 +57,11 @@ export class FakeBackend implements Backend {
 
   constructor(options: FakeOptions) {
     this.id = options.id;
+    this.continues = options.continues === false ? undefined : 'text';
     this.#options = options;
     this.#script = [
-      ...(options.reasoning ?? []).map((text) => ({ type: 'reasoning-delta' as const, text })),
-      ...options.pieces.map((text) => ({ type: 'text-delta' as const, text })),
+      ...piecesOf('reasoning-delta', options.reasoning),
+      ...piecesOf('text-delta', options.pieces),
     ];
   }
 
@@ -61,6 +76,8 @@ export class FakeBackend implements Backend {
         request,
         sink,
         startAt: performance.now() + this.#options.firstPieceMs,
+        script: restOf(this.#script, request.continueFrom),
+        given: request.continueFrom?.choices[0]?.pieces ?? 0,
         position: 0,
         settle: (error) => {
           this.#calls.delete(call);
@@ -134,15 +151,15 @@ export class FakeBackend implements Backend {
 
   #advance(call: Call): void {
     const { failAfterPieces, stallAfterPieces } = this.#options;
-    const { position, request, sink } = call;
+    const { position, request, script, given, sink } = call;
     if (position === failAfterPieces) {
       call.settle(new GatewayError('backend_failed', 'The fake back end broke, as it was told to.'));
       return;
     }
     if (position === stallAfterPieces) return;
     if (position === 0) sink({ type: 'start', speaker: this.id });
-    const piece = this.#script[position];
-    const isCut = request.maxTokens !== undefined && position >= request.maxTokens;
+    const piece = script[position];
+    const isCut = request.maxTokens !== undefined && given + position >= request.maxTokens;
     if (piece && !isCut) {
       call.position += 1;
       this.piecesMade += 1;
@@ -150,7 +167,32 @@ export class FakeBackend implements Backend {
       return;
     }
     sink({ type: 'choice-end', choice: 0, reason: isCut ? 'length' : 'stop' });
-    sink({ type: 'finish', usage: { promptTokens: 1, completionTokens: position } });
+    const promptTokens = 1 + this.#script.length - script.length;
+    sink({ type: 'finish', usage: { promptTokens, completionTokens: position } });
     call.settle();
   }
+}
+
+function piecesOf(type: Piece['type'], texts: readonly string[] = []): Piece[] {
+  return texts.map((text) => ({ type, text }));
+}
+
+/** The script behind what there is of it; all of it where that is no beginning of it. */
+function restOf(script: readonly Piece[], begun: PartialAnswer | undefined): readonly Piece[] {
+  const { text = '', reasoning = '' } = begun?.choices[0] ?? {};
+  const type = text === '' ? 'reasoning-delta' : 'text-delta';
+  const first = script.findIndex((piece) => piece.type === type);
+  const said = text === '' ? reasoning : text;
+  const whole = script.filter((piece) => piece.type === type).map((piece) => piece.text);
+  if (said === '' || !whole.join('').startsWith(said)) return script;
+  let left = said.length;
+  let at = first;
+  while (at < script.length && left >= script[at]!.text.length) {
+    left -= script[at]!.text.length;
+    at += 1;
+  }
+  const [cut, ...rest] = script.slice(at);
+  return cut === undefined || left === 0
+    ? script.slice(at)
+    : [{ ...cut, text: cut.text.slice(left) }, ...rest];
 }

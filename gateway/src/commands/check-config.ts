@@ -1,14 +1,37 @@
-// `sluice check-config`: what serve would make of a file, without serving.
-import { ConfigError, loadConfig } from '../config.ts';
+// `sluice check-config`: what serve would make of a file, without serving; with `--probe` also what its back ends say.
+// It ends with 2 for a file that is wrong, and with 1 for a back end that is. It never shows a key.
+import { isRemote } from '../config/backends.ts';
+import { type Config, ConfigError, loadConfig } from '../config.ts';
+import { askBackend } from '../main.ts';
+import { probeBackends, renderProbes } from './backend-probes.ts';
 import { fail } from './terminal.ts';
 
-export function checkConfig(file: string): void {
+export interface CheckConfigFlags {
+  readonly probe?: boolean | undefined;
+}
+
+export async function checkConfig(file: string, { probe = false }: CheckConfigFlags): Promise<void> {
+  const config = readConfig(file);
+  for (const warning of config.warnings) process.stderr.write(`warning: ${warning}\n`);
+  process.stdout.write(`${file} is good.\n`);
+  if (!probe) return;
+  const remote = (config.backends ?? []).filter(isRemote);
+  if (remote.length === 0) {
+    process.stdout.write('It names no other server that could be asked.\n');
+    return;
+  }
+  const probes = await probeBackends(remote, config.models ?? [], (backend, signal) =>
+    askBackend(config, backend, signal),
+  );
+  process.stdout.write(renderProbes(probes));
+  if (probes.some(({ isGood }) => !isGood)) process.exitCode = 1;
+}
+
+function readConfig(file: string): Config {
   try {
-    const { warnings } = loadConfig({ config: file });
-    for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
-    process.stdout.write(`${file} is good.\n`);
+    return loadConfig({ config: file });
   } catch (thrown) {
-    if (thrown instanceof ConfigError) fail(thrown.message);
+    if (thrown instanceof ConfigError) return fail(thrown.message);
     throw thrown;
   }
 }

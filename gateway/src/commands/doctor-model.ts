@@ -1,6 +1,6 @@
 // Which model `sluice serve` would load on this machine, and whether it is whole: found by looking, as the store would find it.
 // It fetches nothing, records no choice, and reads headers and sizes only: `sluice models verify` reads every byte.
-import type { Config } from '../config.ts';
+import { type Config, usesEngine } from '../config.ts';
 import { CATALOGUE, type CatalogueEntry, type Source } from '../models/catalogue.ts';
 import { checkGguf } from '../models/gguf.ts';
 import { ModelStoreError } from '../models/model-store-error.ts';
@@ -42,7 +42,7 @@ export async function findServedModel(question: ModelQuestion): Promise<ServedMo
 
 async function find(question: ModelQuestion): Promise<ServedModelFinding> {
   const { config, home, catalogue = CATALOGUE } = question;
-  if (config.backends) return nothing('ok', 'No model: the configuration names other back ends.');
+  if (!usesEngine(config)) return nothing('ok', 'No model: the configuration names other back ends.');
   const files = new StoreFiles(home);
   const wanted = config.model;
   const entryOf = (name: string) => catalogue.find((entry) => entry.name === name);

@@ -1,7 +1,14 @@
 // `sluice doctor`: what this machine has of what serving needs, a line each, and what to do where something is missing.
 // Findings go to standard output. It changes nothing, and ends with 0 if serving would work, else with 1.
 import { freemem } from 'node:os';
-import { type Config, ConfigError, type ConfigFlags, loadConfig, wantsColour } from '../config.ts';
+import {
+  type Config,
+  ConfigError,
+  type ConfigFlags,
+  loadConfig,
+  usesEngine,
+  wantsColour,
+} from '../config.ts';
 import { inspectEngine } from '../main.ts';
 import { CATALOGUE } from '../models/catalogue.ts';
 import { defaultHome } from '../models/home.ts';
@@ -71,7 +78,7 @@ async function examine(flags: DoctorFlags, version: string): Promise<Check[]> {
   return [
     ...first,
     checkSettings(config, flags.config),
-    checkEngine(engine, config.backends === undefined),
+    checkEngine(engine, usesEngine(config)),
     checkCores(engine),
     checkGpu(engine, config.engine.gpu),
     model.check,

@@ -1,4 +1,5 @@
 // `sluice serve`: from the command line to a server, and from signals to its end.
+import { closeSync, openSync } from 'node:fs';
 import {
   type Config,
   ConfigError,
@@ -10,9 +11,11 @@ import {
 import type { Log } from '../core/log.ts';
 import type { World } from '../core/world.ts';
 import { isLoopback } from '../edge/access.ts';
+import { listModels } from '../edge/served-models.ts';
 import { type RunningServer, startServer } from '../main.ts';
 import { createProgressRenderer } from '../models/progress-renderer.ts';
 import { createLog } from '../telemetry/logger.ts';
+import { ConfigReload } from './config-reload.ts';
 import { fail } from './terminal.ts';
 
 /** A terminal and npm both pass Ctrl-C on: signals this close together are one wish, in ms. */
@@ -49,7 +52,7 @@ export async function serve(flags: ConfigFlags, version: string): Promise<void> 
   } catch (thrown) {
     return fail(listenProblem(thrown, config));
   }
-  const isEnding = endOnSignals(server, startup, log);
+  const isEnding = endOnSignals(server, startup, log, reloadOf(flags, config, server, log));
   try {
     const world = await server.ready;
     progress.clear();
@@ -64,21 +67,49 @@ export async function serve(flags: ConfigFlags, version: string): Promise<void> 
 
 function readConfig(flags: ConfigFlags): Config {
   try {
-    const config = loadConfig(flags);
-    if (!isLoopback(config.host) && config.keys.length === 0) {
-      throw new ConfigError(
-        `Listening on ${config.host} needs keys, or anyone could use this server: set SLUICE_API_KEYS, or listen on 127.0.0.1.`,
-      );
-    }
-    return config;
+    return loadSafeConfig(flags);
   } catch (thrown) {
     if (thrown instanceof ConfigError) return fail(thrown.message);
     throw thrown;
   }
 }
 
-/** The first signal drains, the second ends at once. Returns whether an end has begun. */
-function endOnSignals(server: RunningServer, startup: AbortController, log: Log): () => boolean {
+/** Throws ConfigError, also for what would open the server to everyone. `host`: where it listens already. */
+function loadSafeConfig(flags: ConfigFlags, text?: string, host?: string): Config {
+  const config = loadConfig(flags, undefined, text);
+  const address = host ?? config.host;
+  if (isLoopback(address) || config.keys.length > 0) return config;
+  throw new ConfigError(
+    `Listening on ${address} needs keys, or anyone could use this server: set SLUICE_API_KEYS, or listen on 127.0.0.1.`,
+  );
+}
+
+/** Follows the configuration's file; undefined if there is none. */
+function reloadOf(
+  flags: ConfigFlags,
+  config: Config,
+  server: RunningServer,
+  log: Log,
+): ConfigReload | undefined {
+  if (flags.config === undefined) return undefined;
+  const reload = new ConfigReload({
+    path: flags.config,
+    load: (text) => loadSafeConfig(flags, text, config.host),
+    config,
+    apply: (next) => server.apply(next),
+    log,
+  });
+  reload.watch();
+  return reload;
+}
+
+/** The first signal drains, the second ends at once; SIGHUP reads the configuration again. Returns whether an end has begun. */
+function endOnSignals(
+  server: RunningServer,
+  startup: AbortController,
+  log: Log,
+  reload: ConfigReload | undefined,
+): () => boolean {
   let firstAt: number | undefined;
   const end = async (why: string) => {
     const now = performance.now();
@@ -89,15 +120,28 @@ function endOnSignals(server: RunningServer, startup: AbortController, log: Log)
       process.exit(130);
     }
     firstAt = now;
+    reload?.close();
     log('info', `Shutting down (${why}): answers under way may end. A second signal ends at once.`);
     startup.abort(new Error('Sluice was told to end.'));
     const allEnded = await server.drain();
     if (!allEnded) log('warn', 'Some answers did not end in time and were cut.');
     process.exit(0);
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end(signal));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void end(signal));
+  process.on('SIGHUP', () => void (reload && !isTerminalGone() ? reload.reload() : end('SIGHUP')));
   if (isUnderNpm()) watchParent(() => void end('npm has ended'));
   return () => firstAt !== undefined;
+}
+
+/** A terminal that is closed sends SIGHUP as well, and means that its programs should end. */
+function isTerminalGone(): boolean {
+  if (![process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY)) return false;
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 /** npm gives SIGTERM to its shell only, which dies and leaves us behind: then a new parent is the signal. */
@@ -112,12 +156,15 @@ function watchParent(onGone: () => void): void {
 
 function announce(version: string, url: string, world: World, config: Config): void {
   const lines = [`Sluice ${version} serves on ${url}`];
-  for (const { id, speaker, contextWindow, licence, backends } of world.models.values()) {
+  for (const { id, speaker, contextWindow, licence, backends } of listModels(world)) {
     const slots = backends.reduce((sum, backend) => sum + backend.load().slots, 0);
     const window = contextWindow === undefined ? '' : ` of ${contextWindow} tokens`;
     lines.push(
       `  model "${id}" is spoken by ${speaker}${licence ? `, ${licence}` : ''}; ${slots} slots${window}`,
     );
+  }
+  if (world.openModels) {
+    lines.push(`  any model is passed on to ${world.openModels.backends.map(({ id }) => id).join(', ')}`);
   }
   const key = config.keys.length > 0 ? ' (with your key)' : '';
   lines.push(`  try:  npx sluice chat    or open ${url}/${key}`);

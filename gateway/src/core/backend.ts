@@ -1,6 +1,6 @@
 // What the gateway asks of anything that computes. Implementations live in backends/.
 import type { ChatRequest, EventSink } from './chat.ts';
-import type { Priority } from './ticket.ts';
+import type { Priority } from './priority.ts';
 
 /** The caller's side of one call, beside the request itself. */
 export interface CallContext {
@@ -62,6 +62,10 @@ export interface Backend {
    * and its own lost answers with it, once it is ready again. Absent: `continueFrom` is of no use to it.
    */
   readonly continues?: 'text' | 'ids' | undefined;
+  /** It keeps an answer to its form (`responseFormat`) also where it goes on with its text. */
+  readonly continuesForm?: boolean | undefined;
+  /** It goes on inside a thought, too. Absent: where there is no text yet, it would think anew. */
+  readonly continuesThought?: boolean | undefined;
   /** The models that it says it serves, where it says so. */
   models?(): readonly string[];
   /**

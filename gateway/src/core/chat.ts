@@ -17,7 +17,7 @@ export interface Message {
   readonly toolCallId?: string | undefined;
   /** As the client sent them. */
   readonly toolCalls?: readonly unknown[] | undefined;
-  /** Its fields that have no name above, untouched. */
+  /** Its fields that have no name above, untouched; never empty, and without nulls. */
   readonly extra?: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -96,7 +96,8 @@ export interface ChatRequest {
   readonly isWhole?: boolean | undefined;
   /**
    * What there is of the answer already, from an earlier attempt or from the client: the back end goes on from there, and
-   * repeats nothing of it. It has one choice.
+   * repeats nothing of it. It has one choice, which has not ended. Its ids, or else its `pieces`, count towards
+   * `maxTokens`. In the usage, ids count as the answer's tokens, and text as the prompt's.
    */
   readonly continueFrom?: PartialAnswer | undefined;
 }
@@ -185,8 +186,13 @@ export interface PartialChoice {
   readonly toolCalls: readonly PartialToolCall[];
   /** Of all that came so far; absent where a delta came without. Only who made them can use them. */
   readonly tokens?: TokenIds | undefined;
-  /** Deltas so far: about as many tokens, where their ids are not known. Absent: not counted. */
+  /**
+   * Deltas so far: about as many tokens, where their ids are not known. What the client itself had begun is none.
+   * Absent: not counted.
+   */
   readonly pieces?: number | undefined;
+  /** Of `pieces`: of thinking. */
+  readonly reasoningPieces?: number | undefined;
   /** Of the tokens that `text` shows; absent where none came. */
   readonly logprobs?: readonly TokenLogprob[] | undefined;
   /** Absent while the choice has not ended. */

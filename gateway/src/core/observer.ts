@@ -2,7 +2,7 @@
 
 import type { Usage } from './chat.ts';
 import type { ErrorCode } from './errors.ts';
-import type { Priority } from './ticket.ts';
+import type { Priority } from './priority.ts';
 
 /** A silence within an answer that its reader notices, in ms. */
 export const STUTTER_MS = 500;
@@ -32,6 +32,8 @@ export interface RequestRecord {
   longestGapMs: number;
   /** Gaps over 500 ms. */
   stutters: number;
+  /** How often a call of it went to another back end, or to the same one again, before it had said anything. */
+  failovers: number;
   /** How often the answer lost its back end and went on. */
   continued: number;
   usage: Usage | undefined;
@@ -55,10 +57,14 @@ export function newRecord(id: string, route: string, tenant: string, startedAt: 
     firstAnswerMs: undefined,
     longestGapMs: 0,
     stutters: 0,
+    failovers: 0,
     continued: 0,
     usage: undefined,
   };
 }
+
+/** How an answer went on. */
+export type ContinuationKind = 'ids' | 'text' | 'rethink';
 
 /** `ok`, or why the request did not end well. */
 export type RequestOutcome = 'ok' | ErrorCode;
@@ -68,8 +74,13 @@ export interface RequestObserver {
   started?(record: RequestRecord): void;
   /** A delta after the first: the silence before it, and whether the client was ready to read meanwhile. */
   gap?(record: RequestRecord, gapMs: number, readerWaiting: boolean): void;
-  /** The answer lost its back end and went on: from its token ids, or as text that another model continued. */
-  continued?(record: RequestRecord, kind: 'ids' | 'text'): void;
+  /** A call failed before it had said anything, with this code, and is tried again. */
+  failedOver?(record: RequestRecord, code: ErrorCode): void;
+  /**
+   * The answer lost its back end and went on: from its tokens' ids, from its text, or, where it had only thought, by
+   * thinking again unseen.
+   */
+  continued?(record: RequestRecord, kind: ContinuationKind): void;
   /** Once for every request to a model, whatever became of it; `totalMs` is to the last byte. */
   ended?(record: RequestRecord, outcome: RequestOutcome, totalMs: number, cause: unknown): void;
 }

@@ -1,7 +1,6 @@
 // What the scheduler knows of a call: enough to decide when and where it runs, and nothing of its content.
 import type { Backend } from './backend.ts';
-
-export type Priority = 'interactive' | 'standard' | 'batch';
+import type { Priority } from './priority.ts';
 
 /** What a call is expected to cost, in tokens. Estimated: exact counts are the engine's, and only refuse. */
 export interface Cost {
@@ -25,7 +24,7 @@ export interface Ticket {
   readonly priority: Priority;
   /** When the first token is due, on the scheduler's clock; absent: no promise was made. */
   readonly deadlineAt: number | undefined;
-  /** It had begun and lost its back end: its client is in the middle of an answer, so it goes before those who wait. */
+  /** It had its turn and lost its back end, perhaps in the middle of an answer: it goes before those who wait. */
   readonly resumes: boolean;
   /** Aborted when nobody wants the answer any more; its reason is a GatewayError. */
   readonly signal: AbortSignal;

@@ -1,6 +1,7 @@
 // What this server serves, and to whom: an immutable picture. A change makes a new one; a request holds the one that
 // it began with, so nothing shifts under it.
 import type { Backend } from './backend.ts';
+import type { Priority } from './priority.ts';
 
 /** A model as clients know it. */
 export interface ServedModel {
@@ -20,10 +21,12 @@ export interface ServedModel {
   readonly tiers?: readonly number[] | undefined;
   /** What a back end calls it, by the back end's id; absent: as clients do. */
   readonly names?: ReadonlyMap<string, string> | undefined;
+  /** When the first token is due where a request does not say, in ms. */
+  readonly firstTokenObjectiveMs?: number | undefined;
 }
 
 /** Back ends to which any model's name may be sent. */
-export type OpenModels = Pick<ServedModel, 'backends' | 'tiers'>;
+export type OpenModels = Pick<ServedModel, 'backends' | 'tiers' | 'created'>;
 
 /** Someone who may call. The secret itself is not kept: only its SHA-256. */
 export interface AccessKey {
@@ -32,14 +35,25 @@ export interface AccessKey {
   readonly digest: Buffer;
   /** The model ids it may use; absent: all. */
   readonly models: readonly string[] | undefined;
+  /** Calls that it may have at once, running or waiting; absent, here and below: any number. */
+  readonly maxParallel?: number | undefined;
+  /** Requests a minute. */
+  readonly rpm?: number | undefined;
+  /** Tokens a minute, of prompts and answers. */
+  readonly tpm?: number | undefined;
+  /** The highest priority that its requests have, whatever they ask for. */
+  readonly priority?: Priority | undefined;
 }
 
 export interface World {
+  /** By every name that clients may use: a model with aliases is there more than once. */
   readonly models: ReadonlyMap<string, ServedModel>;
   /** Who gets the models that are not in the list; absent: they are unknown. */
   readonly openModels?: OpenModels | undefined;
   /** Empty: an open server, which is only ever bound to loopback. */
   readonly keys: readonly AccessKey[];
+  /** Keeps its back ends open, also when a new picture has them no more, until the returned function is called. */
+  readonly hold?: (() => () => void) | undefined;
 }
 
 /** What `/readyz` says. `restarting`: requests are taken and wait. `starting`, `draining`, `failed`: they are refused. */

@@ -47,14 +47,6 @@ export function mayUse(key: AccessKey, modelId: string): boolean {
   return key.models?.includes(modelId) ?? true;
 }
 
-/** `model_not_found`, with the ids that the key may use. */
-export function modelNotFound(world: World, key: AccessKey, param?: string): GatewayError {
-  const known = [...world.models.keys()].filter((id) => mayUse(key, id)).join(', ');
-  return new GatewayError('model_not_found', `There is no such model here. The models are: ${known}.`, {
-    param,
-  });
-}
-
 /** Throws `forbidden` if the key is not for this model. */
 export function authorizeModel(key: AccessKey, modelId: string): void {
   if (!mayUse(key, modelId)) {
@@ -66,7 +58,8 @@ export function isAllowedOrigin(origin: string, rules: AccessRules): boolean {
   return rules.corsOrigins.includes('*') || rules.corsOrigins.includes(origin);
 }
 
-function secretOf(request: IncomingMessage): string | undefined {
+/** What the caller shows: a bearer token, or `x-api-key`. */
+export function secretOf(request: IncomingMessage): string | undefined {
   const { authorization } = request.headers;
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization);
   if (bearer) return bearer[1];

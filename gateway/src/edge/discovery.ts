@@ -1,8 +1,7 @@
 // What the server says of itself: its models, whether it is well, whether it is ready.
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
-import { mayUse, modelNotFound } from './access.ts';
 import type { Exchange } from './exchange.ts';
-import { openModel, openModelIds } from './request-options.ts';
+import { findListedModel, listModelsFor } from './served-models.ts';
 
 /** When a probe that was told "not yet" should ask again. */
 const RETRY_SECONDS = '2';
@@ -11,18 +10,12 @@ const RETRY_SECONDS = '2';
 export function sendModels(exchange: Exchange, world: World, key: AccessKey): void {
   const { query } = exchange;
   const isWanted = (query.get('type') ?? 'text') === 'text' && (query.get('sub_type') ?? 'chat') === 'chat';
-  const open = openModelIds(world).map((id) => openModel(world, id)!);
-  const models = isWanted ? [...world.models.values(), ...open].filter(({ id }) => mayUse(key, id)) : [];
+  const models = isWanted ? listModelsFor(world, key) : [];
   exchange.sendJson(200, { object: 'list', data: models.map(modelCard) });
 }
 
 export function sendModel(exchange: Exchange, world: World, key: AccessKey, id: string): void {
-  const model = world.models.get(id) ?? (openModelIds(world).includes(id) && openModel(world, id));
-  if (model && mayUse(key, model.id)) {
-    exchange.sendJson(200, modelCard(model));
-    return;
-  }
-  throw modelNotFound(world, key);
+  exchange.sendJson(200, modelCard(findListedModel(world, key, id)));
 }
 
 /** Alive is all that it says: a server that loads or drains is well. */

@@ -1,6 +1,7 @@
 // `/`: one small page that says what runs here and how to call it. No scripts, nothing from elsewhere.
 import type { Readiness, ServedModel, World } from '../core/world.ts';
 import type { Exchange } from './exchange.ts';
+import { listModels } from './served-models.ts';
 
 const POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
@@ -17,7 +18,7 @@ export function sendFrontPage(exchange: Exchange, world: World, readiness: Readi
 }
 
 function page(host: string, world: World, readiness: Readiness): string {
-  const models = [...world.models.values()];
+  const models = listModels(world);
   const id = models[0]?.id ?? 'deepseek-r1';
   const base = `http://${host}`;
   const key = world.keys.length > 0 ? ` \\\n  -H "Authorization: Bearer $SLUICE_KEY"` : '';

@@ -8,8 +8,11 @@ import {
   type RequestRecord,
 } from '../core/observer.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
+import { countCalls } from '../pipeline/choices.ts';
 import { AnswerFold } from '../pipeline/partial.ts';
 import type { Answer, Pipeline } from '../pipeline/pipeline.ts';
+import { estimateCost } from '../scheduling/cost.ts';
+import type { KeyQuotas, Reservation } from '../scheduling/quota.ts';
 import type { AnswerMeta, Dialect, ParsedRequest } from '../wire/dialect.ts';
 import { errorBody } from '../wire/error-body.ts';
 import { parseJson } from '../wire/json.ts';
@@ -17,19 +20,14 @@ import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
-import {
-  deadlineOf,
-  failoverOf,
-  findModel,
-  hopsOf,
-  ignoredWarning,
-  labelOf,
-  priorityOf,
-} from './request-options.ts';
+import { setRateLimitHeaders } from './rate-limit-headers.ts';
+import { deadlineOf, failoverOf, hopsOf, ignoredWarning, priorityOf } from './request-options.ts';
+import { findModel, modelLabel } from './served-models.ts';
 import { writeStream } from './stream-writer.ts';
 
 export interface GenerationOptions {
   readonly pipeline: Pipeline;
+  readonly quotas: KeyQuotas;
   readonly observer: RequestObserver;
   readonly clock: Clock;
   readonly readiness: () => Readiness;
@@ -71,6 +69,16 @@ export class Generation {
 
   /** Answers the request, whatever happens; never rejects. */
   async handle(call: Call): Promise<void> {
+    // What it may still ask of its back ends, it may until it has ended, also if a reload takes them away.
+    const letGo = call.world.hold?.();
+    try {
+      await this.#handle(call);
+    } finally {
+      letGo?.();
+    }
+  }
+
+  async #handle(call: Call): Promise<void> {
     const { clock, observer, slowReaderLimitMs } = this.#options;
     const { exchange, dialect, key } = call;
     const record = newRecord(exchange.id, dialect.name, key.tenant, clock.now());
@@ -100,16 +108,16 @@ export class Generation {
     const request = dialect.parse(parseJson(body), modelInPath);
     const asked = request.calls[0]!.model;
     const model = findModel(world, key, asked);
-    record.model = labelOf(world, model.id);
+    record.model = modelLabel(world, model);
     record.streamed = request.stream;
-    record.priority = priorityOf(exchange, request);
+    record.priority = priorityOf(exchange, request, key);
     if (request.ignored.length > 0) exchange.setHeader('x-sluice-warning', ignoredWarning(request.ignored));
     return {
       ...call,
       record,
       request,
       model,
-      deadlineMs: deadlineOf(exchange),
+      deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
       failover: failoverOf(exchange),
       hops: hopsOf(exchange, this.#options.instanceId),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
@@ -117,11 +125,36 @@ export class Generation {
     };
   }
 
+  /** Takes what the key may have of it, and gives back in every ending what was not used. */
   async #answer(understood: Understood): Promise<void> {
-    const { exchange, record, request, model, deadlineMs, failover, hops } = understood;
+    const { record } = understood;
+    const reservation = this.#admit(understood);
     record.admitted = true;
-    const { parallel, stream } = request;
-    const calls = stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
+    try {
+      await this.#compute(understood, reservation.parallel);
+    } finally {
+      settle(reservation, record);
+    }
+  }
+
+  #admit({ exchange, key, request: { calls, parallel }, model }: Understood): Reservation {
+    const { quotas } = this.#options;
+    const cost = { promptTokens: 0, outputTokens: 0 };
+    for (const call of calls) {
+      const { promptTokens, outputTokens } = estimateCost(call);
+      cost.promptTokens += promptTokens;
+      cost.outputTokens += outputTokens;
+    }
+    try {
+      return quotas.admit(key, { parallel: Math.min(parallel, countCalls(calls, model.backends)), cost });
+    } finally {
+      setRateLimitHeaders(exchange, quotas.standing(key));
+    }
+  }
+
+  async #compute(understood: Understood, parallel: number): Promise<void> {
+    const { exchange, record, request, model, deadlineMs, failover, hops } = understood;
+    const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
     const job = { record, model, calls, parallel, deadlineMs, failover, hops };
     const answer = this.#options.pipeline.start(job);
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
@@ -195,4 +228,12 @@ export class Generation {
     const { state, reason } = this.#options.readiness();
     if (state !== 'ready' && state !== 'restarting') throw new GatewayError('not_ready', reason);
   }
+}
+
+/** What was never begun counts for nothing. Of an answer that was cut nobody counted the tokens: they stay estimated. */
+function settle(reservation: Reservation, record: RequestRecord): void {
+  if (record.backend === undefined) reservation.cancel();
+  else if (record.usage !== undefined) reservation.settle(record.usage);
+  else if (record.firstTokenMs === undefined) reservation.settle({ completionTokens: 0 });
+  reservation.release();
 }

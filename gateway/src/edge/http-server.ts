@@ -5,14 +5,16 @@ import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
-import type { Readiness, World } from '../core/world.ts';
+import type { AccessKey, Readiness, World } from '../core/world.ts';
 import { errorBody } from '../wire/error-body.ts';
 import { type AccessRules, authenticate, isLoopback } from './access.ts';
+import { type AdminOptions, authenticateAdmin, sendBackends } from './admin.ts';
 import { handleCors } from './cors.ts';
 import { sendHealth, sendModel, sendModels, sendReadiness } from './discovery.ts';
 import { Exchange } from './exchange.ts';
 import { sendFrontPage } from './front-page.ts';
 import { Generation, type GenerationOptions } from './generation.ts';
+import { setRateLimitHeaders } from './rate-limit-headers.ts';
 import { type Match, matchRoute, type Route } from './routes.ts';
 
 export interface HttpServerOptions extends GenerationOptions {
@@ -21,6 +23,8 @@ export interface HttpServerOptions extends GenerationOptions {
   readonly readiness: () => Readiness;
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly access: AccessRules;
+  /** Absent: the operator's routes do not exist. */
+  readonly admin: AdminOptions | undefined;
   readonly log: Log;
   /** From a connection's first byte to its last header, in ms. */
   readonly headerTimeoutMs: number;
@@ -107,7 +111,8 @@ export class HttpServer {
     if (handleCors(exchange, access)) return;
     const match = this.#match(exchange, world);
     const { route } = match;
-    const key = this.#isOpen(route, world) ? undefined : authenticate(exchange.request, world, access);
+    const key = this.#letIn(exchange, route, world);
+    if (key) setRateLimitHeaders(exchange, this.#options.quotas.standing(key));
     refuseOtherMethods(exchange, match);
     switch (route.kind) {
       case 'generation':
@@ -132,7 +137,18 @@ export class HttpServer {
       }
       case 'front-page':
         return sendFrontPage(exchange, world, readiness);
+      case 'backends':
+        return sendBackends(exchange, this.#options.admin!);
     }
+  }
+
+  /** The caller's key; undefined where none is asked for. Throws what keeps the caller out. */
+  #letIn(exchange: Exchange, route: Route, world: World): AccessKey | undefined {
+    const { access, admin } = this.#options;
+    if (this.#isOpen(route, world)) return undefined;
+    if (route.access !== 'admin') return authenticate(exchange.request, world, access);
+    authenticateAdmin(exchange, admin!);
+    return undefined;
   }
 
   /** Whether anyone may have it. A server without keys still looks at Host and Origin, but for what probes ask. */
@@ -145,7 +161,7 @@ export class HttpServer {
   /** Who has no key does not learn which paths exist. */
   #match(exchange: Exchange, world: World): Match {
     try {
-      return matchRoute(exchange.path);
+      return matchRoute(exchange.path, this.#options.admin !== undefined);
     } catch (thrown) {
       authenticate(exchange.request, world, this.#options.access);
       throw thrown;

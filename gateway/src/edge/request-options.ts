@@ -1,49 +1,27 @@
-// What a request says outside of its body: the model that it may use, its priority, its deadline.
+// What a request says outside of its body: its priority, its deadline, whether it may go on elsewhere.
 import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { Priority } from '../core/ticket.ts';
-import type { AccessKey, ServedModel, World } from '../core/world.ts';
+import type { Priority } from '../core/priority.ts';
+import type { AccessKey } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
-import { authorizeModel, modelNotFound } from './access.ts';
 import type { Exchange } from './exchange.ts';
 
 const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const MOST_IGNORED_NAMES = 10;
 /** More gateways in a row than anyone needs. */
 const MOST_HOPS = 16;
+/** Highest first. */
 const PRIORITIES: readonly Priority[] = ['interactive', 'standard', 'batch'];
 
-/** Throws `model_not_found` with the ids that the key may use, or `forbidden`. */
-export function findModel(world: World, key: AccessKey, asked: string): ServedModel {
-  const model = world.models.get(asked) ?? openModel(world, asked);
-  if (model) {
-    authorizeModel(key, model.id);
-    return model;
-  }
-  throw modelNotFound(world, key, 'model');
-}
-
-/** A model that is not in the list, as whoever gets such may know it; undefined if nobody gets them. */
-export function openModel({ openModels }: World, id: string): ServedModel | undefined {
-  if (!openModels) return undefined;
-  return { id, speaker: id, contextWindow: undefined, licence: undefined, created: 0, ...openModels };
-}
-
-/** What back ends say they serve, of the models that are not in the list. */
-export function openModelIds({ models, openModels }: World): readonly string[] {
-  const ids = new Set(openModels?.backends.flatMap((backend) => backend.models?.() ?? []));
-  return [...ids].filter((id) => !models.has(id));
-}
-
-/** The model's id where it is one that this server knows, else `other`: what clients write is never a label. */
-export function labelOf(world: World, id: string): string {
-  const isKnown =
-    world.models.has(id) || world.openModels?.backends.some((backend) => backend.models?.().includes(id));
-  return isKnown ? id : 'other';
+/** As asked, or as its kind has it, but never above what the key may have. Throws `invalid_request`. */
+export function priorityOf(exchange: Exchange, request: ParsedRequest, key: AccessKey): Priority {
+  const wanted = wantedPriority(exchange, request);
+  const { priority: highest = wanted } = key;
+  return PRIORITIES.indexOf(wanted) < PRIORITIES.indexOf(highest) ? highest : wanted;
 }
 
 /** Someone waits for a stream's next word; an array of prompts is work in bulk. */
-export function priorityOf(exchange: Exchange, request: ParsedRequest): Priority {
+function wantedPriority(exchange: Exchange, request: ParsedRequest): Priority {
   const asked = exchange.header('x-sluice-priority');
   if (asked === undefined) {
     if (request.calls.length > 1) return 'batch';

@@ -105,6 +105,18 @@ test('what is in no table is not found, and the answer says what there is', () =
   }
 });
 
+test('the operator’s paths exist only where there is an admin key, and nobody is told of them', () => {
+  assert.throws(() => matchRoute('/admin/backends'), { code: 'not_found' });
+  const match = matchRoute('/admin/backends/', true);
+  assert.deepEqual([...facts(match), match.route.access], ['admin_backends', undefined, read, 'admin']);
+  for (const hasAdmin of [true, false]) {
+    assert.throws(
+      () => matchRoute('/admin', hasAdmin),
+      (thrown: Error) => !thrown.message.includes('/admin'),
+    );
+  }
+});
+
 test('whatever the path, there is a match or one of two errors', () => {
   const bits = fc.constantFrom(
     '/',

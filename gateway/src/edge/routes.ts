@@ -6,8 +6,8 @@ import { completions } from '../wire/completions.ts';
 import type { Dialect } from '../wire/dialect.ts';
 import { generate, generateStream } from '../wire/generate.ts';
 
-/** Who may call: anyone; anyone on loopback, else who has a key; who has a key where keys exist. */
-type Access = 'open' | 'open-on-loopback' | 'key';
+/** Who may call: anyone; anyone on loopback, else who has a key; who has a key where keys exist; who has the admin key. */
+type Access = 'open' | 'open-on-loopback' | 'key' | 'admin';
 
 interface RouteBase {
   /** For people and for the log. */
@@ -18,7 +18,7 @@ interface RouteBase {
 export type Route = RouteBase &
   (
     | { readonly kind: 'generation'; readonly dialect: Dialect }
-    | { readonly kind: 'front-page' | 'health' | 'readiness' | 'metrics' | 'models' | 'model' }
+    | { readonly kind: 'front-page' | 'health' | 'readiness' | 'metrics' | 'models' | 'model' | 'backends' }
   );
 
 export interface Match {
@@ -31,17 +31,19 @@ export interface Match {
 const READ = ['GET', 'HEAD'] as const;
 const WRITE = ['POST'] as const;
 
-const FIXED: ReadonlyMap<string, Match> = new Map(
-  [
-    fixed('/', READ, { kind: 'front-page', name: 'front_page', access: 'open-on-loopback' }),
-    fixed('/healthz', READ, { kind: 'health', name: 'healthz', access: 'open' }),
-    fixed('/readyz', READ, { kind: 'readiness', name: 'readyz', access: 'open' }),
-    fixed('/metrics', READ, { kind: 'metrics', name: 'metrics', access: 'open-on-loopback' }),
-    fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
-    fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
-    fixed('/v1/completions', WRITE, generation(completions)),
-  ].map((match) => [match.path, match]),
-);
+const FIXED = tableOf([
+  fixed('/', READ, { kind: 'front-page', name: 'front_page', access: 'open-on-loopback' }),
+  fixed('/healthz', READ, { kind: 'health', name: 'healthz', access: 'open' }),
+  fixed('/readyz', READ, { kind: 'readiness', name: 'readyz', access: 'open' }),
+  fixed('/metrics', READ, { kind: 'metrics', name: 'metrics', access: 'open-on-loopback' }),
+  fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
+  fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
+  fixed('/v1/completions', WRITE, generation(completions)),
+]);
+/** They exist where there is an admin key, and nobody is told of them. */
+const ADMIN = tableOf([
+  fixed('/admin/backends', READ, { kind: 'backends', name: 'admin_backends', access: 'admin' }),
+]);
 
 const MODEL_PREFIX = '/v1/models/';
 /** Longer suffixes need no order: none is the end of another. */
@@ -51,10 +53,10 @@ const MODEL_ACTIONS = [
 ];
 const MODEL_CARD: Route = { kind: 'model', name: 'model', access: 'key' };
 
-/** Throws `not_found` for unknown paths and `invalid_request` for those that are no text. */
-export function matchRoute(path: string): Match {
+/** `hasAdmin`: there is an admin key. Throws `not_found` for unknown paths and `invalid_request` for those that are no text. */
+export function matchRoute(path: string, hasAdmin = false): Match {
   const decoded = decodePath(path).replace(/(?<=.)\/$/s, '');
-  const fixedMatch = FIXED.get(decoded);
+  const fixedMatch = FIXED.get(decoded) ?? (hasAdmin ? ADMIN.get(decoded) : undefined);
   if (fixedMatch) return fixedMatch;
   if (decoded.startsWith(MODEL_PREFIX)) {
     const rest = decoded.slice(MODEL_PREFIX.length);
@@ -86,7 +88,15 @@ function decodePath(path: string): string {
   return decoded;
 }
 
-function fixed(path: string, methods: Match['methods'], route: Route): Match & { readonly path: string } {
+interface FixedMatch extends Match {
+  readonly path: string;
+}
+
+function tableOf(matches: readonly FixedMatch[]): ReadonlyMap<string, Match> {
+  return new Map(matches.map((match) => [match.path, match]));
+}
+
+function fixed(path: string, methods: Match['methods'], route: Route): FixedMatch {
   return { path, methods, route, model: undefined };
 }
 

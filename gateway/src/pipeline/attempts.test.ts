@@ -128,11 +128,11 @@ test('what had not spoken is computed anew, and that is no continuation', async 
   backend.become('ready');
   await turn();
   const { request, push, end } = backend.calls[1]!;
-  assert.deepEqual(request.continueFrom?.choices, []);
+  assert.equal(request.continueFrom, undefined);
   for (const event of [START, text('one', 1), END, FINISH]) push(event);
   end();
   assert.deepEqual(await readAll(log), { words: 'one', error: undefined });
-  assert.equal(record.continued, 0);
+  assert.deepEqual([record.continued, record.failovers], [0, 1]);
 });
 
 test('who goes on goes before those who wait', async () => {
@@ -173,7 +173,7 @@ test('a prompt that kills every engine is given up', async () => {
   assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 0 });
 });
 
-test('a back end that cannot go on, a client that does not want it, and a delta without its tokens: an honest error', async () => {
+test('a back end that cannot go on, and a client that does not want it: an honest error', async () => {
   const silent = setUp({ continues: false });
   const one = silent.start('a');
   await turn();
@@ -187,13 +187,22 @@ test('a back end that cannot go on, a client that does not want it, and a delta 
   unwilling.backend.calls[0]!.push(text('half', 1));
   unwilling.backend.become('loading');
   assert.equal((await readAll(three.log)).error?.message, 'The engine died.');
+});
 
-  const able = setUp();
-  const two = able.start('a');
+test('where a delta came without its tokens, the engine goes on with the text', async () => {
+  const { backend, start, kinds } = setUp();
+  const { cancel } = start('a');
   await turn();
-  able.backend.calls[0]!.push({ type: 'text-delta', choice: 0, text: 'half' });
-  able.backend.become('loading');
-  assert.equal((await readAll(two.log)).error?.message, 'The engine died.');
+  backend.calls[0]!.push(text('one ', 1));
+  backend.calls[0]!.push({ type: 'text-delta', choice: 0, text: 'two ' });
+  backend.become('loading');
+  await turn();
+  backend.become('ready');
+  await turn();
+  const choice = backend.calls[1]!.request.continueFrom?.choices[0];
+  assert.deepEqual([choice?.text, choice?.tokens, choice?.pieces], ['one two ', undefined, 2]);
+  assert.deepEqual(kinds, ['text']);
+  cancel(new GatewayError('cancelled', 'The test is over.'));
 });
 
 test('an engine that does not come back in time, or ever, is an error that says so', async () => {

@@ -1,13 +1,24 @@
-// One call's attempts: a lease, the compute, and where the back end is lost in the middle, another attempt that goes on
-// from what was given. Nothing is ever given twice: what cannot be gone on from has failed.
-// It never starts an answer anew once a word of it was given.
-import { type ChatRequest, type EventSink, isDelta, type PartialAnswer, type Usage } from '../core/chat.ts';
+// One call's attempts: a lease, the compute, and where the back end is lost, another attempt. Before anything was given
+// that is the same call once more, on another back end; after it, one that goes on from what was given.
+// It must never give anything twice, never begin an answer anew once a word of it was given, and never try again what
+// would fail the same way everywhere.
+import type { Backend, CallContext } from '../core/backend.ts';
+import {
+  type ChatRequest,
+  type EventSink,
+  isDelta,
+  type PartialAnswer,
+  type TokenEvent,
+  type Usage,
+} from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../core/errors.ts';
 import type { RequestObserver, RequestRecord } from '../core/observer.ts';
 import type { Outcome, Ticket } from '../core/ticket.ts';
 import type { Lease, Scheduler } from '../scheduling/scheduler.ts';
+import { answerSoFar, type Begun, isWorthKeeping, type Way, wayOn, wholeUsage } from './going-on.ts';
 import { AnswerFold } from './partial.ts';
+import type { RetryBudget } from './retry-budget.ts';
 
 /** A prompt that kills every engine must not take down more of them than this. */
 const MOST_ATTEMPTS = 4;
@@ -21,7 +32,15 @@ export interface CallOptions {
   readonly request: ChatRequest;
   /** The first attempt's; its signal ends them all. */
   readonly ticket: Ticket;
-  /** False: the first loss of a back end is the end. */
+  /** What back ends call the model, by their ids; who is not in it calls it as the request does. */
+  readonly names: ReadonlyMap<string, string> | undefined;
+  /** Gateways that the request has passed, this one last. */
+  readonly hops: readonly string[];
+  /** Pays for attempts that could make an overload worse. */
+  readonly retries: RetryBudget;
+  /** False: who fails before it has said anything is the last to be asked. */
+  readonly mayFailOver: boolean;
+  /** False: an answer that was begun ends with its back end. */
   readonly mayGoOn: boolean;
   /** How long its client waits for the next word after its back end was lost, in ms; absent: as the scheduler lets it. */
   readonly resumeLimitMs: number | undefined;
@@ -29,106 +48,205 @@ export interface CallOptions {
   readonly onFailed: (error: GatewayError) => void;
 }
 
+/** The attempt before, and how it failed. */
+interface Loss extends Begun {
+  readonly error: GatewayError;
+}
+
+interface Attempt {
+  readonly lease: Lease;
+  readonly way: Way;
+  readonly request: ChatRequest;
+  readonly deadlineAt: number | undefined;
+  /** What there was of the answer when the attempt began. */
+  readonly soFar: PartialAnswer | undefined;
+  /** Absent: no back end could go on from it, so the answer is not kept. */
+  readonly fold: AnswerFold | undefined;
+}
+
+/** How far an attempt had come when it ended, however it ended. */
+interface Progress {
+  /** The client has something of the answer, from this attempt or one before. */
+  isGiven: boolean;
+  fold: AnswerFold | undefined;
+}
+
 /** Runs a call to its end and resolves to its usage; `push` gets its events but for `finish`. Rejects with a GatewayError. */
 export async function runCall(options: CallOptions, push: EventSink): Promise<Usage> {
-  const { ticket, record, observer } = options;
-  let fold: AnswerFold | undefined;
-  let lost: GatewayError | undefined;
-  let from: PartialAnswer | undefined;
-  for (let attempt = 1; ; attempt += 1) {
-    const asked = lost ? resumed(options) : ticket;
-    const lease = await acquire(options, asked, lost);
-    if (from && from.choices.length > 0) {
-      record.continued += 1;
-      observer.continued?.(record, 'ids');
-    }
-    // Where nothing could go on from it, an answer need not be remembered.
-    if (options.mayGoOn && lease.backend.continues) fold ??= new AnswerFold();
+  const failed = new Set<Backend>();
+  let loss: Loss | undefined;
+  for (let number = 1; ; number += 1) {
+    const ticket = ticketFor(options, failed, loss);
+    const lease = await acquire(options, ticket, loss);
+    const progress: Progress = { isGiven: loss?.isGiven ?? false, fold: undefined };
     let outcome: Outcome = 'ignored';
     try {
-      const request = from ? { ...options.request, continueFrom: from } : options.request;
-      const usage = await runAttempt(options, { lease, request, deadlineAt: asked.deadlineAt }, (event) => {
-        fold?.add(event);
-        push(event);
-      });
+      const attempt = beginAttempt(options, lease, ticket, loss);
+      progress.fold = attempt.fold;
+      const usage = await runAttempt(options, attempt, progress, push);
       outcome = 'ok';
       return usage;
     } catch (thrown) {
-      const error = toGatewayError(thrown);
+      const error = lease.signal.aborted ? toGatewayError(thrown) : after(loss, toGatewayError(thrown));
       if (ERROR_TRAITS[error.code].shrinksLimit) outcome = 'overload';
-      from = fold?.answer();
-      if (!from || attempt >= MOST_ATTEMPTS || !goesOn(error, lease, from)) {
+      loss = { error, by: lease.backend, isGiven: progress.isGiven, answer: progress.fold?.answer() };
+      // An engine of our own is started anew, and can take up its own tokens.
+      const comesBack = lease.backend.continues === 'ids' && error.code === 'backend_failed';
+      if (!comesBack) failed.add(lease.backend);
+      if (number >= MOST_ATTEMPTS || lease.signal.aborted || !mayTryAgain(options, failed, loss)) {
         options.onFailed(error);
         throw error;
       }
-      lost = error;
     } finally {
       lease.release(outcome);
     }
   }
 }
 
-/** The ticket of who lost its back end: its client waits for the next word as it did for the first. */
-function resumed({ ticket, clock, resumeLimitMs }: CallOptions): Ticket {
+/** The next attempt's: not for those who failed, nor for those who could do nothing for the call as it stands. */
+function ticketFor(options: CallOptions, failed: ReadonlySet<Backend>, loss: Loss | undefined): Ticket {
+  const { ticket, request, clock, resumeLimitMs } = options;
+  if (!loss && !request.continueFrom) return ticket;
+  const excluded = new Set(
+    ticket.backends.filter((backend) => failed.has(backend) || !wayOn(request, loss, backend)),
+  );
+  if (!loss) {
+    if (excluded.size < ticket.backends.length) return { ...ticket, excluded };
+    const message = 'No back end of this model can go on with an answer that was begun.';
+    throw new GatewayError('invalid_request', message, { param: 'messages' });
+  }
+  if (!loss.isGiven) return { ...ticket, excluded, resumes: true };
+  // Its client waits for the next word as it did for the first.
   const deadlineAt = resumeLimitMs === undefined ? undefined : clock.now() + resumeLimitMs;
-  return { ...ticket, resumes: true, deadlineAt };
+  return { ...ticket, excluded, resumes: true, deadlineAt };
 }
 
-/** A wait that ends without a slot is, for who was in the middle of an answer, still the loss of the back end. */
-async function acquire({ scheduler }: CallOptions, ticket: Ticket, lost?: GatewayError): Promise<Lease> {
-  if (!lost) return await scheduler.acquire(ticket);
+/** A wait that ends without a slot is, for a call that lost its back end, still that loss. */
+async function acquire({ scheduler }: CallOptions, ticket: Ticket, loss: Loss | undefined): Promise<Lease> {
+  if (!loss) return await scheduler.acquire(ticket);
   try {
     return await scheduler.acquire(ticket);
   } catch (thrown) {
     ticket.signal.throwIfAborted();
-    const { message } = toGatewayError(thrown);
-    throw new GatewayError('backend_failed', `${lost.message} The answer could not go on: ${message}`, {
-      cause: lost,
-    });
+    const { error, isGiven } = loss;
+    if (!isGiven) throw error;
+    const message = `${error.message} The answer could not go on: ${toGatewayError(thrown).message}`;
+    throw like(error, message, error);
   }
 }
 
-interface Attempt {
-  readonly lease: Lease;
-  readonly request: ChatRequest;
-  readonly deadlineAt: number | undefined;
+function mayTryAgain(options: CallOptions, failed: ReadonlySet<Backend>, loss: Loss): boolean {
+  const { ticket, request, mayFailOver, mayGoOn, retries } = options;
+  const { code } = loss.error;
+  if (!ERROR_TRAITS[code].elsewhere || !(loss.isGiven ? mayGoOn : mayFailOver)) return false;
+  if (!ticket.backends.some((one) => !failed.has(one) && wayOn(request, loss, one))) return false;
+  // A connection that broke costs nobody anything; who is busy or slow, others like it may be too.
+  return loss.isGiven || code === 'backend_failed' || retries.take();
 }
 
-/** Runs one attempt and keeps back ends to their contract: exactly one `finish`, which is taken out for its usage. */
-async function runAttempt(options: CallOptions, attempt: Attempt, push: EventSink): Promise<Usage> {
-  const { record, observer, clock, callId } = options;
-  const { lease, request, deadlineAt } = attempt;
+/** The error as it is, with the one before it as its cause where it has none of its own. */
+function after(loss: Loss | undefined, error: GatewayError): GatewayError {
+  return !loss || error.cause !== undefined ? error : like(error, error.message, loss.error);
+}
+
+function like(error: GatewayError, message: string, cause: GatewayError): GatewayError {
+  const { code, param, retryAfterMs, status, wire } = error;
+  return new GatewayError(code, message, { param, retryAfterMs, status, wire, cause });
+}
+
+/** Decides what the attempt does, and tells of it. */
+function beginAttempt(options: CallOptions, lease: Lease, ticket: Ticket, loss: Loss | undefined): Attempt {
+  const { request, names, mayGoOn } = options;
+  const { backend } = lease;
+  const way = wayOn(request, loss, backend);
+  if (!way) throw new GatewayError('internal', 'A call came to a back end that can do nothing for it.');
+  const soFar = answerSoFar(way, request, loss);
+  const model = names?.get(backend.id) ?? request.model;
+  const isKept = mayGoOn && isWorthKeeping(request, ticket.backends);
+  tell(options, lease, way, loss);
+  return {
+    lease,
+    way,
+    request: requestOf(request, model, way === 'rethink' ? request.continueFrom : soFar),
+    soFar,
+    fold: isKept ? new AnswerFold(soFar) : undefined,
+    deadlineAt: ticket.deadlineAt,
+  };
+}
+
+function requestOf(
+  request: ChatRequest,
+  model: string,
+  continueFrom: PartialAnswer | undefined,
+): ChatRequest {
+  const isAsItCame = model === request.model && continueFrom === request.continueFrom;
+  return isAsItCame ? request : { ...request, model, continueFrom };
+}
+
+function tell({ record, observer }: CallOptions, lease: Lease, way: Way, loss: Loss | undefined): void {
   if (record.backend === undefined) {
     record.backend = lease.backend.id;
     record.queueMs = lease.queueMs;
     observer.started?.(record);
   }
+  if (!loss) return;
+  if (record.backend === loss.by.id) record.backend = lease.backend.id;
+  if (way !== 'anew') {
+    record.continued += 1;
+    observer.continued?.(record, way);
+    return;
+  }
+  // Who announced itself and then said nothing is not who speaks.
+  if (record.firstTokenMs === undefined) record.speaker = undefined;
+  record.failovers += 1;
+  observer.failedOver?.(record, loss.error.code);
+}
+
+/** Runs one attempt and keeps back ends to their contract: exactly one `finish`, which is taken out for its usage. */
+async function runAttempt(
+  options: CallOptions,
+  attempt: Attempt,
+  progress: Progress,
+  push: EventSink,
+): Promise<Usage> {
+  const { record, clock } = options;
+  const { lease, way, request, deadlineAt, soFar, fold } = attempt;
   let spoke = false;
   let usage: Usage | undefined;
   // Once any call of an answer has spoken, its first token has come; who goes on owes a word of its own.
-  const hasSpoken = () => (request.continueFrom ? spoke : record.firstTokenMs !== undefined);
+  const hasSpoken = () => (way === 'anew' ? record.firstTokenMs !== undefined : spoke);
   const clocked = firstTokenClock(clock, deadlineAt, lease.signal, hasSpoken);
   try {
-    const context = { callId, tenant: record.tenant, signal: clocked.signal };
-    await lease.backend.chat(request, context, (event) => {
+    await lease.backend.chat(request, contextOf(options, clocked.signal, deadlineAt), (event) => {
       if (event.type === 'finish') {
         usage = event.usage;
         return;
       }
       spoke ||= isDelta(event);
+      // Its client has read a thought already.
+      if (way === 'rethink' && event.type === 'reasoning-delta') return;
+      progress.isGiven ||= givesSomething(event);
+      fold?.add(event);
       push(event);
     });
     if (!usage) throw new GatewayError('backend_failed', 'The back end ended its answer in the middle.');
-    return usage;
+    return wholeUsage(way, soFar, usage, lease.backend);
   } finally {
     clocked.stop();
   }
 }
 
-/** Whether another attempt can go on from what was given. */
-function goesOn(error: GatewayError, { backend, signal }: Lease, answer: PartialAnswer): boolean {
-  if (error.code !== 'backend_failed' || backend.continues === undefined || signal.aborted) return false;
-  return answer.choices.length <= 1 && answer.choices.every((choice) => choice.tokens && !choice.reason);
+function contextOf(options: CallOptions, signal: AbortSignal, deadlineAt: number | undefined): CallContext {
+  const { record, clock, callId, hops } = options;
+  const deadlineMs = deadlineAt === undefined ? undefined : Math.max(0, deadlineAt - clock.now());
+  const origin = { requestId: record.id, priority: record.priority, deadlineMs, hops };
+  return { callId, tenant: record.tenant, signal, origin };
+}
+
+/** Whether the client has more than before, so that the call cannot begin anew. */
+function givesSomething(event: TokenEvent): boolean {
+  if (event.type === 'text-delta' || event.type === 'reasoning-delta') return event.text !== '';
+  return event.type !== 'start';
 }
 
 /** A signal that also aborts when the attempt's first token does not come in time. */

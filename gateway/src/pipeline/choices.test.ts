@@ -57,6 +57,23 @@ test('others get a call for each choice, and so does a model of which one back e
   }
 });
 
+test('what goes on from a beginning is one choice a call, whoever answers', () => {
+  const choice = { text: 'a', reasoning: '', toolCalls: [], reason: undefined };
+  const continueFrom = { speaker: undefined, choices: [choice], usage: undefined };
+  const calls = [{ ...request(3), continueFrom }, request(2)];
+  const planned = plan(calls, SEVERAL);
+  assert.deepEqual(
+    planned.map(({ request: { choices }, firstChoice }) => [choices, firstChoice]),
+    [
+      [1, 0],
+      [1, 1],
+      [1, 2],
+      [2, 3],
+    ],
+  );
+  assert.equal(countCalls(calls, SEVERAL), planned.length);
+});
+
 test('a request for one answer is passed on untouched', () => {
   const call = request(1, 5, { seed: 'digits' });
   assert.equal(plan([call], ONE)[0]?.request, call);

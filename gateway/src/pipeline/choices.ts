@@ -17,8 +17,8 @@ export interface PlannedCall {
 
 /** How many calls `planCalls` gives. */
 export function countCalls(calls: readonly ChatRequest[], backends: readonly Backend[]): number {
-  if (answerSeveral(backends)) return calls.length;
-  return calls.reduce((sum, { choices }) => sum + choices, 0);
+  const several = answerSeveral(backends);
+  return calls.reduce((sum, call) => sum + partsOf(call, several), 0);
 }
 
 /** Choices are numbered through in the order of the calls. */
@@ -26,12 +26,12 @@ export function* planCalls(
   calls: readonly ChatRequest[],
   backends: readonly Backend[],
 ): Generator<PlannedCall, undefined> {
-  const isWhole = answerSeveral(backends);
+  const several = answerSeveral(backends);
   const isOnly = countCalls(calls, backends) === 1;
   let number = 0;
   let firstChoice = 0;
   for (const [prompt, call] of calls.entries()) {
-    const parts = isWhole ? 1 : call.choices;
+    const parts = partsOf(call, several);
     for (let choice = 0; choice < parts; choice++) {
       const request = parts === 1 ? call : oneChoice(call, choice);
       yield { request, number: isOnly ? undefined : number, firstChoice, prompt };
@@ -54,6 +54,11 @@ export function addChoice(a: Usage | undefined, b: Usage): Usage {
         ? undefined
         : Math.min(cachedTokens, b.cachedTokens),
   };
+}
+
+/** What goes on from a beginning is one choice. */
+function partsOf({ choices, continueFrom }: ChatRequest, several: boolean): number {
+  return several && !continueFrom ? 1 : choices;
 }
 
 function answerSeveral(backends: readonly Backend[]): boolean {

@@ -28,7 +28,17 @@ test('text and thinking are joined apart from each other, and the ending is kept
   ]);
   assert.deepEqual(answer, {
     speaker: 'someone',
-    choices: [{ text: '量子', reasoning: 'hmm.', toolCalls: [], tokens: undefined, reason: 'length' }],
+    choices: [
+      {
+        text: '量子',
+        reasoning: 'hmm.',
+        toolCalls: [],
+        tokens: undefined,
+        pieces: 4,
+        reasoningPieces: 2,
+        reason: 'length',
+      },
+    ],
     usage: { promptTokens: 3, completionTokens: 4 },
   });
 });
@@ -64,6 +74,8 @@ test('tool calls that come in pieces and mixed are put together by their index',
         { id: 'call-b', name: 'wait', arguments: '{}' },
       ],
       tokens: undefined,
+      pieces: 4,
+      reasoningPieces: 0,
       reason: 'tool_calls',
     },
   ]);
@@ -154,6 +166,53 @@ test('the ids of the tokens are those of every delta, or unknown', () => {
   const thought: TokenEvent = { type: 'reasoning-delta', choice: 0, text: 'x', tokens: [3] };
   assert.deepEqual(fold([delta([1, 2]), thought, delta([])]).choices[0]?.tokens, [1, 2, 3]);
   assert.equal(fold([delta([1]), delta(), delta([2])]).choices[0]?.tokens, undefined);
+});
+
+test('a fold goes on from an answer that was begun, and leaves that as it was', () => {
+  const call: TokenEvent = {
+    type: 'tool-call-delta',
+    choice: 0,
+    index: 0,
+    id: 'c',
+    name: 'f',
+    arguments: '{',
+  };
+  const events: TokenEvent[] = [
+    { type: 'start', speaker: 's' },
+    { type: 'reasoning-delta', choice: 0, text: 'hm', tokens: [1] },
+    {
+      type: 'text-delta',
+      choice: 0,
+      text: 'a',
+      tokens: [2],
+      logprobs: [{ token: 'a', logprob: -1, offset: 0, top: [] }],
+    },
+    { ...call, tokens: [3] },
+    { ...call, arguments: '}', tokens: [4] },
+    { type: 'text-delta', choice: 1, text: 'b', tokens: [] },
+    { type: 'choice-end', choice: 0, reason: 'tool_calls' },
+  ];
+  const whole = fold(events);
+  for (let cut = 0; cut <= events.length; cut++) {
+    const begun = fold(events.slice(0, cut));
+    const kept = structuredClone(begun);
+    const rest = new AnswerFold(begun);
+    for (const event of events.slice(cut)) rest.add(event);
+    assert.deepEqual(rest.answer(), whole);
+    assert.deepEqual(begun, kept);
+  }
+});
+
+test("what a client began itself counts for nothing, and its tokens are nobody's", () => {
+  const choice = { text: 'Once', reasoning: '', toolCalls: [], reason: undefined };
+  const answer = new AnswerFold({ speaker: undefined, choices: [choice], usage: undefined });
+  answer.add({ type: 'text-delta', choice: 0, text: ' upon', tokens: [1] });
+  const { text, pieces, tokens } = answer.answer().choices[0]!;
+  assert.deepEqual([text, pieces, tokens], ['Once upon', 1, undefined]);
+  const long = { ...choice, text: 'x'.repeat(33 * 1024 * 1024) };
+  assert.throws(() => new AnswerFold({ speaker: undefined, choices: [long], usage: undefined }), {
+    code: 'backend_failed',
+  });
 });
 
 test('usage is summed field by field, and what one part does not know the sum does not know', () => {

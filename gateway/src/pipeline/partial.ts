@@ -1,6 +1,14 @@
 // Folds an answer's events into the answer so far: what a client gets that did not ask for a stream, and what a back
 // end would be given to go on from. Bounded, because a mad back end could send anything; order is not checked.
-import type { FinishReason, PartialAnswer, TokenEvent, TokenIds, TokenLogprob, Usage } from '../core/chat.ts';
+import type {
+  FinishReason,
+  PartialAnswer,
+  PartialChoice,
+  TokenEvent,
+  TokenIds,
+  TokenLogprob,
+  Usage,
+} from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 
 interface Choice {
@@ -8,6 +16,8 @@ interface Choice {
   reasoning: string;
   toolCalls: { id: string | undefined; name: string | undefined; arguments: string }[];
   tokens: number[] | undefined;
+  pieces: number;
+  reasoningPieces: number;
   logprobs?: TokenLogprob[];
   reason: FinishReason | undefined;
 }
@@ -25,6 +35,15 @@ export class AnswerFold {
   #usage: Usage | undefined;
   #length = 0;
 
+  /** `begun`: what there is of the answer already; it is copied. */
+  constructor(begun?: PartialAnswer) {
+    this.#speaker = begun?.speaker;
+    for (const choice of begun?.choices ?? []) {
+      this.#add(lengthOf(choice));
+      this.#choices.push(copied(choice));
+    }
+  }
+
   /** Throws `backend_failed` when the answer grows past any reason. */
   add(event: TokenEvent): void {
     switch (event.type) {
@@ -33,19 +52,19 @@ export class AnswerFold {
         return;
       case 'text-delta':
         this.#grow(event.text);
-        this.#choice(event.choice).text += event.text;
-        this.#addTokens(event.choice, event.tokens);
+        this.#piece(event.choice, event.tokens).text += event.text;
         if (event.logprobs) this.#addLogprobs(event.choice, event.logprobs);
         return;
-      case 'reasoning-delta':
+      case 'reasoning-delta': {
         this.#grow(event.text);
-        this.#choice(event.choice).reasoning += event.text;
-        this.#addTokens(event.choice, event.tokens);
+        const choice = this.#piece(event.choice, event.tokens);
+        choice.reasoning += event.text;
+        choice.reasoningPieces += 1;
         return;
+      }
       case 'tool-call-delta': {
         this.#grow(event.arguments);
-        this.#addTokens(event.choice, event.tokens);
-        const calls = this.#choice(event.choice).toolCalls;
+        const calls = this.#piece(event.choice, event.tokens).toolCalls;
         refuseMadNumber(event.index);
         while (calls.length <= event.index) calls.push({ id: undefined, name: undefined, arguments: '' });
         const call = calls[event.index]!;
@@ -69,15 +88,18 @@ export class AnswerFold {
   #choice(number: number): Choice {
     refuseMadNumber(number);
     while (this.#choices.length <= number) {
-      this.#choices.push({ text: '', reasoning: '', toolCalls: [], tokens: [], reason: undefined });
+      this.#choices.push(copied(EMPTY));
     }
     return this.#choices[number]!;
   }
 
-  #addTokens(number: number, tokens: TokenIds | undefined): void {
+  /** The choice that a delta belongs to, with the delta counted. */
+  #piece(number: number, tokens: TokenIds | undefined): Choice {
     const choice = this.#choice(number);
+    choice.pieces += 1;
     if (tokens === undefined) choice.tokens = undefined;
     else choice.tokens?.push(...tokens);
+    return choice;
   }
 
   #addLogprobs(number: number, logprobs: readonly TokenLogprob[]): void {
@@ -99,6 +121,29 @@ export class AnswerFold {
       throw new GatewayError('backend_failed', 'The back end sent more text than any answer can have.');
     }
   }
+}
+
+const EMPTY: PartialChoice = { text: '', reasoning: '', toolCalls: [], tokens: [], reason: undefined };
+
+function copied(choice: PartialChoice): Choice {
+  const { text, reasoning, toolCalls, tokens, pieces = 0, reasoningPieces = 0, logprobs, reason } = choice;
+  return {
+    text,
+    reasoning,
+    toolCalls: toolCalls.map((call) => ({ ...call })),
+    tokens: tokens && [...tokens],
+    pieces,
+    reasoningPieces,
+    ...(logprobs && { logprobs: [...logprobs] }),
+    reason,
+  };
+}
+
+function lengthOf({ text, reasoning, toolCalls, logprobs = [] }: PartialChoice): number {
+  let length = text.length + reasoning.length;
+  for (const call of toolCalls) length += call.arguments.length;
+  for (const { top } of logprobs) length += LOGPROB_LENGTH * (1 + top.length);
+  return length;
 }
 
 function refuseMadNumber(number: number): void {

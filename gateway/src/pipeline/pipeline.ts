@@ -12,6 +12,7 @@ import { runCall } from './attempts.ts';
 import { addChoice, countCalls, type PlannedCall, planCalls } from './choices.ts';
 import { addUsage } from './partial.ts';
 import { recorded } from './recorder.ts';
+import { RetryBudget } from './retry-budget.ts';
 import { StreamLog } from './stream-log.ts';
 
 /** A request as the pipeline gets it. */
@@ -27,6 +28,8 @@ export interface Job {
   readonly deadlineMs: number | undefined;
   /** False: where its back end is lost, its client wants the error. Default true. */
   readonly failover?: boolean | undefined;
+  /** Gateways that the request passed before this one, by their ids. */
+  readonly hops?: readonly string[] | undefined;
 }
 
 /** An answer in the making. */
@@ -45,10 +48,13 @@ export interface PipelineOptions {
   readonly logBytes: number;
   /** Whether answers that lose their back end in the middle go on. Default true. */
   readonly continuation?: boolean | undefined;
+  /** By which other gateways know this one, so that no request comes back to it; absent: it is not told. */
+  readonly instanceId?: string | undefined;
 }
 
 export class Pipeline {
   readonly #options: PipelineOptions;
+  readonly #retries = new RetryBudget();
 
   constructor(options: PipelineOptions) {
     this.#options = options;
@@ -93,16 +99,18 @@ export class Pipeline {
   }
 
   async #call(job: Job, call: PlannedCall, abort: AbortController, push: EventSink): Promise<Usage> {
-    const { clock, observer, scheduler, continuation = true } = this.#options;
-    const { record, failover = true } = job;
+    const { clock, observer, scheduler, continuation = true, instanceId } = this.#options;
+    const { record, model, failover = true, hops = [] } = job;
     const { request, number } = call;
+    this.#retries.earn();
     // Once the answer has begun, the promise is kept: its later calls are bound by it no more.
     const isDue = job.deadlineMs !== undefined && record.firstTokenMs === undefined;
     const deadlineAt = isDue ? record.startedAt + job.deadlineMs : undefined;
     const ticket: Ticket = {
       id: record.id,
-      model: job.model.id,
-      backends: job.model.backends,
+      model: model.id,
+      backends: model.backends,
+      tiers: model.tiers,
       tenant: record.tenant,
       priority: record.priority,
       deadlineAt,
@@ -119,6 +127,10 @@ export class Pipeline {
         callId: number === undefined ? record.id : `${record.id}#${number}`,
         request,
         ticket,
+        names: model.names,
+        hops: instanceId === undefined ? hops : [...hops, instanceId],
+        retries: this.#retries,
+        mayFailOver: failover,
         mayGoOn: continuation && failover,
         resumeLimitMs: job.deadlineMs,
         onFailed: (error) => abort.abort(error),

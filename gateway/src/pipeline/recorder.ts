@@ -1,5 +1,5 @@
 // Writes a request's story down on its events' way into the log: when the first word came, how long the silences were.
-// It passes every event on as it is, but for a second `start`: the calls of one answer have one speaker.
+// It passes every event on as it is, but for a second `start`: one answer begins once, whoever speaks in the end.
 import { type EventSink, isDelta } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import { type RequestObserver, type RequestRecord, STUTTER_MS } from '../core/observer.ts';
@@ -12,10 +12,12 @@ export function recorded(
   observer: RequestObserver,
 ): EventSink {
   let lastDeltaAt: number | undefined;
+  let hasStarted = false;
   return (event) => {
     if (event.type === 'start') {
-      if (record.speaker !== undefined) return;
-      record.speaker = event.speaker;
+      record.speaker ??= event.speaker;
+      if (hasStarted) return;
+      hasStarted = true;
     } else if (isDelta(event)) {
       const at = clock.now();
       record.firstTokenMs ??= at - record.startedAt;

@@ -26,6 +26,13 @@ test('a prompt costs a third of its characters, rounded up, as text or as messag
   assert.equal(estimateCost(request({ prompt: { kind: 'messages', messages } })).promptTokens, 10);
 });
 
+test('a beginning that is to be gone on from costs as the prompt does', () => {
+  const choice = { text: 'x'.repeat(20), reasoning: 'x'.repeat(10), toolCalls: [], reason: undefined };
+  const continueFrom = { speaker: undefined, choices: [choice], usage: undefined };
+  const prompt = { kind: 'text', text: 'x'.repeat(3) } as const;
+  assert.equal(estimateCost(request({ prompt, continueFrom })).promptTokens, 11);
+});
+
 test('an answer costs what it may have at most, or a usual one if the request does not say', () => {
   assert.equal(estimateCost(request({ maxTokens: 100 })).outputTokens, 100);
   assert.equal(estimateCost(request({})).outputTokens, 512);

@@ -16,9 +16,11 @@ export function estimateCost(request: ChatRequest): Cost {
   };
 }
 
-function promptLength({ prompt }: ChatRequest): number {
-  if (prompt.kind === 'text') return prompt.text.length;
-  let length = 0;
+/** With what is to be gone on from, which is evaluated like a prompt. */
+function promptLength({ prompt, continueFrom }: ChatRequest): number {
+  const begun = continueFrom?.choices[0];
+  let length = begun === undefined ? 0 : begun.text.length + begun.reasoning.length;
+  if (prompt.kind === 'text') return length + prompt.text.length;
   for (const { content } of prompt.messages) {
     if (typeof content === 'string') length += content.length;
     else for (const part of content ?? []) if (part.type === 'text') length += part.text.length;

@@ -1,5 +1,6 @@
 // Guards the scheduler's invariants under random lives: never more running than slots, no free slot beside someone
-// who could use it, nobody forgotten, nothing left at the end.
+// who could use it, nobody on a back end that is not for it or waiting for one that is busy or down, the least busy one of
+// the first tier taken, nobody forgotten, nothing left at the end.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -12,13 +13,21 @@ type Action =
   | {
       readonly do: 'acquire';
       readonly on: readonly number[];
+      readonly hasTiers: boolean;
+      readonly without: readonly number[];
       readonly tokens: number;
       readonly dueMs: number;
     }
   | { readonly do: 'abort' | 'release'; readonly which: number }
-  | { readonly do: 'load'; readonly on: number; readonly state: 'loading' | 'ready'; readonly slots: number }
+  | {
+      readonly do: 'load';
+      readonly on: number;
+      readonly state: (typeof STATES)[number];
+      readonly slots: number;
+    }
   | { readonly do: 'advance'; readonly ms: number };
 
+const STATES = ['loading', 'ready', 'busy', 'down', 'failed'] as const;
 const BACKENDS = 3;
 const MAX_WAIT_MS = 1_000;
 const backendNumber = fc.nat(BACKENDS - 1);
@@ -29,6 +38,8 @@ const actions: fc.Arbitrary<Action[]> = fc.array(
       arbitrary: fc.record({
         do: fc.constant('acquire' as const),
         on: fc.uniqueArray(backendNumber, { minLength: 1 }),
+        hasTiers: fc.boolean(),
+        without: fc.uniqueArray(backendNumber, { maxLength: 1 }),
         tokens: fc.integer({ min: 1, max: 40 }),
         dueMs: fc.integer({ min: 0, max: 2_000 }),
       }),
@@ -40,7 +51,8 @@ const actions: fc.Arbitrary<Action[]> = fc.array(
       arbitrary: fc.record({
         do: fc.constant('load' as const),
         on: backendNumber,
-        state: fc.constantFrom('loading' as const, 'ready' as const),
+        // Mostly ready: else nothing much happens.
+        state: fc.constantFrom(...STATES, 'ready' as const, 'ready' as const, 'ready' as const),
         slots: fc.nat(3),
       }),
     },
@@ -54,6 +66,7 @@ const actions: fc.Arbitrary<Action[]> = fc.array(
 
 interface Call {
   readonly backends: readonly Backend[];
+  readonly excluded: ReadonlySet<Backend>;
   readonly abort: AbortController;
   state: 'waiting' | 'running' | 'over';
   lease: Lease | undefined;
@@ -88,19 +101,33 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
       const calls: Call[] = [];
       /** Back ends that were given more than they have slots for. */
       const overbooked: string[] = [];
+      /** Back ends that were given to calls that were not for them. */
+      const misplaced: string[] = [];
       const runningOn = (backend: Backend) =>
         calls.filter(({ state, lease }) => state === 'running' && lease?.backend === backend).length;
       const hasRoom = (backend: Backend) => runningOn(backend) < backend.load().slots;
+      const candidatesOf = (call: Call) => call.backends.filter((backend) => !call.excluded.has(backend));
+      const bestOf = (call: Call, isOneTier: boolean) => {
+        const free = candidatesOf(call).filter(hasRoom);
+        const share = (backend: Backend) => runningOn(backend) / backend.load().slots;
+        const least = Math.min(...free.map(share));
+        return isOneTier ? free.find((backend) => share(backend) === least) : free[0];
+      };
 
       for (const action of sequence) {
         switch (action.do) {
           case 'acquire': {
             const call: Call = {
               backends: action.on.map((index) => backends[index]!.backend),
+              excluded: new Set(action.without.map((index) => backends[index]!.backend)),
               abort: new AbortController(),
               state: 'waiting',
               lease: undefined,
             };
+            // All in one tier, or each in its own.
+            const tiers = action.hasTiers ? action.on.map(() => 0) : undefined;
+            const isAlone = scheduler.snapshot().waiting === 0;
+            const best = isAlone ? bestOf(call, action.hasTiers) : undefined;
             calls.push(call);
             const over = () => {
               call.state = 'over';
@@ -110,6 +137,8 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
                 id: `call-${calls.length}`,
                 model: 'model',
                 backends: call.backends,
+                tiers,
+                excluded: call.excluded,
                 tenant: 'someone',
                 priority: 'standard',
                 resumes: false,
@@ -120,6 +149,8 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
               .then((lease) => {
                 call.state = 'running';
                 call.lease = lease;
+                if (best && lease.backend !== best) misplaced.push(lease.backend.id);
+                if (call.excluded.has(lease.backend)) misplaced.push(lease.backend.id);
                 // Slots are counted when a lease is given: a back end that shrinks later keeps what it runs.
                 if (runningOn(lease.backend) > lease.backend.load().slots) overbooked.push(lease.backend.id);
               }, over);
@@ -149,7 +180,16 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
         const running = calls.filter(({ state }) => state === 'running');
         assert.deepEqual(scheduler.snapshot(), { waiting: waiting.length, running: running.length });
         assert.deepEqual(overbooked, []);
-        for (const call of waiting) assert.ok(!call.backends.some(hasRoom), 'it waits beside a free slot');
+        assert.deepEqual(misplaced, []);
+        for (const call of waiting) {
+          const candidates = candidatesOf(call);
+          assert.ok(!candidates.some(hasRoom), 'it waits beside a free slot');
+          const states = candidates.map((backend) => backend.load().state);
+          assert.ok(
+            states.some((state) => state === 'ready' || state === 'loading'),
+            'it waits for nothing',
+          );
+        }
       }
 
       clock.advance(MAX_WAIT_MS);

@@ -19,8 +19,8 @@ class StillBackend implements Backend {
     this.#load = { state: 'ready', slots };
   }
 
-  change(state: BackendLoad['state'], slots = 0, reason?: string): void {
-    this.#load = { state, slots, reason };
+  change(state: BackendLoad['state'], slots = 0, reason?: string, retryAfterMs?: number): void {
+    this.#load = { state, slots, reason, retryAfterMs };
     for (const listener of this.listeners) listener();
   }
 
@@ -346,6 +346,71 @@ test('calls that wait learn at once that no back end will come back', async () =
   assert.equal(await stateOf(forBoth), 'waiting', 'the other one may still take it');
   b.change('closed');
   assert.equal(await stateOf(forBoth), 'not_ready');
+  assert.equal(clock.pendingTimers, 0);
+});
+
+test('within a tier the one with the least to do is taken, by its share of its slots; the next tier only when it is full', async () => {
+  const { scheduler } = newScheduler();
+  const [small, large, last] = [
+    new StillBackend('small', 1),
+    new StillBackend('large', 3),
+    new StillBackend('last', 9),
+  ];
+  const tiers = [0, 0, 1];
+  const taken: string[] = [];
+  for (let call = 0; call < 5; call++) {
+    taken.push((await scheduler.acquire(ticket([small, large, last], { tiers }))).backend.id);
+  }
+  assert.deepEqual(taken, ['small', 'large', 'large', 'large', 'last']);
+});
+
+test('who is excluded gets nothing, free or not, and what is left decides', async () => {
+  const { scheduler } = newScheduler();
+  const [a, b] = [new StillBackend('a', 1), new StillBackend('b', 1)];
+  const excluded = new Set([a]);
+  assert.equal(await stateOf(scheduler.acquire(ticket([a, b], { excluded }))), 'on b');
+  const waiting = scheduler.acquire(ticket([a, b], { excluded }));
+  assert.equal(await stateOf(waiting), 'waiting', 'beside a free slot that is not for it');
+  b.change('down');
+  assert.equal(await stateOf(waiting), 'not_ready');
+  assert.equal(await stateOf(scheduler.acquire(ticket([a], { excluded }))), 'not_ready');
+});
+
+test('nobody waits for who is busy or down: the call is told at once, and when to come again', async () => {
+  const { clock, scheduler } = newScheduler();
+  const [a, b, c] = [new StillBackend('a', 1), new StillBackend('b', 1), new StillBackend('c', 1)];
+  const all = () => scheduler.acquire(ticket([a, b, c]));
+  a.change('down', 0, 'a cannot be reached.', 700);
+  b.change('busy', 0, 'b has too much to do.', 9_000);
+  c.change('busy', 0, 'c has too much to do.', 5_000);
+  await assert.rejects(all(), {
+    code: 'backend_busy',
+    message: 'b has too much to do.',
+    retryAfterMs: 5_000,
+  });
+  b.change('down', 0, 'b cannot be reached.', 900);
+  c.change('failed', 0, 'c is gone for good.');
+  await assert.rejects(all(), { code: 'not_ready', message: 'a cannot be reached.', retryAfterMs: 700 });
+  c.change('loading');
+  const waiting = all();
+  assert.equal(await stateOf(waiting), 'waiting', 'one will be ready');
+  b.change('ready', 1);
+  assert.equal(await stateOf(waiting), 'on b');
+  assert.equal(clock.pendingTimers, 0);
+});
+
+test('calls that wait learn at once that all who could run them are busy or down', async () => {
+  const { clock, scheduler } = newScheduler();
+  const [a, b] = [new StillBackend('a', 1), new StillBackend('b', 1)];
+  await scheduler.acquire(ticket([a]));
+  await scheduler.acquire(ticket([b]));
+  const [forA, forBoth] = [scheduler.acquire(ticket([a])), scheduler.acquire(ticket([a, b]))];
+  a.change('busy', 0, undefined, 3_000);
+  assert.equal(await stateOf(forA), 'backend_busy');
+  assert.equal(await stateOf(forBoth), 'waiting');
+  b.change('down');
+  await assert.rejects(forBoth, { code: 'backend_busy', retryAfterMs: 3_000 });
+  assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 2 });
   assert.equal(clock.pendingTimers, 0);
 });
 

@@ -1,8 +1,8 @@
 // When and where a call runs. Calls wait here, not in a back end: a back end is chosen when a slot frees, so a slow
-// one holds up nobody who could run elsewhere. First come, first served, but for answers that lost their back end in the
-// middle: they go first.
+// one holds up nobody who could run elsewhere. First come, first served, but for calls that lost their back end: they go
+// first. Nobody waits for a back end that is busy or cannot be reached.
 // There is no await between choosing a slot and taking it, so there are no locks.
-import type { Backend } from '../core/backend.ts';
+import type { Backend, BackendLoad } from '../core/backend.ts';
 import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Outcome, Ticket } from '../core/ticket.ts';
@@ -64,14 +64,15 @@ export class Scheduler {
 
   /**
    * Resolves when the call may run. Rejects with `overloaded` at once if the queue is full, `queue_timeout` if no slot
-   * came in time, `not_ready` if no back end of the model will come back, or the ticket's own abort reason.
+   * came in time, `backend_busy` if every back end that could run it is down or wants to be left alone, `not_ready` if
+   * none of them can be reached or will come back, or the ticket's own abort reason.
    */
   acquire(ticket: Ticket): Promise<Lease> {
     if (ticket.signal.aborted) return Promise.reject(ticket.signal.reason);
     // What is closed stays closed: nobody needs to hear of it again.
     for (const backend of ticket.backends) if (backend.load().state !== 'closed') this.#seat(backend);
-    const lost = lostReason(ticket);
-    if (lost) return Promise.reject(lost);
+    const refusal = refusalOf(ticket);
+    if (refusal) return Promise.reject(refusal);
     const free = this.#freeFor(ticket);
     if (free && this.#waiters.size === 0) {
       return Promise.resolve(this.#lease(free, ticket, this.#options.clock.now()));
@@ -88,6 +89,11 @@ export class Scheduler {
 
   snapshot(): SchedulerSnapshot {
     return { waiting: this.#waiters.size, running: this.#running };
+  }
+
+  /** Calls that run on one back end. */
+  runningOn(backend: Backend): number {
+    return this.#seats.get(backend)?.running ?? 0;
   }
 
   /** When a call that is refused now could have its turn, in ms: what waits, times what a call lately took. */
@@ -145,9 +151,9 @@ export class Scheduler {
   #assign(): void {
     for (const waiter of this.#waiters) {
       const { ticket } = waiter;
-      const lost = lostReason(ticket);
-      if (lost) {
-        waiter.settle(lost);
+      const refusal = refusalOf(ticket);
+      if (refusal) {
+        waiter.settle(refusal);
         continue;
       }
       const backend = this.#freeFor(ticket);
@@ -155,12 +161,25 @@ export class Scheduler {
     }
   }
 
-  /** The first of the call's back ends that could run it now. */
-  #freeFor(ticket: Ticket): Backend | undefined {
-    return ticket.backends.find((backend) => {
-      const load = backend.load();
-      return load.state === 'ready' && this.#seat(backend).running < load.slots;
-    });
+  /** Of the call's back ends that could run it now: in the first tier that has any, the one with the least to do. */
+  #freeFor({ backends, tiers, excluded }: Ticket): Backend | undefined {
+    let best: Backend | undefined;
+    let bestTier = 0;
+    let leastShare = 1;
+    for (let index = 0; index < backends.length; index += 1) {
+      const tier = tiers?.[index] ?? index;
+      if (best && tier > bestTier) break;
+      const backend = backends[index]!;
+      const { state, slots } = backend.load();
+      if (state !== 'ready' || excluded?.has(backend)) continue;
+      const share = this.#seat(backend).running / slots;
+      // One without slots has nothing free: its share is no number, or infinite.
+      if (!(share < leastShare)) continue;
+      best = backend;
+      bestTier = tier;
+      leastShare = share;
+    }
+    return best;
   }
 
   #lease(backend: Backend, ticket: Ticket, since: number): Lease {
@@ -210,15 +229,33 @@ export class Scheduler {
   }
 }
 
-/** Why the call can never run: every back end of its model has failed for good or was closed. */
-function lostReason(ticket: Ticket): GatewayError | undefined {
-  let reason: string | undefined;
-  for (const backend of ticket.backends) {
+/** Why the call is not to wait: none of the back ends that may run it is ready, or on its way to be. */
+function refusalOf({ backends, excluded }: Ticket): GatewayError | undefined {
+  const busy: BackendLoad[] = [];
+  const away: BackendLoad[] = [];
+  for (const backend of backends) {
+    if (excluded?.has(backend)) continue;
     const load = backend.load();
     if (load.state === 'loading' || load.state === 'ready') return undefined;
-    reason ??= load.reason;
+    (load.state === 'busy' ? busy : away).push(load);
   }
-  return new GatewayError('not_ready', reason ?? 'No back end serves this model any more.', {
-    retryAfterMs: MOST_RETRY_MS,
-  });
+  if (busy.length > 0) {
+    const message = reasonOf(busy) ?? 'Every back end of this model has more to do than it can.';
+    return new GatewayError('backend_busy', message, { retryAfterMs: soonest(busy) ?? LEAST_RETRY_MS });
+  }
+  const message = reasonOf(away) ?? 'No back end serves this model any more.';
+  return new GatewayError('not_ready', message, { retryAfterMs: soonest(away) ?? MOST_RETRY_MS });
+}
+
+function reasonOf(loads: readonly BackendLoad[]): string | undefined {
+  return loads.find(({ reason }) => reason !== undefined)?.reason;
+}
+
+/** When the first of them is worth asking again, in ms; undefined: none says. */
+function soonest(loads: readonly BackendLoad[]): number | undefined {
+  let least: number | undefined;
+  for (const { retryAfterMs } of loads) {
+    if (retryAfterMs !== undefined && (least === undefined || retryAfterMs < least)) least = retryAfterMs;
+  }
+  return least;
 }

@@ -35,6 +35,7 @@ function record(rest: Partial<RequestRecord> = {}): RequestRecord {
     firstAnswerMs: 30,
     longestGapMs: 600,
     stutters: 2,
+    continued: 1,
     usage: { promptTokens: 3, completionTokens: 4 },
     ...rest,
   };
@@ -116,6 +117,8 @@ test("a request's line tells its story: who, where, how long, how many tokens", 
       cached_tokens: undefined,
       completion_tokens: 4,
       stutters: 2,
+      failovers: undefined,
+      continued: 1,
     },
   });
 });
@@ -133,7 +136,14 @@ test('the line holds nothing but these fields: no place where a prompt or an ans
     'first_token_ms',
     'total_ms',
   ];
-  const tokens = ['prompt_tokens', 'cached_tokens', 'completion_tokens', 'stutters'];
+  const tokens = [
+    'prompt_tokens',
+    'cached_tokens',
+    'completion_tokens',
+    'stutters',
+    'failovers',
+    'continued',
+  ];
   assert.deepEqual(Object.keys(lineOf('internal', cause).fields), [...known, ...tokens, 'cause']);
   assert.equal(lineOf('internal', cause).fields.cause, cause);
   const smuggled = { ...record(), prompt: 'the secret words' };
@@ -165,18 +175,21 @@ test('several observers are told in order, each of everything that it wants to h
     {
       started: () => heard.push('2 started'),
       gap: (_record, gapMs, readerWaiting) => heard.push(`2 gap ${gapMs} ${readerWaiting}`),
+      failedOver: (_record, code) => heard.push(`2 failed over ${code}`),
       continued: (_record, kind) => heard.push(`2 continued ${kind}`),
       ended: () => heard.push('2 ended'),
     },
   );
   all.started?.(record());
   all.gap?.(record(), 5, true);
+  all.failedOver?.(record(), 'backend_busy');
   all.continued?.(record(), 'text');
   all.ended?.(record(), 'internal', 7, 'why');
   assert.deepEqual(heard, [
     '1 started request-1',
     '2 started',
     '2 gap 5 true',
+    '2 failed over backend_busy',
     '2 continued text',
     '1 ended internal 7 why',
     '2 ended',

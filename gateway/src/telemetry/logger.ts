@@ -68,6 +68,8 @@ export function requestLog(log: Log): RequestObserver {
         cached_tokens: record.usage?.cachedTokens,
         completion_tokens: record.usage?.completionTokens,
         stutters: record.stutters || undefined,
+        failovers: record.failovers || undefined,
+        continued: record.continued || undefined,
         ...(cause === undefined ? {} : { cause }),
       });
     },
@@ -82,6 +84,9 @@ export function allObservers(...observers: readonly RequestObserver[]): RequestO
     },
     gap: (record, gapMs, readerWaiting) => {
       for (const observer of observers) observer.gap?.(record, gapMs, readerWaiting);
+    },
+    failedOver: (record, code) => {
+      for (const observer of observers) observer.failedOver?.(record, code);
     },
     continued: (record, kind) => {
       for (const observer of observers) observer.continued?.(record, kind);

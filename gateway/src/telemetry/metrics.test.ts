@@ -65,6 +65,7 @@ test('every name of the contract is there from the start', async () => {
     ['sluice_cached_tokens_total', 'counter'],
     ['sluice_completion_tokens_total', 'counter'],
     ['sluice_backend_up', 'gauge'],
+    ['sluice_failovers_total', 'counter'],
     ['sluice_continuations_total', 'counter'],
     ['sluice_event_loop_delay_seconds', 'gauge'],
   ] as const) {
@@ -94,7 +95,15 @@ test('of all outcomes exactly those with a 5xx that are no refusal raise the err
     metrics.ended(record(), outcome, 10);
     if ((await scrape(metrics)).get('error_rate') === 1) failures.push(outcome);
   }
-  const expected = ['queue_timeout', 'deadline_exceeded', 'backend_busy', 'backend_failed', 'internal'];
+  const expected = [
+    'queue_timeout',
+    'deadline_exceeded',
+    'backend_busy',
+    'backend_failed',
+    'backend_timeout',
+    'loop_detected',
+    'internal',
+  ];
   assert.deepEqual(failures.sort(), expected.sort());
 });
 
@@ -202,12 +211,16 @@ test('labels are made of the closed sets of the record only: not of id, tenant, 
   const metrics = new Metrics(NONE);
   const written = { id: 'from-client', tenant: 'a-tenant', speaker: 'a-speaker', backend: 'a-backend' };
   metrics.ended(record({ ...written, model: 'other' }), 'model_not_found', 1);
+  metrics.failedOver(record(written), 'backend_busy');
   metrics.continued(record(written), 'ids');
+  metrics.continued(record(written), 'rethink');
   const { text } = await metrics.render();
   assert.match(
     text,
     /sluice_requests_total\{route="generate_stream",model="other",outcome="model_not_found"\} 1/,
   );
+  assert.match(text, /sluice_failovers_total\{code="backend_busy"\} 1/);
   assert.match(text, /sluice_continuations_total\{kind="ids"\} 1/);
+  assert.match(text, /sluice_continuations_total\{kind="rethink"\} 1/);
   for (const value of Object.values(written)) assert.doesNotMatch(text, new RegExp(value));
 });

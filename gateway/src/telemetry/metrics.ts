@@ -5,6 +5,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Backend } from '../core/backend.ts';
 import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
 import {
+  type ContinuationKind,
   type RequestObserver,
   type RequestOutcome,
   type RequestRecord,
@@ -70,6 +71,12 @@ export class Metrics implements RequestObserver {
     labelNames: ['reason'],
     registers: [this.#registry],
   });
+  readonly #failovers = new Counter({
+    name: 'sluice_failovers_total',
+    help: 'Attempts that failed before they had said anything and were made again, by why.',
+    labelNames: ['code'],
+    registers: [this.#registry],
+  });
   readonly #continuations = new Counter({
     name: 'sluice_continuations_total',
     help: 'Answers that went on after losing their back end, by how.',
@@ -128,7 +135,11 @@ export class Metrics implements RequestObserver {
     if (gapMs > STUTTER_MS) this.#stutters.inc();
   }
 
-  continued(_record: RequestRecord, kind: 'ids' | 'text'): void {
+  failedOver(_record: RequestRecord, code: ErrorCode): void {
+    this.#failovers.inc({ code });
+  }
+
+  continued(_record: RequestRecord, kind: ContinuationKind): void {
     this.#continuations.inc({ kind });
   }
 

@@ -110,6 +110,20 @@ test('reasoning in history is kept, the empty one too', () => {
   assert.equal(other!.reasoning, 'r');
 });
 
+test("a message's fields without a name of ours are kept, untouched and without nulls", () => {
+  const annotations = [{ type: 'url_citation', at: 1 }];
+  const hostile = JSON.parse('{"role":"assistant","content":"x","__proto__":{"prefix":true,"name":"evil"}}');
+  const [kept, plain, safe] = messagesOf([
+    { role: 'assistant', content: 'x', refusal: null, annotations, audio: { id: 'a' } },
+    { role: 'assistant', content: 'x', refusal: null, prefix: false },
+    hostile,
+  ]);
+  assert.deepEqual(kept!.extra, { annotations, audio: { id: 'a' } });
+  assert.equal(kept!.extra!.annotations, annotations);
+  assert.equal(plain!.extra, undefined);
+  assert.deepEqual([safe!.extra, safe!.name], [undefined, undefined]);
+});
+
 test('the rest of the body is extra: untouched, without nulls and without what was consumed', () => {
   const metadata = { a: [1] };
   const { calls, stream, includeUsage } = parse({

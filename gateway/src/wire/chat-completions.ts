@@ -2,11 +2,12 @@
 // What it has no word for goes on untouched in `extra`: it never drops a client's field, and never fetches what a part
 // of a message names.
 import { z } from 'zod';
-import type { ContentPart, Message, PartialChoice, TokenEvent } from '../core/chat.ts';
+import type { ContentPart, PartialChoice, TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Dialect } from './dialect.ts';
 import { stringifyLine } from './json.ts';
 import { chatLogprobs } from './logprobs.ts';
+import { type MarkedMessage, prefillFields, prefillOf } from './prefill.ts';
 import {
   booleanField,
   choicesField,
@@ -14,6 +15,7 @@ import {
   isObject,
   listOf,
   modelField,
+  objectWithRest,
   optional,
   readBody,
   samplingFields,
@@ -54,35 +56,38 @@ const MESSAGES = 'must be a list of at least one message';
 const ROLE = 'must be system, developer, user, assistant or tool';
 const CONTENT = 'must be a text or a list of parts';
 
-const message = z
-  .object(
-    {
-      role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function'], ROLE),
-      content: optional(textOr(listOf(part, CONTENT))),
-      reasoning_content: textField,
-      reasoning: textField,
-      name: textField,
-      tool_call_id: textField,
-      tool_calls: optional(z.array(z.unknown(), 'must be a list of calls')),
-    },
-    'must be a message, an object with a "role"',
-  )
-  .transform((fields, context): Message => {
-    // Only an assistant can have said nothing: it called tools instead.
-    if (fields.content === undefined && fields.role !== 'assistant') {
-      context.addIssue({ code: 'custom', path: ['content'], message: CONTENT });
-      return z.NEVER;
-    }
-    return {
-      // `function` is what `tool` was called before.
-      role: fields.role === 'function' ? 'tool' : fields.role,
-      content: fields.content ?? null,
-      reasoning: fields.reasoning_content ?? fields.reasoning,
-      name: fields.name,
-      toolCallId: fields.tool_call_id,
-      toolCalls: fields.tool_calls,
-    };
-  });
+const messageFields = z.object(
+  {
+    role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function'], ROLE),
+    content: optional(textOr(listOf(part, CONTENT))),
+    reasoning_content: textField,
+    reasoning: textField,
+    name: textField,
+    tool_call_id: textField,
+    tool_calls: optional(z.array(z.unknown(), 'must be a list of calls')),
+    prefix: booleanField,
+  },
+  'must be a message, an object with a "role"',
+);
+
+const message = objectWithRest(messageFields).transform(({ fields, rest }, context): MarkedMessage => {
+  // Only an assistant can have said nothing: it called tools instead.
+  if (fields.content === undefined && fields.role !== 'assistant') {
+    context.addIssue({ code: 'custom', path: ['content'], message: CONTENT });
+    return z.NEVER;
+  }
+  const message = {
+    // `function` is what `tool` was called before.
+    role: fields.role === 'function' ? 'tool' : fields.role,
+    content: fields.content ?? null,
+    reasoning: fields.reasoning_content ?? fields.reasoning,
+    name: fields.name,
+    toolCallId: fields.tool_call_id,
+    toolCalls: fields.tool_calls,
+    extra: Object.keys(rest).length > 0 ? rest : undefined,
+  } as const;
+  return { message, isPrefix: fields.prefix ?? false };
+});
 
 const schema = z.object({
   model: modelField,
@@ -95,6 +100,7 @@ const schema = z.object({
   stream_options: streamOptionsField,
   response_format: responseFormatField,
   ...toolFields,
+  ...prefillFields,
 });
 
 const CHUNK: ChunkShape = {
@@ -114,11 +120,12 @@ export const chatCompletions: Dialect = {
   parse(body) {
     refuseResponsesBody(body);
     const { fields, extra } = readBody(schema, body);
+    const { messages, continueFrom, extra: prefillExtra } = prefillOf(fields);
     return {
       calls: [
         {
           model: fields.model,
-          prompt: { kind: 'messages', messages: fields.messages },
+          prompt: { kind: 'messages', messages },
           sampling: samplingOf(fields),
           maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
           stop: stopsOf(fields),
@@ -126,7 +133,8 @@ export const chatCompletions: Dialect = {
           logprobs: logprobsOf(fields.logprobs ?? false, fields.top_logprobs),
           responseFormat: fields.response_format,
           ...toolsOf(fields),
-          extra,
+          extra: { ...extra, ...prefillExtra },
+          continueFrom,
         },
       ],
       parallel: PARALLEL,

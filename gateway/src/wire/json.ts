@@ -41,13 +41,21 @@ export interface ExactInteger {
 /** Throws `invalid_request` on anything that is no JSON text of reasonable depth. A byte order mark is skipped. */
 export function parseJson(bytes: Uint8Array): unknown {
   const text = UTF8.decode(bytes);
-  const exact = scan(text);
-  let value: unknown;
   try {
-    value = JSON.parse(exact);
-  } catch {
+    return parseJsonText(text);
+  } catch (thrown) {
+    if (thrown instanceof GatewayError) throw thrown;
     throw new GatewayError('invalid_request', faultOf(text));
   }
+}
+
+/**
+ * The value of a text. Throws V8's own SyntaxError, which quotes the text, where it is no JSON, and `invalid_request` where
+ * it is too deep or holds a number out of range.
+ */
+export function parseJsonText(text: string): unknown {
+  const exact = scan(text);
+  const value: unknown = JSON.parse(exact);
   // The walk is the dear part: most bodies need none.
   return exact !== text || SURROGATE_ESCAPE.test(text) ? settle(value) : value;
 }
@@ -100,8 +108,8 @@ function scan(text: string): string {
   return done === 0 ? text : exact + text.slice(done);
 }
 
-/** The closing quote's place, or the text's end. */
-function endOfString(text: string, start: number): number {
+/** Of the string that begins with the quote at `start`: its closing quote's place, or the text's end. */
+export function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
     let first = quote;
     while (text.charCodeAt(first - 1) === BACKSLASH && first - 1 > start) first -= 1;

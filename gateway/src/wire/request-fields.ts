@@ -56,6 +56,15 @@ export function listOf<T extends z.ZodType>(
     });
 }
 
+/** An object's members by its schema, and beside them what the schema has no name for. */
+export function objectWithRest<Shape extends z.ZodRawShape>(schema: z.ZodObject<Shape>) {
+  return z.unknown().transform((value, context) => {
+    const read: z.output<z.ZodObject<Shape>>[] = [];
+    if (!readInto(read, schema, value, context, [])) return z.NEVER;
+    return { fields: read[0]!, rest: extraOf(value as Readonly<Record<string, unknown>>, schema.shape) };
+  });
+}
+
 /** A text where the value is one, else a list. */
 export function textOr<T extends z.ZodType>(list: T, text: z.ZodString = z.string()) {
   return z.unknown().transform((value, context): string | z.output<T> => {

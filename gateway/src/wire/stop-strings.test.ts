@@ -85,3 +85,43 @@ test('after the stop everything is swallowed, and without stops nothing is held'
   assert.deepEqual(stopper.push('more'), { text: '', stopped: true });
   assert.deepEqual(new StopStrings(['']).push('abc'), { text: 'abc', stopped: false });
 });
+
+test('a stop string that began in the text before ends what goes on from it, at every cut', () => {
+  const text = 'See\nUsage.\nUser: secret';
+  const end = text.indexOf('\nUser:');
+  for (let cut = 0; cut <= end + 5; cut++) {
+    const stopper = new StopStrings(['\nUser:'], text.slice(0, cut));
+    let shown = text.slice(0, cut);
+    for (const character of text.slice(cut)) shown += stopper.push(character).text;
+    assert.equal(shown, text.slice(0, Math.max(cut, end)));
+    assert.equal(stopper.push('').stopped, true);
+  }
+});
+
+test('going on from a text is the same as having read it, but that it is not given out again', () => {
+  fc.assert(
+    fc.property(letters, letters, stopLists, fc.nat(5), (before, after, stops, length) => {
+      // A text that was cut at a stop string would not be gone on from.
+      fc.pre(!naive(before, stops).stopped);
+      const stopper = new StopStrings(stops, before);
+      let shown = before;
+      let stopped = false;
+      for (let at = 0; at <= after.length; at += length + 1) {
+        const result = stopper.push(after.slice(at, at + length + 1));
+        shown += result.text;
+        stopped ||= result.stopped;
+      }
+      if (!stopped) shown += stopper.flush();
+      const whole = naive(before + after, stops);
+      assert.equal(stopped, whole.stopped);
+      // What was given out before cannot be taken back.
+      assert.equal(shown, whole.text.length < before.length ? before : whole.text);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test('a stop string within the text before ends nothing', () => {
+  const stopper = new StopStrings(['ab', 'xabc'], 'xab');
+  assert.deepEqual(stopper.push('d'), { text: 'd', stopped: false });
+});

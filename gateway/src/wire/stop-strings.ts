@@ -17,15 +17,20 @@ export class StopStrings {
   private readonly stops: readonly string[];
   private readonly longest: number;
   private held = '';
+  /** So many characters of what is held were given out before: a stop string may have begun in them. */
+  private shown = 0;
   private done = false;
 
-  constructor(stops: readonly string[]) {
+  /** `before`: the text that the pieces go on from, and that was given out already. */
+  constructor(stops: readonly string[], before = '') {
     // Longest first, so that at one end position the first match is the longest.
     this.stops = stops
       .filter((stop) => stop !== '')
       .map((stop) => stop.toWellFormed())
       .sort((a, b) => b.length - a.length);
     this.longest = this.stops[0]?.length ?? 0;
+    this.shown = this.unfinished(before);
+    this.held = before.slice(before.length - this.shown);
   }
 
   /** Takes the next piece. After a stop, everything is swallowed. */
@@ -37,17 +42,20 @@ export class StopStrings {
     if (cut !== undefined) {
       this.done = true;
       this.held = '';
-      return { text: text.slice(0, cut), stopped: true };
+      return { text: text.slice(this.shown, Math.max(this.shown, cut)), stopped: true };
     }
-    const keep = this.unfinished(text);
-    this.held = text.slice(text.length - keep);
-    return { text: text.slice(0, text.length - keep), stopped: false };
+    const end = text.length - this.unfinished(text);
+    this.held = text.slice(end);
+    const fresh = text.slice(this.shown, Math.max(this.shown, end));
+    this.shown = Math.max(0, this.shown - end);
+    return { text: fresh, stopped: false };
   }
 
   /** The text that was held back and turned out to be none of a stop string's; call once, at the end. */
   flush(): string {
-    const text = this.held;
+    const text = this.held.slice(this.shown);
     this.held = '';
+    this.shown = 0;
     return text;
   }
 
@@ -56,7 +64,8 @@ export class StopStrings {
     let firstEnd = Number.POSITIVE_INFINITY;
     let start: number | undefined;
     for (const stop of this.stops) {
-      const at = text.indexOf(stop);
+      // What was complete before is no end of what comes after it.
+      const at = text.indexOf(stop, Math.max(0, this.shown - stop.length + 1));
       // Strictly earlier: the longer one, which came before in the order, keeps an equal end.
       if (at >= 0 && at + stop.length < firstEnd) {
         firstEnd = at + stop.length;

@@ -61,3 +61,14 @@ test('nothing is held longer than a tag is long', () => {
   assert.deepEqual(tags.push('o'), [{ kind: 'reasoning', text: '</to' }]);
   assert.equal(tags.inReasoning, true);
 });
+
+test('a thought that goes on keeps its white space, and a tag in it is its own', () => {
+  const text = '\n <think> so.</think>\n\nYes.';
+  for (let cut = 0; cut <= text.length; cut++) {
+    const tags = new ThinkTags({ beginsInReasoning: false, continues: true });
+    const split: Split = { reasoning: '', text: '' };
+    const pieces = [...tags.push(text.slice(0, cut)), ...tags.push(text.slice(cut)), ...tags.flush()];
+    for (const piece of pieces) split[piece.kind] += piece.text;
+    assert.deepEqual(split, { reasoning: '\n <think> so.', text: 'Yes.' });
+  }
+});

@@ -13,6 +13,8 @@ export interface ThinkPiece {
 export interface ThinkTagsOptions {
   /** The prompt already ended with `<think>`: the model begins inside its thinking (DeepSeek-R1). */
   readonly beginsInReasoning: boolean;
+  /** It goes on inside a thought that is there already: no tag opens it, and its first white space is its own. */
+  readonly continues?: boolean | undefined;
 }
 
 /**
@@ -28,7 +30,7 @@ export class ThinkTags {
 
   constructor(options: ThinkTagsOptions) {
     this.beginsInReasoning = options.beginsInReasoning;
-    this.state = 'before-open';
+    this.state = options.continues === true ? 'reasoning' : 'before-open';
   }
 
   /** Whether what comes next counts as thinking, as far as can be told yet. */

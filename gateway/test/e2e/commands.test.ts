@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -131,8 +131,73 @@ test('check-config finds what is wrong and praises what is not', async () => {
   assert.doesNotMatch(good.stdout + good.stderr, /open-secret/);
 });
 
+test('check-config names the line', async () => {
+  const file = join(tmpdir(), `sluice-line-${process.pid}.yaml`);
+  writeFileSync(file, 'backends:\n  - url: http://127.0.0.1:1\n    slots: none\n');
+  const { code, stderr } = await sluice(['check-config', file]);
+  assert.equal(code, 2);
+  assert.match(stderr, /"backends\[0\]\.slots" in .*\.yaml:3:12 is wrong/);
+});
+
+test('config-schema prints what the documentation holds', async () => {
+  const { stdout } = await sluice(['config-schema']);
+  const file = join(ROOT, 'docs/reference/sluice.schema.json');
+  assert.deepEqual(JSON.parse(stdout), JSON.parse(readFileSync(file, 'utf8')));
+});
+
+test('a key is made, shown once, put into a file by its hash, and taken out again', async () => {
+  const file = join(tmpdir(), `sluice-keys-${process.pid}.yaml`);
+  writeFileSync(file, '# ours\nport: 8080\n', { mode: 0o640 });
+  const made = await sluice([
+    'keys',
+    'create',
+    '--name',
+    'bob',
+    '--model',
+    'a',
+    '--model',
+    'b',
+    '--config',
+    file,
+  ]);
+  assert.equal(made.code, 0);
+  assert.match(made.stdout, /^sk-sluice-[\w-]{43}\n$/);
+  assert.doesNotMatch(made.stderr, /sk-sluice-/);
+  const secret = made.stdout.trim();
+  const hashed = await sluice(['keys', 'hash'], { input: `${secret}\n` });
+  assert.match(hashed.stdout, /^sha256:[0-9a-f]{64}\n$/);
+  const text = readFileSync(file, 'utf8');
+  assert.ok(text.includes(hashed.stdout.trim()) && text.includes('# ours') && !text.includes(secret), text);
+  assert.equal(statSync(file).mode & 0o777, 0o640);
+  assert.equal((await sluice(['check-config', file])).code, 0);
+  const again = await sluice(['keys', 'create', '--name', 'bob', '--config', file]);
+  assert.equal(again.code, 2);
+  assert.match(again.stderr, /"bob" already/);
+  assert.equal(again.stdout, '');
+  const typo = await sluice(['keys', 'revoke', 'bub', '--config', file]);
+  assert.equal(typo.code, 2);
+  assert.match(typo.stderr, /Did you mean "bob"\?/);
+  const revoked = await sluice(['keys', 'revoke', 'bob', '--config', file]);
+  assert.equal(revoked.code, 0);
+  assert.match(revoked.stderr, /No key is left/);
+  assert.ok(!readFileSync(file, 'utf8').includes('bob'));
+});
+
+test('without a file a key comes with the entry to paste', async () => {
+  const { stdout } = await sluice(['keys', 'create']);
+  const [secret = '', ...rest] = stdout.split('\n');
+  const digest = createHash('sha256').update(secret).digest('hex');
+  assert.equal(rest.join('\n'), `\nkeys:\n  - name: key-${digest.slice(0, 8)}\n    key: sha256:${digest}\n`);
+  const nothing = await sluice(['keys', 'hash'], { input: ' \n' });
+  assert.equal(nothing.code, 2);
+  const missing = await sluice(['keys', 'create', '--config', join(HOME, 'none.yaml')]);
+  assert.equal(missing.code, 2);
+  assert.match(missing.stderr, /none\.yaml could not be changed: ENOENT/);
+  assert.equal(missing.stdout, '');
+});
+
 test('help and version', async () => {
-  assert.match((await sluice(['--help'])).stdout, /serve.*chat.*models.*check-config/s);
+  assert.match((await sluice(['--help'])).stdout, /serve.*chat.*models.*check-config.*config-schema.*keys/s);
   assert.match((await sluice(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
   const unknown = await sluice(['serv']);
   assert.notEqual(unknown.code, 0);

@@ -230,7 +230,7 @@ export class CallBody {
 }
 
 /** Where a JSON value ends. */
-class ValueEnd {
+export class ValueEnd {
   isOver = false;
   /** An object or a list. */
   isList = false;

@@ -18,7 +18,8 @@ export interface CallForm {
   readonly isFenced: boolean;
 }
 
-const HERMES: CallForm = {
+/** Qwen's and Hermes's. */
+export const HERMES: CallForm = {
   open: '<tool_call>',
   close: '</tool_call>',
   marks: [],

@@ -4,11 +4,13 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { toGatewayError } from '../../core/errors.ts';
-import { Driver } from './driver.ts';
+import type { Usage } from '../../core/chat.ts';
+import { GatewayError, toGatewayError } from '../../core/errors.ts';
+import { planContinuation } from './begun-answer.ts';
+import { type Constraint, Driver } from './driver.ts';
 import { type Engine, loadEngine } from './engine.ts';
 import { answerGrammar } from './grammar/answer-grammar.ts';
-import type { EngineCall, EngineSettings, FromChild, ToChild } from './messages.ts';
+import type { BegunAnswer, CallEvent, EngineCall, EngineSettings, FromChild, ToChild } from './messages.ts';
 import { PrefixStore } from './prefix-store.ts';
 import { PromptBuilder } from './prompt.ts';
 import { AnswerText } from './text.ts';
@@ -54,7 +56,8 @@ async function load(settings: EngineSettings): Promise<void> {
   });
   ready = { engine, prompts, driver };
   void driver.run().catch((error: unknown) => die(describe(error)));
-  post({ type: 'ready', contextTokens: engine.contextTokens, contextBytes: engine.contextBytes });
+  const { contextTokens, contextBytes } = engine;
+  post({ type: 'ready', contextTokens, contextBytes, thinks: prompts.thinks });
 }
 
 /** What a process before this one kept there, this one knows nothing of. Without the folder nothing can be kept: no harm. */
@@ -87,35 +90,50 @@ function governed(engine: Engine, { threads: few, mostThreads: most }: EngineSet
 function chat(request: EngineCall): void {
   if (ready === undefined) throw new Error('A call came before the model was loaded.');
   const { engine, prompts, driver } = ready;
-  const { call, tenant, prompt, sampling, stop, format, continued } = request;
+  const { call, tenant, prompt, sampling, stop, format, begun, maxTokens } = request;
   try {
-    const { tokens, beginsInReasoning } = prompts.build(prompt);
-    const left = engine.contextTokens - tokens.length;
-    const thinking = prompts.thinks ? { beginsInReasoning } : undefined;
+    const built = prompts.build(prompt);
+    const { contextTokens } = engine;
+    const plan = planContinuation({
+      begun,
+      promptTokens: built.tokens.length,
+      contextTokens,
+      maxTokens,
+      tokenize: (words) => prompts.continueWith(words, built),
+    });
+    const { continued, isPrompt } = plan;
+    const tokens = [...built.tokens, ...continued];
+    const thinking = prompts.thinks ? { beginsInReasoning: built.beginsInReasoning } : undefined;
     const tools = prompt.kind === 'messages' ? prompt.tools : undefined;
     const { callForm: form } = prompts;
     const isSingle = tools?.isSingle ?? false;
     const constraint = format && engine.constrain(answerGrammar({ format, form, isSingle, thinking }));
+    const shown = begun?.kind === 'words' ? begun : undefined;
     const answer = new AnswerText({
       detokenize: engine.detokenize,
-      before: tokens,
+      before: shown ? tokens : built.tokens,
       stop,
       thinking,
       calls: tools && form && { form, isSingle },
+      shown,
       describe: sampling.logprobs === undefined ? undefined : engine.describe,
     });
-    // The client has this text: only what it leaves behind in the answer's state is wanted.
-    for (const token of continued) {
-      answer.push(token);
-      constraint?.accept(token);
+    // Its client has this text: only what it leaves behind in the answer's state is wanted.
+    if (!shown) for (const token of continued) answer.push(token);
+    if (constraint) acceptBegun(constraint, continued, begun);
+    if (plan.isSpent) {
+      const completionTokens = isPrompt ? 0 : continued.length;
+      endAtOnce(call, answer, { promptTokens: tokens.length - completionTokens, completionTokens });
+      return;
     }
     driver.add({
       call,
       tenant,
-      tokens: [...tokens, ...continued],
+      tokens,
       continued,
+      continuedIsPrompt: isPrompt,
       sampling,
-      maxTokens: Math.max(1, Math.min(left, Math.floor(request.maxTokens ?? left))),
+      maxTokens: plan.maxTokens,
       answer,
       constraint,
     });
@@ -125,6 +143,36 @@ function chat(request: EngineCall): void {
     const failed = { type: 'failed', call, error: { code, message, param } } as const;
     post({ type: 'step', seconds: 0, decodedTokens: 0, prefillTokens: 0, events: [failed] });
   }
+}
+
+/** Words need not be such as the form allows: the client may have begun them, or another back end. */
+function acceptBegun(
+  constraint: Constraint,
+  tokens: readonly number[],
+  begun: BegunAnswer | undefined,
+): void {
+  try {
+    for (const token of tokens) constraint.accept(token);
+  } catch (cause) {
+    const isClients = begun?.kind === 'words' && begun.pieces === 0;
+    const message = 'What there is of the answer is no beginning of the form that was asked for.';
+    throw new GatewayError(isClients ? 'invalid_request' : 'backend_failed', message, {
+      param: isClients ? 'messages' : undefined,
+      cause,
+    });
+  }
+}
+
+/** The answer has all that it may have. What was held back of it is the client's still. */
+function endAtOnce(call: number, answer: AnswerText, usage: Usage): void {
+  const { pieces, stopped } = answer.flush();
+  const reason = stopped ? 'stop' : 'length';
+  const { reasoningTokens } = answer;
+  const events = [
+    ...pieces.map(({ kind, ...piece }) => ({ type: kind, call, ...piece, tokens: [] }) as CallEvent),
+    { type: 'end', call, reason, usage: { ...usage, reasoningTokens } } as const,
+  ];
+  post({ type: 'step', seconds: 0, decodedTokens: 0, prefillTokens: 0, events });
 }
 
 function describe(error: unknown): string {

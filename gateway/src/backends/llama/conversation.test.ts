@@ -60,6 +60,16 @@ test('a part that is not text is refused with its place', () => {
   assert.throws(() => toEnginePrompt(ask([]), 4096), { code: 'invalid_request', param: 'messages' });
 });
 
+test("what there is of the answer counts towards what is too long, but a model's own tokens fit", () => {
+  const choice = { text: '中'.repeat(30_000), reasoning: '', toolCalls: [], reason: undefined };
+  const from = (tokens?: number[]) => ({
+    ...ask([{ role: 'user', content: 'a' }]),
+    continueFrom: { speaker: undefined, choices: [{ ...choice, tokens }], usage: undefined },
+  });
+  assert.throws(() => toEnginePrompt(from(), 4096), { code: 'context_length_exceeded' });
+  assert.equal(toEnginePrompt(from([1]), 4096).kind, 'messages');
+});
+
 test('what is far too long is refused with an estimate that says so', () => {
   const many = Array.from({ length: 10_000 }, (): Message => ({ role: 'user', content: 'x' }));
   for (const messages of [many, [{ role: 'user', content: '中'.repeat(100_000) } satisfies Message]]) {

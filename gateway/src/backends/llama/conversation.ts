@@ -17,8 +17,9 @@ const USUAL_BYTES_PER_TOKEN = 4;
  */
 export function toEnginePrompt(request: ChatRequest, contextTokens: number): EnginePrompt {
   const { prompt } = request;
+  const begunBytes = bytesBegun(request);
   if (prompt.kind === 'text') {
-    refuseOversized(Buffer.byteLength(prompt.text), 0, contextTokens, 'prompt');
+    refuseOversized(Buffer.byteLength(prompt.text) + begunBytes, 0, contextTokens, 'prompt');
     return { kind: 'text', text: prompt.text.toWellFormed() };
   }
   if (prompt.messages.length === 0) {
@@ -26,7 +27,7 @@ export function toEnginePrompt(request: ChatRequest, contextTokens: number): Eng
       param: 'messages',
     });
   }
-  let bytes = 0;
+  let bytes = begunBytes;
   const messages: EngineMessage[] = [];
   for (const [index, message] of prompt.messages.entries()) {
     const plain = toEngineMessage(message, index);
@@ -37,6 +38,13 @@ export function toEnginePrompt(request: ChatRequest, contextTokens: number): Eng
   if (tools !== undefined) bytes += Buffer.byteLength(JSON.stringify(tools.definitions));
   refuseOversized(bytes, messages.length, contextTokens, 'messages');
   return { kind: 'messages', messages, enableThinking: enableThinking(request.extra), tools };
+}
+
+/** Of what there is of the answer already. A model's own tokens fit its window. */
+function bytesBegun({ continueFrom }: ChatRequest): number {
+  const choice = continueFrom?.choices[0];
+  if (choice === undefined || choice.tokens) return 0;
+  return Buffer.byteLength(choice.text) + Buffer.byteLength(choice.reasoning);
 }
 
 function toEngineMessage(message: Message, index: number): EngineMessage {

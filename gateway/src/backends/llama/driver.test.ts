@@ -324,6 +324,19 @@ test('a continued answer counts both parts and shows only the second', async () 
   assert.equal(steps.flatMap((step) => step.events).filter((event) => event.type === 'text').length, 0);
 });
 
+test('an answer that goes on from words counts them as prompt', async () => {
+  const { driver, ended, text, sequences } = bench(1);
+  driver.add(
+    call(1, 0, { tokens: [1, 2, 3, 98, 97], continued: [98, 97], continuedIsPrompt: true, maxTokens: 2 }),
+  );
+  const end = await ended(1);
+  assert.ok(end.type === 'end');
+  assert.equal(end.reason, 'length');
+  assert.deepEqual([end.usage.promptTokens, end.usage.completionTokens], [5, 2]);
+  assert.equal(text(1), 'aa');
+  assert.deepEqual(sequences[0]?.contextTokens.slice(0, 5), [1, 2, 3, 98, 97]);
+});
+
 test('the tokens of the text events are those that made the answer', async () => {
   const { driver, ended, steps, sequences } = bench(1);
   sequences[0]?.script.push(104, 105, 120, END);

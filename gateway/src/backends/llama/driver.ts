@@ -1,6 +1,6 @@
 // Continuous batching in lock-step: a tick is one slice of one waiting prompt, then the next token of every running
-// call in one batch, then one message. So a long prompt never holds the streams that run, and a cancel waits for at
-// most the engine step that is under way.
+// call in one batch, then one message. A prompt's last slice gives its first token, which goes out at once. So a long
+// prompt never holds the streams that run, and a cancel waits for at most the engine step that is under way.
 // It must never import the binding: sequences are passed in, so that tests need no model.
 import type { FinishReason } from '../../core/chat.ts';
 import type { CallEvent, EngineError, EngineSampling, SampledToken, Step } from './messages.ts';
@@ -37,10 +37,12 @@ export interface DriverCall {
   readonly tenant: string;
   /** The prompt, and after it `continued`. */
   readonly tokens: readonly number[];
-  /** What another process had given of this answer: it counts as the answer's, and `answer` has seen it. */
+  /** What there was of this answer already; `answer` knows of it. */
   readonly continued: readonly number[];
+  /** `continued` counts as prompt. Absent: as the answer's, and towards `maxTokens`. */
+  readonly continuedIsPrompt?: boolean | undefined;
   readonly sampling: EngineSampling;
-  /** Of the whole answer; more than `continued`, and no more than the window leaves. */
+  /** More than is counted of `continued`, and no more than the window leaves. */
   readonly maxTokens: number;
   readonly answer: AnswerText;
   /** What the sampler may choose from; it has seen `continued`. */
@@ -60,9 +62,14 @@ export interface DriverOptions {
   readonly giveUp: (reason: string) => void;
 }
 
-/** A little more at once is cheaper than a last slice of a few tokens. */
-const SLACK = 1.25;
 const MOST_FAILED_STEPS = 3;
+const NOTHING: Computed = { fed: 0, decoded: 0 };
+
+/** Prompt tokens evaluated, and tokens that came out. */
+interface Computed {
+  readonly fed: number;
+  readonly decoded: number;
+}
 
 interface Place extends QueuedPrompt {
   readonly request: DriverCall;
@@ -129,10 +136,11 @@ export class Driver {
     const onComputed = this.options.onStep?.();
     await this.dropCancelled();
     await this.place();
-    const prefillTokens = await this.prefill();
+    const prefill = await this.prefill();
+    if (prefill.decoded > 0) this.sendFirstToken();
     await this.dropCancelled();
-    const joinedWhole = this.running.size === 1 && prefillTokens > 1;
-    const decodedTokens = await this.decode(joinedWhole);
+    const decodedTokens = prefill.decoded + (await this.decode());
+    const prefillTokens = prefill.fed;
     const computed = prefillTokens + decodedTokens > 0;
     if (!computed && this.events.length === 0) return;
     const { events } = this;
@@ -142,6 +150,13 @@ export class Driver {
     this.options.post({ seconds, decodedTokens, prefillTokens, events });
   }
 
+  /** It need not wait for the others' batch. What the step took is told at the tick's end. */
+  private sendFirstToken(): void {
+    const { events } = this;
+    this.events = [];
+    if (events.length > 0) this.options.post({ seconds: 0, decodedTokens: 0, prefillTokens: 0, events });
+  }
+
   /** Gives arrived calls their sequences. */
   private async place(): Promise<void> {
     const left: DriverCall[] = [];
@@ -149,7 +164,7 @@ export class Driver {
     if (arrived.length === 0) return;
     this.arrived = [];
     for (const request of arrived) {
-      const { tenant, tokens, continued } = request;
+      const { tenant, tokens } = request;
       const placement = this.pool.acquire(tenant, tokens, this.options.prefixes.covered(tenant, tokens));
       if (placement === undefined) {
         left.push(request);
@@ -175,7 +190,7 @@ export class Driver {
         keepAt: undefined,
         waitedTicks: 0,
         iterator: undefined,
-        completionTokens: continued.length,
+        completionTokens: countedOf(request),
         unsent: [],
       });
     }
@@ -193,35 +208,46 @@ export class Driver {
     }
   }
 
-  /** Feeds one slice of one prompt; every prompt with only its last part left joins the batch that follows. */
-  private async prefill(): Promise<number> {
-    let fedTokens = 0;
+  /** Feeds one slice of one prompt, its first token with the last; what has only one token left joins the next batch. */
+  private async prefill(): Promise<Computed> {
+    let computed = NOTHING;
     const place = nextPrompt(this.waiting);
     if (place !== undefined) {
       if (gainsFromKept(place)) await this.restore(place);
-      if (this.waiting.has(place) && remaining(place) > 1) fedTokens = await this.prefillSlice(place);
+      if (this.waiting.has(place) && remaining(place) > 1) computed = await this.prefillSlice(place);
     }
+    let joined = 0;
     for (const other of this.waiting) {
       other.waitedTicks++;
-      if (remaining(other) === 1) fedTokens += this.join(other);
+      if (remaining(other) === 1) joined += this.join(other);
     }
-    return fedTokens;
+    return { fed: computed.fed + joined, decoded: computed.decoded };
   }
 
-  private async prefillSlice(place: Place): Promise<number> {
-    const alone = this.running.size === 0;
-    const slice = this.pacer.next(!alone);
-    // Alone, a prompt's last part is evaluated and sampled from in one batch. Beside others it goes before theirs,
-    // all but its last token: llama.cpp splits a batch of unlike lengths anyway.
-    const whole = slice * SLACK;
-    const most = (place.keepAt ?? place.tokens.length - 1) - place.fed;
-    if (alone && place.keepAt === undefined && most < whole) return this.join(place);
-    const count = await this.feed(place, most <= whole ? most : slice);
-    if (place.fed === place.keepAt) {
+  private async prefillSlice(place: Place): Promise<Computed> {
+    const { keepAt } = place;
+    const rest = (keepAt ?? place.tokens.length) - place.fed;
+    const count = this.pacer.next(this.running.size > 0, rest);
+    const startedAt = performance.now();
+    if (count === rest && keepAt === undefined) {
+      this.join(place);
+      const decoded = await this.sample([place]);
+      this.pacer.prefilled(count, (performance.now() - startedAt) / 1000);
+      return { fed: count, decoded };
+    }
+    try {
+      await place.sequence.feed(place.tokens.slice(place.fed, place.fed + count));
+    } catch (error) {
+      await this.stepFailed([place], error);
+      return NOTHING;
+    }
+    place.fed += count;
+    this.pacer.prefilled(count, (performance.now() - startedAt) / 1000);
+    if (place.fed === keepAt) {
       await this.options.prefixes.keep(place.tenant, place.sequence);
       this.planPrefixes();
     }
-    return count;
+    return { fed: count, decoded: 0 };
   }
 
   private async restore(place: Place): Promise<void> {
@@ -232,19 +258,6 @@ export class Driver {
       await this.stepFailed([place], error);
     }
     this.planPrefixes();
-  }
-
-  private async feed(place: Place, count: number): Promise<number> {
-    const startedAt = performance.now();
-    try {
-      await place.sequence.feed(place.tokens.slice(place.fed, place.fed + count));
-    } catch (error) {
-      await this.stepFailed([place], error);
-      return 0;
-    }
-    place.fed += count;
-    this.pacer.prefilled(count, (performance.now() - startedAt) / 1000);
-    return count;
   }
 
   /** The prompt's rest goes into the next batch, and its first token comes out. */
@@ -259,13 +272,17 @@ export class Driver {
   }
 
   /** The next token of every running call, in one batch. */
-  private async decode(freshPrompt: boolean): Promise<number> {
-    const places = [...this.running];
-    if (places.length === 0) return 0;
+  private async decode(): Promise<number> {
+    if (this.running.size === 0) return 0;
     const startedAt = performance.now();
+    const decoded = await this.sample([...this.running]);
+    this.pacer.decoded((performance.now() - startedAt) / 1000);
+    return decoded;
+  }
+
+  /** One batch: what each of them still has to evaluate, and then a token of each. Gives the tokens' number. */
+  private async sample(places: readonly Place[]): Promise<number> {
     const results = await Promise.allSettled(places.map((place) => place.iterator?.next()));
-    // A batch with a newcomer's whole prompt in it says nothing about the next ones.
-    if (!freshPrompt) this.pacer.decoded((performance.now() - startedAt) / 1000);
     const failed: Place[] = [];
     let firstError: unknown;
     let decoded = 0;
@@ -305,7 +322,7 @@ export class Driver {
       if (rest.stopped) finish = 'stop';
     }
     await this.free(place);
-    const promptTokens = place.tokens.length - request.continued.length;
+    const promptTokens = place.tokens.length - countedOf(request);
     this.events.push({
       type: 'end',
       call: request.call,
@@ -374,6 +391,11 @@ export class Driver {
     }
     if (++this.failedSteps >= MOST_FAILED_STEPS) this.options.giveUp(broken(error).message);
   }
+}
+
+/** How many tokens the answer had when it came. */
+function countedOf({ continued, continuedIsPrompt = false }: DriverCall): number {
+  return continuedIsPrompt ? 0 : continued.length;
 }
 
 function broken(error: unknown): EngineError {

@@ -3,13 +3,13 @@
 // must stay free.
 import { statSync } from 'node:fs';
 import type { Backend, BackendLoad, CallContext } from '../../core/backend.ts';
-import type { ChatRequest, EventSink } from '../../core/chat.ts';
+import type { ChatRequest, EventSink, PartialAnswer } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { answerFormatOf } from './answer-format.ts';
 import { toEnginePrompt } from './conversation.ts';
 import { defaultThreads, mostThreads } from './cpu-budget.ts';
-import type { CallEvent, EngineSettings, Step } from './messages.ts';
+import type { BegunAnswer, CallEvent, EngineSettings, Step } from './messages.ts';
 import { refuseUnsupported, toEngineSampling } from './sampling.ts';
 import { makeStateFolder, type StateFolder } from './state-folder.ts';
 import { Supervisor } from './supervisor.ts';
@@ -70,6 +70,7 @@ interface RunningCall {
 export class LlamaBackend implements Backend {
   readonly id: string;
   readonly continues = 'ids';
+  readonly continuesForm = true;
   private readonly options: LlamaBackendOptions;
   private readonly slots: number;
   private readonly states: StateFolder;
@@ -106,6 +107,10 @@ export class LlamaBackend implements Backend {
   /** Resolves when the model is loaded; rejects with one sentence when it cannot be. */
   start(): Promise<void> {
     return this.supervisor.start();
+  }
+
+  get continuesThought(): boolean {
+    return this.supervisor.thinks;
   }
 
   /** The engine's process, for tests that kill it. */
@@ -233,7 +238,6 @@ export class LlamaBackend implements Backend {
     const { maxTokens, stop, sampling } = request;
     const engineSampling = { ...toEngineSampling(sampling), logprobs: request.logprobs };
     const { tenant } = context;
-    const continued = request.continueFrom?.choices[0]?.tokens ?? [];
     this.supervisor.send({
       type: 'chat',
       call,
@@ -243,7 +247,7 @@ export class LlamaBackend implements Backend {
       maxTokens,
       stop,
       format,
-      continued,
+      begun: begunOf(request.continueFrom),
     });
     await promise;
   }
@@ -275,6 +279,14 @@ export class LlamaBackend implements Backend {
   private onDown(reason: string): void {
     for (const { lost } of [...this.calls.values()]) lost(new GatewayError('backend_failed', reason));
   }
+}
+
+function begunOf(answer: PartialAnswer | undefined): BegunAnswer | undefined {
+  const choice = answer?.choices[0];
+  if (choice === undefined) return undefined;
+  const { tokens, text, reasoning, pieces = 0 } = choice;
+  if (tokens) return { kind: 'ids', tokens };
+  return { kind: 'words', text: text.toWellFormed(), reasoning: reasoning.toWellFormed(), pieces };
 }
 
 function settingsOf(options: LlamaBackendOptions, slots: number, states: StateFolder): EngineSettings {

@@ -84,6 +84,17 @@ export interface AnswerFormat {
   readonly mustCall: boolean;
 }
 
+/** What there is of an answer already: tokens of this model's own, or words that anybody wrote. */
+export type BegunAnswer =
+  | { readonly kind: 'ids'; readonly tokens: readonly number[] }
+  | {
+      readonly kind: 'words';
+      readonly text: string;
+      readonly reasoning: string;
+      /** What of it counts towards `maxTokens`. */
+      readonly pieces: number;
+    };
+
 export interface EngineCall {
   readonly call: number;
   readonly tenant: string;
@@ -92,8 +103,8 @@ export interface EngineCall {
   readonly maxTokens?: number | undefined;
   readonly stop: readonly string[];
   readonly format?: AnswerFormat | undefined;
-  /** Tokens that an earlier process gave of this answer: it goes on after them. */
-  readonly continued: readonly number[];
+  /** It goes on behind this, and says nothing of it again. */
+  readonly begun?: BegunAnswer | undefined;
 }
 
 export type ToChild =
@@ -152,7 +163,13 @@ export interface Step {
 }
 
 export type FromChild =
-  | { readonly type: 'ready'; readonly contextTokens: number; readonly contextBytes: number }
+  | {
+      readonly type: 'ready';
+      readonly contextTokens: number;
+      readonly contextBytes: number;
+      /** The model may think aloud. */
+      readonly thinks: boolean;
+    }
   | { readonly type: 'load-failed'; readonly message: string }
   | ({ readonly type: 'step' } & Step)
   | { readonly type: 'pong'; readonly rssBytes: number }

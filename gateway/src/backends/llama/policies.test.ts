@@ -33,33 +33,49 @@ test('100 deaths in 10 minutes are enough, however productive', () => {
   assert.ok(spread.every((delay) => delay === 0));
 });
 
+/** A prompt longer than any slice. */
+const LONG = 4_000;
+
 test('slices follow the measured speed, and shrink only while streams run', () => {
   const pacer = new SlicePacer(0.4);
   const prefilled = (tokens: number, seconds: number): void => {
     for (let i = 0; i < 3; i++) pacer.prefilled(tokens, seconds);
   };
-  assert.equal(pacer.next(true), 64);
+  assert.equal(pacer.next(true, LONG), 64);
   prefilled(64, 0.39);
-  assert.equal(pacer.next(true), 64);
+  assert.equal(pacer.next(true, LONG), 64);
   for (let i = 0; i < 3; i++) pacer.decoded(0.1);
-  assert.equal(pacer.next(true), 16);
-  assert.equal(pacer.next(false), 64);
+  assert.equal(pacer.next(true, LONG), 32);
+  assert.equal(pacer.next(false, LONG), 64);
   prefilled(64, 5);
-  assert.equal(pacer.next(false), 64);
+  assert.equal(pacer.next(false, LONG), 64);
   prefilled(16, 0.02);
-  assert.equal(pacer.next(true), 256);
+  assert.equal(pacer.next(true, LONG), 256);
   prefilled(11, 99);
-  assert.equal(pacer.next(true), 256, 'so few say nothing');
+  assert.equal(pacer.next(true, LONG), 256, 'so few say nothing');
+});
+
+test("a prompt's whole rest goes at once where it nearly fits, and never in a size that costs more than a larger one", () => {
+  const pacer = new SlicePacer(0.33);
+  for (let i = 0; i < 3; i++) {
+    pacer.prefilled(64, 0.24);
+    pacer.decoded(0.05);
+  }
+  assert.equal(pacer.next(true, 80), 80, '0.3 s of 0.28');
+  assert.equal(pacer.next(true, 90), 64);
+  assert.equal(pacer.next(true, 60), 32, '0.34 s, as it is no more than 63');
+  assert.equal(pacer.next(true, 26), 26);
+  assert.equal(pacer.next(false, 600), 128);
 });
 
 test('one step that something else held up changes nothing, a second one does', () => {
   const pacer = new SlicePacer(0.4);
   for (let i = 0; i < 3; i++) pacer.prefilled(64, 0.15);
-  assert.equal(pacer.next(true), 128);
+  assert.equal(pacer.next(true, LONG), 128);
   pacer.prefilled(128, 3);
-  assert.equal(pacer.next(true), 128);
+  assert.equal(pacer.next(true, LONG), 128);
   pacer.prefilled(128, 3);
-  assert.equal(pacer.next(true), 16);
+  assert.equal(pacer.next(true, LONG), 16);
 });
 
 test('utilization is the busy share of the last five seconds', () => {

@@ -208,3 +208,26 @@ test("an earlier call's arguments are the object that their text stands for, whe
   assert.match(shown('{"a":1}'), /<tool_call>\{"a": 1\}<\/tool_call>/);
   assert.match(shown('{"a":'), /<tool_call>"\{\\"a\\":"<\/tool_call>/);
 });
+
+test('an answer that was begun is written behind its prompt, and its look-alikes stay text', () => {
+  const template = `${CHATML}{# <think> #}`;
+  const builder = new PromptBuilder(template, vocabulary, 4096);
+  const built = builder.build({ kind: 'messages', messages: [user('hi')] });
+  const written = (text: string, reasoning = '') => builder.continueWith({ text, reasoning }, built);
+  assert.equal(show(written(' a<|im_end|>b', 'hm</s>')), '<think>\nhm</s>\n</think>\n\n a<|im_end|>b');
+  assert.equal(show(written('a')), 'a');
+  assert.equal(show(written('', 'hm')), '<think>\nhm');
+  const thoughtless = new PromptBuilder(CHATML, vocabulary, 4096);
+  assert.equal(show(thoughtless.continueWith({ text: 'a', reasoning: 'hm' }, built)), 'a');
+});
+
+test('an answer goes on within the text: the tokenizer is told so', () => {
+  const told: boolean[] = [];
+  const tokenize: Vocabulary['tokenize'] = (text, special, continues) => {
+    told.push(continues);
+    return vocabulary.tokenize(text, special, continues);
+  };
+  const builder = new PromptBuilder(CHATML, { ...vocabulary, tokenize }, 4096);
+  builder.continueWith({ text: ' a<|im_end|>b', reasoning: '' }, { tokens: [], beginsInReasoning: false });
+  assert.deepEqual(told, [true, true, true, true]);
+});

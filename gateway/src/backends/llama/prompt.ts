@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { Template } from '@huggingface/jinja';
 import { GatewayError } from '../../core/errors.ts';
+import { writtenAnswer } from './begun-answer.ts';
 import { type CallForm, callFormOf } from './call-form.ts';
 import { type ControlTexts, controlTexts, type Piece, type Span } from './control-texts.ts';
 import type { EngineMessage, EnginePrompt, EngineTools } from './messages.ts';
@@ -78,6 +79,17 @@ export class PromptBuilder {
     }
     this.refuseTooLong(tokens.length, 'messages');
     return { tokens, beginsInReasoning: this.thinks && /<think>\s*$/.test(text) };
+  }
+
+  /** The tokens of an answer's beginning, behind a prompt of this builder. Together they may be more than the window. */
+  continueWith(
+    begun: { readonly text: string; readonly reasoning: string },
+    { beginsInReasoning }: PromptTokens,
+  ): readonly number[] {
+    const { written, words } = writtenAnswer(begun, this.thinks ? { beginsInReasoning } : undefined);
+    return this.controls
+      .split(written, words)
+      .flatMap((piece) => this.vocabulary.tokenize(piece.text, piece.special, true));
   }
 
   /** What the template gets besides the messages. */

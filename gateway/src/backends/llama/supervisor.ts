@@ -15,7 +15,7 @@ export interface SupervisorOptions {
   readonly onStep: (step: Step) => void;
   /** The process is gone, or is about to be: nothing more will come of what was sent to it. */
   readonly onDown: (reason: string) => void;
-  /** `state`, `reason` or `contextTokens` changed. */
+  /** `state`, `reason`, `contextTokens` or `thinks` changed. */
   readonly onChange: () => void;
   readonly timing?: Partial<SupervisorTiming> | undefined;
 }
@@ -40,6 +40,7 @@ export class Supervisor {
   private current: State = { name: 'loading', reason: 'the engine is loading' };
   private child: ChildProcess | undefined;
   private contextTokensSeen = 0;
+  private modelThinks = false;
   private memoryLimit = Number.POSITIVE_INFINITY;
   private lastPongAt = 0;
   private readyAt: number | undefined;
@@ -72,6 +73,11 @@ export class Supervisor {
   /** Window of a slot in tokens; 0 before it was ever ready. */
   get contextTokens(): number {
     return this.contextTokensSeen;
+  }
+
+  /** Whether the model may think aloud; false before it was ever ready. */
+  get thinks(): boolean {
+    return this.modelThinks;
   }
 
   /** Resolves when it is ready for the first time; rejects with one sentence when the first load fails, for good. */
@@ -150,6 +156,7 @@ export class Supervisor {
         break;
       case 'ready':
         this.contextTokensSeen = message.contextTokens;
+        this.modelThinks = message.thinks;
         this.memoryLimit = this.options.memoryLimitBytes(message.contextBytes);
         this.readyAt = performance.now();
         this.become({ name: 'ready' });

@@ -169,3 +169,61 @@ test('an answer that may have one call stops with it', () => {
   );
   assert.deepEqual(flags.indexOf(true), flags.length - 1);
 });
+
+/** What comes of `rest` where `shown` has been shown already. */
+function goOn(
+  shown: { text: string; reasoning: string },
+  rest: string,
+  { stop = [], thinks = false }: { stop?: readonly string[]; thinks?: boolean },
+) {
+  const parts = new AnswerText({
+    detokenize: byteDetokenize,
+    before: [...Buffer.from(shown.reasoning + shown.text)],
+    stop,
+    thinking: thinks ? { beginsInReasoning: true } : undefined,
+    shown,
+  });
+  const read = { reasoning: '', text: '', 'tool-call': '' };
+  let stopped = false;
+  for (const byte of Buffer.from(rest)) {
+    const part = parts.push(byte);
+    for (const piece of part.pieces) read[piece.kind] += piece.text;
+    stopped = part.stopped;
+    if (stopped) break;
+  }
+  if (!stopped) for (const piece of parts.flush().pieces) read[piece.kind] += piece.text;
+  return { reasoning: read.reasoning, text: read.text, stopped, reasoningTokens: parts.reasoningTokens };
+}
+
+test('what was shown already is not shown again, wherever the cut was', () => {
+  const whole = 'hm, so.\n</think>\n\nYes, a STO and a STOP';
+  const thought = 'hm, so.\n';
+  const answerText = 'Yes, a STO and a ';
+  for (let cut = 1; cut <= thought.length; cut++) {
+    const reasoning = thought.slice(0, cut);
+    const read = goOn({ text: '', reasoning }, whole.slice(cut), { stop: ['STOP'], thinks: true });
+    assert.deepEqual([reasoning + read.reasoning, read.text, read.stopped], [thought, answerText, true]);
+    assert.equal(read.reasoningTokens, whole.indexOf('\n\nYes') - cut, 'only its own');
+  }
+  for (let cut = 1; cut <= answerText.length; cut++) {
+    const text = answerText.slice(0, cut);
+    const rest = `${answerText.slice(cut)}STOP`;
+    const read = goOn({ text, reasoning: thought }, rest, { stop: ['STOP'], thinks: true });
+    assert.deepEqual([text + read.text, read.reasoning, read.stopped], [answerText, '', true]);
+  }
+});
+
+test('a stop string that began in what was shown ends the answer, and one within it does not', () => {
+  assert.deepEqual(goOn({ text: 'a ST', reasoning: '' }, 'OP b', { stop: ['STOP'] }), {
+    reasoning: '',
+    text: '',
+    stopped: true,
+    reasoningTokens: undefined,
+  });
+  const read = goOn({ text: 'a STOP b', reasoning: '' }, ' c', { stop: ['STOP'] });
+  assert.deepEqual([read.text, read.stopped], [' c', false]);
+});
+
+test('behind the first word of an answer a tag is text', () => {
+  assert.equal(goOn({ text: 'a ', reasoning: '' }, '<think>b', { thinks: true }).text, '<think>b');
+});

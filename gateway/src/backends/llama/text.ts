@@ -88,6 +88,8 @@ export interface AnswerOptions {
   readonly thinking?: { readonly beginsInReasoning: boolean } | undefined;
   /** Absent: no tools were offered. */
   readonly calls?: ToolCallsOptions | undefined;
+  /** What has been shown already, where it is not pushed as tokens; `before` ends with its tokens. */
+  readonly shown?: { readonly text: string; readonly reasoning: string } | undefined;
   /** What a single token is written as; absent: nobody asked for the tokens' probabilities. */
   readonly describe?: ((token: number) => SingleToken) | undefined;
 }
@@ -106,12 +108,16 @@ export class AnswerText {
   reasoningTokens: number | undefined;
 
   constructor(options: AnswerOptions) {
+    const { thinking, shown } = options;
     this.text = new TokenText(options.detokenize, options.before);
-    this.tags = options.thinking === undefined ? undefined : new ThinkTags(options.thinking);
-    this.stops = new StopStrings(options.stop);
+    // Behind the answer's first word a tag is no tag.
+    const hasTags = thinking !== undefined && (shown === undefined || shown.text === '');
+    const continues = shown !== undefined && shown.reasoning !== '';
+    this.tags = hasTags ? new ThinkTags({ ...thinking, continues }) : undefined;
+    this.stops = new StopStrings(options.stop, shown?.text);
     this.logprobs = options.describe === undefined ? undefined : new AnswerLogprobs(options.describe);
     this.calls = options.calls === undefined ? undefined : new ToolCalls(options.calls);
-    this.reasoningTokens = this.tags === undefined ? undefined : 0;
+    this.reasoningTokens = thinking === undefined ? undefined : 0;
   }
 
   push(token: number, likely?: SampledToken['likely']): AnswerPart {

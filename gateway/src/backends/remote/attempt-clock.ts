@@ -52,6 +52,8 @@ export class AttemptClock {
       this.#timer = setTimeout(() => this.#look(), leftMs);
       return;
     }
-    this.#onLate(new GatewayError('backend_timeout', `The back end fell silent for ${silenceMs} ms in its answer.`));
+    this.#onLate(
+      new GatewayError('backend_timeout', `The back end fell silent for ${silenceMs} ms in its answer.`),
+    );
   }
 }

@@ -67,7 +67,8 @@ export class Health {
     this.#failuresInARow = 0;
     this.#unreachableInARow = 0;
     this.#restMs = FIRST_REST_MS;
-    if (this.#state === 'trial' || this.#state === 'unknown' || this.#state === 'down') this.#become('ready', undefined);
+    if (this.#state === 'trial' || this.#state === 'unknown' || this.#state === 'down')
+      this.#become('ready', undefined);
   }
 
   /** `unreachable`: there was no connection at all. `reason`: a sentence for people. */

@@ -13,7 +13,9 @@ export function ollamaRequest(
 ): UpstreamText {
   const { prompt, sampling } = request;
   if (prompt.kind === 'text') {
-    throw new GatewayError('invalid_request', 'The back end of this model takes conversations only.', { param: 'prompt' });
+    throw new GatewayError('invalid_request', 'The back end of this model takes conversations only.', {
+      param: 'prompt',
+    });
   }
   const messages = prompt.messages.map(messageBody);
   if (prefix !== undefined) messages.push({ role: 'assistant', content: prefix });
@@ -85,14 +87,19 @@ function imageOf(part: { readonly kind: string; readonly value: unknown }): stri
 
 /** Arguments are text with OpenAI, an object here. */
 function toolCallBody(call: unknown): object {
-  const { name, arguments: text } = (call as { function?: { name?: unknown; arguments?: unknown } }).function ?? {};
+  const { name, arguments: text } =
+    (call as { function?: { name?: unknown; arguments?: unknown } }).function ?? {};
   if (typeof text !== 'string') return { function: { name, arguments: text ?? {} } };
   try {
     return { function: { name, arguments: JSON.parse(text) } };
   } catch {
-    throw new GatewayError('invalid_request', 'A tool call of the conversation has arguments that are not JSON.', {
-      param: 'messages',
-    });
+    throw new GatewayError(
+      'invalid_request',
+      'A tool call of the conversation has arguments that are not JSON.',
+      {
+        param: 'messages',
+      },
+    );
   }
 }
 

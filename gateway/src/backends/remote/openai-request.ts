@@ -76,14 +76,22 @@ function thinkingOf(extra: ChatRequest['extra'], { thinkingSwitch }: Traits): Me
   const { enable_thinking, thinking, chat_template_kwargs, ...rest } = extra;
   switch (thinkingSwitch) {
     case 'enable_thinking':
-      return { ...rest, ...(chat_template_kwargs !== undefined && { chat_template_kwargs }), enable_thinking: asked };
+      return {
+        ...rest,
+        ...(chat_template_kwargs !== undefined && { chat_template_kwargs }),
+        enable_thinking: asked,
+      };
     case 'thinking':
       return { ...rest, thinking: { type: asked ? 'enabled' : 'disabled' } };
     case 'chat_template_kwargs':
       // Qwen's templates know the first name, DeepSeek's the second; an unknown one does no harm.
       return {
         ...rest,
-        chat_template_kwargs: { ...(chat_template_kwargs as object | undefined), enable_thinking: asked, thinking: asked },
+        chat_template_kwargs: {
+          ...(chat_template_kwargs as object | undefined),
+          enable_thinking: asked,
+          thinking: asked,
+        },
       };
   }
 }
@@ -116,8 +124,7 @@ function toolChoiceOf(choice: ToolChoice): unknown {
 function messagesOf(messages: readonly Message[], traits: Traits): object[] {
   const inToolTurn = traits.historyReasoning === 'tool-turns' ? toolTurns(messages) : undefined;
   return messages.map((message, index) => {
-    const keeps =
-      traits.historyReasoning === 'keep' || (inToolTurn?.[index] ?? false);
+    const keeps = traits.historyReasoning === 'keep' || (inToolTurn?.[index] ?? false);
     return messageBody(message, keeps ? traits.reasoningField : undefined);
   });
 }

@@ -18,9 +18,11 @@ import { OllamaAnswer } from './ollama-answer.ts';
 import { ollamaRequest } from './ollama-request.ts';
 import { OpenAiAnswer } from './openai-answer.ts';
 import { openAiRequest, type UpstreamText } from './openai-request.ts';
+import type { Environment } from './proxy.ts';
 import { RemoteAnswer } from './remote-answer.ts';
-import { type PrefixPlan, planPrefix, Splicer } from './splice.ts';
-import { Transport, type TransportEnvironment } from './transport.ts';
+import { planPrefix, type SplicePlan, Splicer } from './splice.ts';
+import { Transport, type UpstreamHeaders } from './transport.ts';
+import { isUnreachable } from './transport-error.ts';
 import { upstreamError } from './upstream-error.ts';
 import { type TraitOverrides, type Traits, traitsOf, type VendorKind } from './vendors.ts';
 
@@ -42,7 +44,7 @@ export interface RemoteBackendOptions {
   /** From one look at an idle server to the next, in ms. */
   readonly probeIntervalMs: number;
   /** Where proxies are named. */
-  readonly env: TransportEnvironment;
+  readonly env: Environment;
   readonly log: Log;
 }
 
@@ -90,7 +92,10 @@ export class RemoteBackend implements Backend {
       now: () => performance.now(),
       random: Math.random,
       onChange: (state, reason) => {
-        options.log(state === 'down' ? 'warn' : 'info', `A back end is ${state}.`, { backend: this.id, reason });
+        options.log(state === 'down' ? 'warn' : 'info', `A back end is ${state}.`, {
+          backend: this.id,
+          reason,
+        });
         this.#tell();
         if (state === 'busy' || state === 'down') this.#wakeLater();
       },
@@ -114,7 +119,7 @@ export class RemoteBackend implements Backend {
     if (isTrial) this.#trialRuns = true;
     this.#calls.add(controller);
     try {
-      await this.#exchange(request, call, context, controller, plan ? spliced(plan, sink) : sink);
+      await this.#exchange(request, call, plan, context, controller, sink);
       this.#health.succeeded();
     } catch (thrown) {
       const error = toGatewayError(thrown);
@@ -131,7 +136,8 @@ export class RemoteBackend implements Backend {
   }
 
   load(): BackendLoad {
-    if (this.#isClosed) return { state: 'closed', reason: `The back end ${this.id} was taken away.`, slots: 0 };
+    if (this.#isClosed)
+      return { state: 'closed', reason: `The back end ${this.id} was taken away.`, slots: 0 };
     const { state, reason, retryAfterMs } = this.#health;
     const isReady = state === 'ready' || state === 'trial';
     const slots = this.#options.overrides?.slots ?? this.#found?.slots ?? this.#traits.slots;
@@ -176,11 +182,11 @@ export class RemoteBackend implements Backend {
     return { path: this.#basePath.replace(/\/v1$/, '') + path, body };
   }
 
-  #planPrefix({ continueFrom, prompt }: ChatRequest): PrefixPlan | undefined {
+  #planPrefix({ continueFrom, prompt }: ChatRequest): SplicePlan | undefined {
     if (!continueFrom) return undefined;
     const text = continueFrom.choices[0]?.text ?? '';
     // Plain text goes on as it stands.
-    if (prompt.kind === 'text') return { prefix: text, overlap: '' };
+    if (prompt.kind === 'text') return { prefix: text, overlap: '', repeats: false, trims: false };
     const { prefill } = this.#traits;
     if (prefill) return planPrefix(text, prefill);
     const message = 'The back end of this model cannot go on with an answer that was begun.';
@@ -190,19 +196,24 @@ export class RemoteBackend implements Backend {
   async #exchange(
     request: ChatRequest,
     { path, body }: UpstreamText,
+    plan: SplicePlan | undefined,
     { origin }: CallContext,
     controller: AbortController,
     sink: EventSink,
   ): Promise<void> {
-    const { firstTokenTimeoutMs, silenceLimitMs, answerTimeoutMs, apiKey, kind } = this.#options;
+    const { firstTokenTimeoutMs, silenceLimitMs, answerTimeoutMs } = this.#options;
     const { signal } = controller;
     const firstTokenMs = request.isWhole ? answerTimeoutMs : firstTokenTimeoutMs;
-    const clock = new AttemptClock({ firstTokenMs, silenceMs: silenceLimitMs }, (late) => controller.abort(late));
+    const clock = new AttemptClock({ firstTokenMs, silenceMs: silenceLimitMs }, (late) =>
+      controller.abort(late),
+    );
     const Answer = this.#traits.protocol === 'ollama' ? OllamaAnswer : OpenAiAnswer;
     const answer = new Answer({
       traits: this.#traits,
       request,
       speaker: request.model,
+      splicer: plan && new Splicer(plan),
+      failure: (status, text) => this.#errorOf(status, {}, text),
       sink: (event) => {
         if (isDelta(event)) clock.spoke();
         sink(event);
@@ -222,14 +233,16 @@ export class RemoteBackend implements Backend {
         whole: (text) => answer.whole(text),
       },
       onBytes: () => clock.heard(),
-      errorOf: (status, headers, text) => upstreamError(status, headers, text, { kind, secrets: apiKey ? [apiKey] : [] }),
+      errorOf: (status, headers, text) => this.#errorOf(status, headers, text),
     });
     const headers = this.#headersOf(origin);
     try {
       await this.#transport.exchange({ method: 'POST', path, headers, body, signal }, reader);
       reader.end();
     } catch (thrown) {
-      if (thrown !== ENDED) throw thrown;
+      // What breaks behind the end of an answer has broken nothing.
+      const isLost = toGatewayError(thrown).code !== 'backend_failed' || !answer.isWhole;
+      if (thrown !== ENDED && isLost) throw thrown;
     } finally {
       clock.stop();
       clearTimeout(ending);
@@ -258,11 +271,16 @@ export class RemoteBackend implements Backend {
     if (signal.aborted) return;
     if (error.code === 'backend_busy') this.#health.busy(error.retryAfterMs, error.message);
     else if (ERROR_TRAITS[error.code].elsewhere) {
-      this.#health.failed(error.message, error.cause instanceof Error && isUnreachable(error.cause));
+      this.#health.failed(error.message, isUnreachable(error));
     } else if (error.code === 'backend_refused' || error.code === 'context_length_exceeded') {
       this.#health.succeeded();
     }
     this.#heardAt = performance.now();
+  }
+
+  #errorOf(status: number, headers: UpstreamHeaders, body: string): GatewayError {
+    const { apiKey } = this.#options;
+    return upstreamError(status, headers, body, { secrets: apiKey === undefined ? [] : [apiKey] });
   }
 
   #refuseWhatIsCut({ prompt }: ChatRequest): void {
@@ -286,7 +304,8 @@ export class RemoteBackend implements Backend {
   async #look(): Promise<void> {
     const { probeIntervalMs, kind } = this.#options;
     const isQuiet = performance.now() - this.#heardAt >= probeIntervalMs;
-    const mustLook = this.#health.state === 'unknown' || this.#health.state === 'down' || this.#traits.load !== undefined;
+    const mustLook =
+      this.#health.state === 'unknown' || this.#health.state === 'down' || this.#traits.load !== undefined;
     if (isQuiet || mustLook) {
       try {
         this.#found = await probe(this.#transport, {
@@ -300,11 +319,15 @@ export class RemoteBackend implements Backend {
         this.#tell();
       } catch (thrown) {
         // One that is slow to say how it is may be well all the same: it has other things to do.
-        if (this.#calls.size === 0 && !this.#isClosed) this.#health.unreachable(toGatewayError(thrown).message);
+        if (this.#calls.size === 0 && !this.#isClosed)
+          this.#health.unreachable(toGatewayError(thrown).message);
       }
     }
     if (this.#isClosed) return;
-    this.#probeTimer = setTimeout(() => void this.#look(), Math.max(50, this.#health.retryAfterMs || probeIntervalMs));
+    this.#probeTimer = setTimeout(
+      () => void this.#look(),
+      Math.max(50, this.#health.retryAfterMs || probeIntervalMs),
+    );
     this.#probeTimer.unref();
   }
 
@@ -320,24 +343,3 @@ export class RemoteBackend implements Backend {
 
 /** Why an exchange is ended that has all it needs. */
 const ENDED = new Error('The answer is over.');
-
-/** The client has the text so far: what the server says again of it is taken out. */
-function spliced(plan: PrefixPlan, sink: EventSink): EventSink {
-  const splicer = new Splicer(plan);
-  const push = (text: string) => {
-    if (text !== '') sink({ type: 'text-delta', choice: 0, text });
-  };
-  return (event) => {
-    if (event.type === 'text-delta') {
-      push(splicer.push(event.text));
-      return;
-    }
-    if (event.type === 'choice-end') push(splicer.end());
-    sink(event);
-  };
-}
-
-function isUnreachable(cause: Error): boolean {
-  const { code } = cause as NodeJS.ErrnoException;
-  return /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/.test(code ?? '');
-}

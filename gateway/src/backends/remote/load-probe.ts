@@ -1,0 +1,178 @@
+// Asks a back end whether it is there, what it serves, and where its kind tells it, how much it has to do.
+// Only the first question can fail: a server that does not tell its load is still a server. All bodies are bounded.
+import { GatewayError } from '../../core/errors.ts';
+import { readMetrics } from './prometheus-text.ts';
+import type { Transport, UpstreamHeaders } from './transport.ts';
+import type { LoadSource, Traits, VendorKind } from './vendors.ts';
+
+const MOST_BODY = 4 * 1024 * 1024;
+/** Of a list of models, and of a model's name in characters: more is no list that people would read. */
+const MOST_MODELS = 10_000;
+const MOST_NAME = 512;
+
+export interface ProbeOptions {
+  /** The path of its API, as `/v1`; what tells the load stands beside it. */
+  readonly basePath: string;
+  readonly kind: VendorKind;
+  readonly traits: Traits;
+  /** With its key, if it has one. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Ends the probe, which rejects with its reason. */
+  readonly signal: AbortSignal;
+}
+
+export interface ProbeResult extends ReportedLoad {
+  readonly reachable: true;
+  /** HTTP status of the list of models: an answer that is no list is an answer too. */
+  readonly status: number;
+  /** As it names them; empty where it gave no list. */
+  readonly models: readonly string[];
+}
+
+/** What a server tells of its load; absent: not told. */
+export interface ReportedLoad {
+  readonly running?: number | undefined;
+  readonly waiting?: number | undefined;
+  /** 0 to 1. */
+  readonly kvCacheUsage?: number | undefined;
+  /** Calls that it can run at once. */
+  readonly slots?: number | undefined;
+}
+
+/** Resolves when it answered at all. Rejects with `backend_failed` when it is not reachable, or the signal's reason. */
+export async function probe(transport: Transport, options: ProbeOptions): Promise<ProbeResult> {
+  const root = options.basePath.replace(/\/+$/, '').replace(/\/(v\d+|api)$/, '');
+  const isOllama = options.kind === 'ollama';
+  const path = isOllama ? `${root}/api/tags` : `${options.basePath.replace(/\/+$/, '')}/models`;
+  const list = await get(transport, path, options);
+  const models = list.status === 200 ? modelsOf(parse(list.body), isOllama) : [];
+  const load = options.traits.load ? await readLoad(transport, root, options.traits.load, options) : {};
+  return { reachable: true, status: list.status, models, ...load };
+}
+
+async function readLoad(
+  transport: Transport,
+  root: string,
+  source: LoadSource,
+  options: ProbeOptions,
+): Promise<ReportedLoad> {
+  const body = async (path: string) => {
+    try {
+      const answer = await get(transport, root + path, options);
+      return answer.status === 200 ? answer.body : '';
+    } catch (thrown) {
+      options.signal.throwIfAborted();
+      if (thrown instanceof GatewayError) return '';
+      throw thrown;
+    }
+  };
+  switch (source) {
+    case 'vllm-metrics':
+      return vllmLoad(await body('/metrics'));
+    case 'sglang-metrics':
+      return sglangLoad(await body('/metrics'));
+    case 'llama.cpp-slots':
+      return llamaLoad(parse(await body('/slots')), parse(await body('/props')));
+  }
+}
+
+const VLLM = {
+  running: 'vllm:num_requests_running',
+  waiting: 'vllm:num_requests_waiting',
+  usage: 'vllm:kv_cache_usage_perc',
+  /** Its name until 2025. */
+  oldUsage: 'vllm:gpu_cache_usage_perc',
+};
+
+/** Each of a server's engines counts for itself. */
+function vllmLoad(text: string): ReportedLoad {
+  const metrics = readMetrics(text, Object.values(VLLM));
+  return {
+    running: sum(metrics.get(VLLM.running)),
+    waiting: sum(metrics.get(VLLM.waiting)),
+    kvCacheUsage: share(metrics.get(VLLM.usage)) ?? share(metrics.get(VLLM.oldUsage)),
+  };
+}
+
+const SGLANG = {
+  running: 'sglang:num_running_reqs',
+  waiting: 'sglang:num_queue_reqs',
+  usage: 'sglang:token_usage',
+};
+
+function sglangLoad(text: string): ReportedLoad {
+  const metrics = readMetrics(text, Object.values(SGLANG));
+  return {
+    running: sum(metrics.get(SGLANG.running)),
+    waiting: sum(metrics.get(SGLANG.waiting)),
+    kvCacheUsage: share(metrics.get(SGLANG.usage)),
+  };
+}
+
+/** Its list of slots can be switched off; how many there are it says all the same. */
+function llamaLoad(slots: unknown, props: unknown): ReportedLoad {
+  const total = isFields(props) ? props.total_slots : undefined;
+  const count = typeof total === 'number' && Number.isInteger(total) && total > 0 ? total : undefined;
+  if (!Array.isArray(slots) || slots.length === 0) return { slots: count };
+  const running = slots.filter((slot) => isFields(slot) && slot.is_processing === true).length;
+  return { running, slots: count ?? slots.length };
+}
+
+function sum(values: readonly number[] | undefined): number | undefined {
+  return values && values.length > 0 ? values.reduce((total, value) => total + value) : undefined;
+}
+
+/** The fullest engine's. */
+function share(values: readonly number[] | undefined): number | undefined {
+  return values && values.length > 0 ? Math.min(1, Math.max(0, ...values)) : undefined;
+}
+
+function modelsOf(list: unknown, isOllama: boolean): string[] {
+  const entries = isFields(list) ? list[isOllama ? 'models' : 'data'] : undefined;
+  if (!Array.isArray(entries)) return [];
+  return entries
+    .slice(0, MOST_MODELS)
+    .map((entry) => (isFields(entry) ? entry[isOllama ? 'name' : 'id'] : undefined))
+    .filter((id) => typeof id === 'string' && id !== '' && id.length <= MOST_NAME) as string[];
+}
+
+async function get(
+  transport: Transport,
+  path: string,
+  { headers, signal }: ProbeOptions,
+): Promise<{ readonly status: number; readonly body: string }> {
+  const answer = new BoundedAnswer();
+  await transport.exchange({ method: 'GET', path, headers, signal }, answer);
+  return { status: answer.status, body: Buffer.concat(answer.pieces).toString() };
+}
+
+class BoundedAnswer {
+  status = 0;
+  readonly pieces: Buffer[] = [];
+  private bytes = 0;
+
+  head(status: number, _headers: UpstreamHeaders): void {
+    this.status = status;
+  }
+
+  data(bytes: Buffer): void {
+    this.bytes += bytes.length;
+    if (this.bytes > MOST_BODY)
+      throw new GatewayError('backend_failed', 'The back end answered a probe without end.');
+    this.pieces.push(bytes);
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
+}

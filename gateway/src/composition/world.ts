@@ -1,0 +1,84 @@
+// The picture of what is served, from a configuration and its back ends. Pure: it makes nothing that runs.
+
+import type { BackendSet } from '../backends/registry.ts';
+import { EMBEDDED_ID, isRemote } from '../config/backends.ts';
+import type { ModelConfig } from '../config/models.ts';
+import type { Config } from '../config.ts';
+import type { Backend } from '../core/backend.ts';
+import type { ServedModel, World } from '../core/world.ts';
+import type { EmbeddedEngine } from './embedded-engine.ts';
+
+/** What of a configuration is there already. */
+export interface Parts {
+  readonly set: BackendSet;
+  /** Absent: there is none, or its model is still on its way. */
+  readonly engine: EmbeddedEngine | undefined;
+  /** Seconds since the epoch. */
+  readonly created: number;
+}
+
+const FAKE_SPEAKER = 'fake (scripted words, no model)';
+
+/** Models whose back ends are all still on their way are not in it yet. */
+export function makeWorld(config: Config, parts: Parts): World {
+  const { set } = parts;
+  const models = new Map<string, ServedModel>();
+  for (const model of config.models ?? unnamedModels(config)) {
+    const served = servedModel(model, config, parts);
+    if (!served) continue;
+    for (const name of [model.id, ...model.aliases]) models.set(name, served);
+  }
+  const open = config.models ? [] : remoteBackends(config, set);
+  return {
+    models,
+    openModels: open.length > 0 ? { backends: open, created: parts.created } : undefined,
+    keys: config.keys,
+    hold: () => set.hold(),
+  };
+}
+
+/** Without `models`: one, of the engine and of scripts. */
+function unnamedModels(config: Config): readonly ModelConfig[] {
+  const own = config.backends?.filter(({ kind }) => kind === 'fake' || kind === 'embedded');
+  const ids = own?.map(({ id }) => id) ?? [EMBEDDED_ID];
+  if (ids.length === 0) return [];
+  const tiers = ids.map((id) => [id]);
+  const { model_id: id } = config;
+  return [{ id, aliases: [], tiers, names: {}, contextWindow: undefined, firstTokenObjectiveMs: undefined }];
+}
+
+function servedModel(
+  model: ModelConfig,
+  config: Config,
+  { set, engine, created }: Parts,
+): ServedModel | undefined {
+  const backends: Backend[] = [];
+  const tiers: number[] = [];
+  for (const [tier, ids] of model.tiers.entries()) {
+    for (const backend of set.backends) {
+      if (!ids.includes(backend.id)) continue;
+      backends.push(backend);
+      tiers.push(tier);
+    }
+  }
+  if (backends.length === 0) return undefined;
+  const first = backends[0]!;
+  const isEngine = engine !== undefined && first === engine.backend;
+  const isFake = config.backends?.some(({ id, kind }) => id === first.id && kind === 'fake');
+  return {
+    id: model.id,
+    speaker: isEngine ? engine.speaker : isFake ? FAKE_SPEAKER : (model.names[first.id] ?? model.id),
+    contextWindow: model.contextWindow ?? (isEngine ? engine.contextWindow : undefined),
+    licence: isEngine ? engine.licence : undefined,
+    created,
+    backends,
+    tiers,
+    names: new Map(Object.entries(model.names)),
+    firstTokenObjectiveMs: model.firstTokenObjectiveMs,
+  };
+}
+
+function remoteBackends({ backends }: Config, set: BackendSet): readonly Backend[] {
+  const ids = new Set(backends?.filter(isRemote).map(({ id }) => id));
+  return set.backends.filter(({ id }) => ids.has(id));
+}

@@ -1,0 +1,92 @@
+// The models of a configuration as the server takes them: who computes each, in which order, and what it is called there.
+// Whatever is named must exist: a name that leads nowhere is refused with the one that was meant.
+import type { Fault } from './config-error.ts';
+import { suggestion } from './hints.ts';
+import type { RawModel } from './schema.ts';
+
+export interface ModelConfig {
+  /** What clients put into `model`. */
+  readonly id: string;
+  /** Other names that clients may use. */
+  readonly aliases: readonly string[];
+  /** Ids of back ends: the first tier is preferred, those of one tier are equals. No tier is empty. */
+  readonly tiers: readonly (readonly string[])[];
+  /** What a back end calls it, by the back end's id; one that is not there calls it as clients do. */
+  readonly names: Readonly<Record<string, string>>;
+  /** Tokens that prompt and answer share, where the user said so. */
+  readonly contextWindow: number | undefined;
+  /** When the first token is due where a request does not say, in ms. */
+  readonly firstTokenObjectiveMs: number | undefined;
+}
+
+/** `backendIds`: all that there are, preferred first. Throws ConfigError. */
+export function resolveModels(
+  entries: readonly RawModel[],
+  backendIds: readonly string[],
+  fault: Fault,
+): ModelConfig[] {
+  const taken = new Set<string>();
+  return entries.map((entry, index) => {
+    const path = ['models', index];
+    for (const [name, at] of namesOf(entry)) {
+      if (taken.has(name))
+        throw fault([...path, ...at], `is wrong: "${name}" is the name of a model already.`);
+      taken.add(name);
+    }
+    const tiers = tiersOf(entry, backendIds, path, fault);
+    return {
+      id: entry.id,
+      aliases: entry.aliases,
+      tiers,
+      names: upstreamNames(entry, tiers.flat(), path, fault),
+      contextWindow: entry.context_window,
+      firstTokenObjectiveMs: entry.first_token_objective_ms,
+    };
+  });
+}
+
+function namesOf({ id, aliases }: RawModel): [string, PropertyKey[]][] {
+  return [
+    [id, ['id']],
+    ...aliases.map((alias, index): [string, PropertyKey[]] => [alias, ['aliases', index]]),
+  ];
+}
+
+function tiersOf(
+  { backends }: RawModel,
+  backendIds: readonly string[],
+  path: readonly PropertyKey[],
+  fault: Fault,
+): string[][] {
+  if (!backends) return backendIds.map((id) => [id]);
+  const seen = new Set<string>();
+  const check = (id: string, at: readonly PropertyKey[]) => {
+    if (!backendIds.includes(id)) {
+      throw fault(at, `names "${id}", and there is no such back end. ${suggestion(id, backendIds)}`);
+    }
+    if (seen.has(id)) throw fault(at, `names "${id}" a second time.`);
+    seen.add(id);
+    return id;
+  };
+  return backends.map((tier, index) => {
+    const at = [...path, 'backends', index];
+    return typeof tier === 'string' ? [check(tier, at)] : tier.map((id, inner) => check(id, [...at, inner]));
+  });
+}
+
+function upstreamNames(
+  { name }: RawModel,
+  ids: readonly string[],
+  path: readonly PropertyKey[],
+  fault: Fault,
+): Record<string, string> {
+  if (name === undefined) return {};
+  if (typeof name === 'string') return Object.fromEntries(ids.map((id) => [id, name]));
+  for (const id of Object.keys(name)) {
+    if (!ids.includes(id)) {
+      const rest = `names "${id}", which is no back end of this model. ${suggestion(id, ids)}`;
+      throw fault([...path, 'name', id], rest);
+    }
+  }
+  return name;
+}

@@ -1,0 +1,4 @@
+// How urgent a request is. A file of its own, because tickets and back ends both speak of it, and tickets speak of back ends.
+
+/** Highest first: someone waits for each word; someone waits for the answer; nobody waits. */
+export type Priority = 'interactive' | 'standard' | 'batch';

@@ -1,0 +1,51 @@
+// Guards what a request asks outside of its body: a wish that is none is refused by name, and no wish lifts a request above
+// what its key may have.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Priority } from '../core/priority.ts';
+import type { AccessKey } from '../core/world.ts';
+import type { ParsedRequest } from '../wire/dialect.ts';
+import type { Exchange } from './exchange.ts';
+import { deadlineOf, failoverOf, priorityOf } from './request-options.ts';
+
+function asking(headers: Readonly<Record<string, string>>): Exchange {
+  return { header: (name: string) => headers[name] } as Exchange;
+}
+
+function priority(
+  highest: Priority | undefined,
+  asked?: string,
+  request: Partial<ParsedRequest> = {},
+): Priority {
+  const headers: Record<string, string> = asked === undefined ? {} : { 'x-sluice-priority': asked };
+  const parsed = { calls: [{}], stream: false, ...request } as unknown as ParsedRequest;
+  const key: AccessKey = { tenant: 't', digest: Buffer.alloc(32), models: undefined, priority: highest };
+  return priorityOf(asking(headers), parsed, key);
+}
+
+test('without a wish a stream is interactive, an answer standard, an array of prompts batch', () => {
+  assert.equal(priority(undefined, undefined, { stream: true }), 'interactive');
+  assert.equal(priority(undefined), 'standard');
+  assert.equal(priority(undefined, undefined, { calls: [{}, {}] as never, stream: true }), 'batch');
+});
+
+test('a wish is granted up to what the key may have', () => {
+  assert.equal(priority(undefined, 'batch', { stream: true }), 'batch');
+  assert.equal(priority('interactive', 'interactive'), 'interactive');
+  assert.equal(priority('standard', 'interactive'), 'standard');
+  assert.equal(priority('standard', 'batch'), 'batch');
+  assert.equal(priority('batch', 'interactive'), 'batch');
+  assert.equal(priority('batch', undefined, { stream: true }), 'batch', 'also where nobody wished');
+});
+
+test('a wish that is none is refused by its header', () => {
+  assert.throws(() => priority(undefined, 'urgent'), { code: 'invalid_request', param: 'x-sluice-priority' });
+  for (const asked of ['0', '-1', '1.5', 'soon', '999999999']) {
+    assert.throws(() => deadlineOf(asking({ 'x-sluice-deadline-ms': asked })), {
+      param: 'x-sluice-deadline-ms',
+    });
+  }
+  assert.throws(() => failoverOf(asking({ 'x-sluice-failover': 'maybe' })), { param: 'x-sluice-failover' });
+  assert.equal(deadlineOf(asking({ 'x-sluice-deadline-ms': '250' })), 250);
+  assert.equal(failoverOf(asking({})), true);
+});

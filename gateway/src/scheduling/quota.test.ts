@@ -1,0 +1,233 @@
+// Guards the limits of keys: what is refused takes nothing, what is taken comes back in every ending, and no minute ever
+// sees more than its limit.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { ManualClock } from '../../test/manual-clock.ts';
+import { GatewayError } from '../core/errors.ts';
+import type { AccessKey } from '../core/world.ts';
+import { type Demand, KeyQuotas, type Reservation } from './quota.ts';
+
+type Limits = Pick<AccessKey, 'maxParallel' | 'rpm' | 'tpm'>;
+
+function keyOf(limits: Limits, name = 'a'): AccessKey {
+  return { tenant: name, digest: Buffer.from(name), models: undefined, ...limits };
+}
+
+function demand(promptTokens = 1, outputTokens = 1, parallel = 1): Demand {
+  return { parallel, cost: { promptTokens, outputTokens } };
+}
+
+function refusal(take: () => unknown): GatewayError {
+  try {
+    take();
+  } catch (thrown) {
+    assert.ok(thrown instanceof GatewayError);
+    assert.equal(thrown.code, 'rate_limited');
+    return thrown;
+  }
+  assert.fail('it was let in');
+}
+
+function setUp(limits: Limits) {
+  const clock = new ManualClock();
+  const quotas = new KeyQuotas(clock);
+  const key = keyOf(limits);
+  return { clock, quotas, key, admit: (wanted = demand()) => quotas.admit(key, wanted) };
+}
+
+test('a key without limits is let in as it asks, and nothing is counted', () => {
+  const { quotas, key, admit } = setUp({});
+  for (let call = 0; call < 1_000; call += 1) assert.equal(admit(demand(1e6, 1e6, 64)).parallel, 64);
+  assert.equal(quotas.running, 0);
+  assert.deepEqual(quotas.standing(key), { requests: undefined, tokens: undefined });
+});
+
+test('requests a minute: the one too many is told which limit and when to come back, and then is let in', () => {
+  const { clock, admit } = setUp({ rpm: 3 });
+  for (let call = 0; call < 3; call += 1) {
+    admit().release();
+    clock.advance(1_000);
+  }
+  const error = refusal(admit);
+  assert.match(error.message, /requests a minute \(RPM: 3\)/);
+  assert.equal(error.status, 429);
+  refusal(admit);
+  clock.advance(error.retryAfterMs! - 1);
+  refusal(admit);
+  clock.advance(1);
+  admit();
+});
+
+test('tokens a minute count what was used, not what was feared', () => {
+  const { admit } = setUp({ tpm: 1_000 });
+  const first = admit(demand(100, 800));
+  assert.match(refusal(() => admit(demand(100, 800))).message, /tokens a minute \(TPM: 1000\)/);
+  first.settle({ promptTokens: 90, completionTokens: 10 });
+  first.release();
+  admit(demand(100, 800));
+});
+
+test('more tokens than were estimated count too, from when they are known', () => {
+  const { clock, quotas, key, admit } = setUp({ tpm: 1_000 });
+  const first = admit(demand(10, 10));
+  clock.advance(50_000);
+  first.settle({ promptTokens: 10, completionTokens: 990 });
+  clock.advance(30_000);
+  assert.equal(quotas.standing(key).tokens!.remaining, 20);
+  refusal(() => admit(demand(10, 11)));
+});
+
+test('a part of the usage that is unknown stays as it was estimated', () => {
+  const { quotas, key, admit } = setUp({ tpm: 1_000 });
+  admit(demand(100, 200)).settle({ completionTokens: 0 });
+  assert.equal(quotas.standing(key).tokens!.remaining, 900);
+  admit(demand(100, 200)).settle({ promptTokens: 5 });
+  assert.equal(quotas.standing(key).tokens!.remaining, 900 - 205);
+});
+
+test('a request larger than the whole limit passes alone', () => {
+  const { clock, quotas, key, admit } = setUp({ tpm: 100 });
+  admit(demand(500, 4_096)).release();
+  assert.equal(quotas.standing(key).tokens!.remaining, 0);
+  refusal(() => admit(demand(500, 4_096)));
+  clock.advance(61_000);
+  admit(demand(500, 4_096));
+});
+
+test('parallel calls: an array gets the lanes that are left, nobody gets more than there are', () => {
+  const { quotas, admit } = setUp({ maxParallel: 3 });
+  const one = admit(demand(1, 1, 2));
+  assert.equal(one.parallel, 2);
+  const two = admit(demand(1, 1, 8));
+  assert.equal(two.parallel, 1);
+  assert.equal(quotas.running, 3);
+  const error = refusal(admit);
+  assert.match(error.message, /parallel requests \(3\)/);
+  assert.ok(error.retryAfterMs! > 0);
+  one.release();
+  one.release();
+  assert.equal(quotas.running, 1);
+  assert.equal(admit(demand(1, 1, 8)).parallel, 2);
+});
+
+test('of several limits the one that holds longest is named', () => {
+  const { clock, admit } = setUp({ rpm: 1, maxParallel: 1 });
+  admit();
+  assert.match(refusal(admit).message, /RPM/);
+  clock.advance(60_400);
+  assert.match(refusal(admit).message, /parallel/);
+});
+
+test('what is refused takes nothing', () => {
+  const { quotas, key, admit } = setUp({ rpm: 10, tpm: 1_000, maxParallel: 1 });
+  const held = admit(demand(10, 10));
+  const before = quotas.standing(key);
+  for (let call = 0; call < 100; call += 1) refusal(() => admit(demand(10, 10)));
+  assert.deepEqual(quotas.standing(key), before);
+  held.release();
+  assert.equal(quotas.running, 0);
+});
+
+test('what was cancelled is as if it had never been; after it was settled it cannot be', () => {
+  const { quotas, key, admit } = setUp({ rpm: 2, tpm: 100, maxParallel: 1 });
+  const cancelled = admit(demand(10, 10));
+  cancelled.cancel();
+  cancelled.cancel();
+  cancelled.release();
+  assert.deepEqual(
+    [quotas.standing(key).requests!.remaining, quotas.standing(key).tokens!.remaining, quotas.running],
+    [2, 100, 0],
+  );
+  const settled = admit(demand(10, 10));
+  settled.settle({ promptTokens: 1, completionTokens: 1 });
+  settled.cancel();
+  settled.settle({ promptTokens: 50, completionTokens: 1 });
+  assert.deepEqual(
+    [quotas.standing(key).requests!.remaining, quotas.standing(key).tokens!.remaining],
+    [1, 98],
+  );
+});
+
+test('each key has its own account; a key with new limits keeps what was counted', () => {
+  const { quotas, admit } = setUp({ rpm: 1 });
+  admit();
+  quotas.admit(keyOf({ rpm: 1 }, 'b'), demand());
+  refusal(admit);
+  const raised = keyOf({ rpm: 2 });
+  assert.equal(quotas.standing(raised).requests!.remaining, 1);
+  quotas.admit(raised, demand());
+  refusal(() => quotas.admit(raised, demand()));
+  assert.equal(quotas.standing(keyOf({ rpm: 1 })).requests!.remaining, 0, 'never negative');
+});
+
+test('a standing tells when everything is there again', () => {
+  const { clock, quotas, key, admit } = setUp({ rpm: 5 });
+  assert.deepEqual(quotas.standing(key).requests, { limit: 5, remaining: 5, resetMs: 0 });
+  admit();
+  const { resetMs } = quotas.standing(key).requests!;
+  clock.advance(resetMs);
+  assert.deepEqual(quotas.standing(key).requests, { limit: 5, remaining: 5, resetMs: 0 });
+});
+
+test('thousands of random calls: no minute over its limit, nothing below zero, and in the end nothing in use', () => {
+  const limits: Limits = { rpm: 20, tpm: 4_000, maxParallel: 4 };
+  const action = fc.record({
+    afterMs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 4_000 })),
+    key: fc.integer({ min: 0, max: 2 }),
+    prompt: fc.integer({ min: 1, max: 600 }),
+    output: fc.integer({ min: 1, max: 600 }),
+    parallel: fc.integer({ min: 1, max: 6 }),
+    ending: fc.constantFrom('settle', 'cancel', 'leave', 'later'),
+    actual: fc.integer({ min: 0, max: 1_500 }),
+  });
+  fc.assert(
+    fc.property(fc.array(action, { minLength: 200, maxLength: 400 }), (actions) => {
+      const clock = new ManualClock();
+      const quotas = new KeyQuotas(clock);
+      const keys = [0, 1, 2].map((number) => keyOf(limits, `key ${number}`));
+      const admitted = new Map<AccessKey, number[]>(keys.map((key) => [key, []]));
+      const open: Reservation[] = [];
+      for (const { afterMs, key: number, prompt, output, parallel, ending, actual } of actions) {
+        clock.advance(afterMs);
+        const key = keys[number]!;
+        let reservation: Reservation | undefined;
+        try {
+          reservation = quotas.admit(key, demand(prompt, output, parallel));
+        } catch (thrown) {
+          assert.ok(
+            thrown instanceof GatewayError && thrown.retryAfterMs! > 0 && thrown.retryAfterMs! <= 60_500,
+          );
+        }
+        const { requests, tokens } = quotas.standing(key);
+        for (const state of [requests!, tokens!]) {
+          assert.ok(state.remaining >= 0 && state.remaining <= state.limit && state.resetMs >= 0);
+        }
+        assert.ok(quotas.running <= 12);
+        if (!reservation) continue;
+        if (ending === 'cancel') reservation.cancel();
+        else admitted.get(key)!.push(clock.now());
+        if (ending === 'settle') reservation.settle({ promptTokens: actual, completionTokens: 0 });
+        if (ending === 'later') open.push(reservation);
+        else reservation.release();
+        if (open.length > 2) open.shift()!.release();
+      }
+      for (const times of admitted.values()) {
+        for (const [index, at] of times.entries()) {
+          assert.ok(
+            (times[index + limits.rpm!] ?? Infinity) - at > 60_000,
+            'more requests than a minute allows',
+          );
+        }
+      }
+      for (const reservation of open) reservation.release();
+      assert.equal(quotas.running, 0);
+      clock.advance(61_000);
+      for (const key of keys) {
+        assert.deepEqual(quotas.standing(key).requests, { limit: 20, remaining: 20, resetMs: 0 });
+        assert.deepEqual(quotas.standing(key).tokens, { limit: 4_000, remaining: 4_000, resetMs: 0 });
+      }
+    }),
+    { numRuns: 60 },
+  );
+});

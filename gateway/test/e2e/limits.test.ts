@@ -1,0 +1,225 @@
+// The limits of keys over real sockets: what a client reads of them, that the one too many is refused, and that no ending of
+// an answer keeps a place that others need. And what the operator's own key opens.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fakeConfig, post, type Sluice, startSluice, waitUntil } from './harness.ts';
+
+const CONFIG = {
+  backends: [
+    { kind: 'fake', id: 'quick', first_token_ms: 5, token_ms: 2 },
+    { kind: 'fake', id: 'slow', first_token_ms: 300, token_ms: 100, pieces: Array(50).fill('word ') },
+    { kind: 'fake', id: 'broken', first_token_ms: 5, token_ms: 2, fail_after: 1 },
+  ],
+  keys: [
+    { key: 'of-ten', name: 'ten', rpm: 10, tpm: 100_000 },
+    { key: 'of-two', name: 'two', rpm: 2 },
+    { key: 'of-few', name: 'few', tpm: 700 },
+    { key: 'of-one', name: 'one', max_parallel: 1 },
+    { key: 'of-all', name: 'all' },
+  ],
+};
+
+const HEADERS = ['limit', 'remaining', 'reset'].flatMap((what) =>
+  ['requests', 'tokens'].map((kind) => `x-ratelimit-${what}-${kind}`),
+);
+const withKey = (key: string): RequestInit => ({ headers: { authorization: `Bearer ${key}` } });
+const chat = (more: object = {}) => ({
+  model: 'deepseek-r1',
+  messages: [{ role: 'user', content: 'hi' }],
+  ...more,
+});
+
+let quick: Sluice;
+let slow: Sluice;
+let broken: Sluice;
+const serving = (id: string) =>
+  startSluice({
+    config: { ...CONFIG, backends: CONFIG.backends.filter((one) => one.id === id) },
+    env: { SLUICE_ADMIN_KEY: 'of-the-operator' },
+  });
+before(async () => {
+  [quick, slow, broken] = await Promise.all([serving('quick'), serving('slow'), serving('broken')]);
+});
+after(() => Promise.all([quick.stop(), slow.stop(), broken.stop()]));
+
+test('what is left stands in the head of every answer: streams, JSON, lists and refusals', async () => {
+  const url = quick.url;
+  const routes: [string, unknown][] = [
+    ['/v1/chat/completions', chat({ stream: true })],
+    ['/v1/chat/completions', chat()],
+    ['/v1/completions', { model: 'deepseek-r1', prompt: 'hi', stream: true }],
+    ['/v1/models/deepseek-r1/generate_stream', { prompt: 'hi' }],
+    ['/v1/chat/completions', { model: 'deepseek-r1' }],
+  ];
+  for (const [path, body] of routes) {
+    const response = await post(`${url}${path}`, body, withKey('of-ten'));
+    for (const name of HEADERS)
+      assert.match(response.headers.get(name) ?? '', /^\d+s?$/, `${name} of ${path}`);
+    assert.equal(response.headers.get('x-ratelimit-limit-requests'), '10');
+    await response.text();
+  }
+  const list = await fetch(`${url}/v1/models`, withKey('of-ten'));
+  assert.equal(list.headers.get('x-ratelimit-remaining-requests'), '6', 'four of them were admitted');
+  const free = await post(`${url}/v1/chat/completions`, chat(), withKey('of-all'));
+  assert.equal(free.headers.get('x-ratelimit-limit-requests'), null);
+  await Promise.all([list.text(), free.text()]);
+});
+
+test('the request too many is refused by the name of its limit, with the time to come back', async () => {
+  for (let call = 0; call < 2; call += 1) {
+    const response = await post(
+      `${quick.url}/v1/chat/completions`,
+      chat({ stream: true }),
+      withKey('of-two'),
+    );
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get('x-ratelimit-remaining-requests'), `${1 - call}`);
+    await response.text();
+  }
+  const refused = await post(`${quick.url}/v1/chat/completions`, chat({ stream: true }), withKey('of-two'));
+  assert.equal(refused.status, 429);
+  assert.equal(refused.headers.get('x-ratelimit-remaining-requests'), '0');
+  assert.ok(Number(refused.headers.get('retry-after')) >= 1);
+  assert.equal(refused.headers.get('x-should-retry'), 'true');
+  const { error } = (await refused.json()) as { error: { code: string; message: string } };
+  assert.equal(error.code, 'rate_limit_exceeded');
+  assert.match(error.message, /RPM/);
+});
+
+test('tokens are what was used, not what was feared', async () => {
+  const body = chat({ max_tokens: 600 });
+  for (let call = 0; call < 5; call += 1) {
+    const response = await post(`${quick.url}/v1/chat/completions`, body, withKey('of-few'));
+    assert.equal(response.status, 200, await response.text());
+  }
+  const abort = new AbortController();
+  const url = `${slow.url}/v1/chat/completions`;
+  const first = await post(url, { ...body, stream: true }, { ...withKey('of-few'), signal: abort.signal });
+  const second = await post(url, body, withKey('of-few'));
+  assert.deepEqual(
+    [first.status, second.status],
+    [200, 429],
+    'while one runs it may use all that it asked for',
+  );
+  assert.match(await second.text(), /TPM/);
+  abort.abort();
+  await first.text().catch(() => {});
+});
+
+/** Path, body, whether it streams. */
+const ROUTES: [string, unknown, boolean][] = [
+  ['/v1/chat/completions', chat({ stream: true }), true],
+  ['/v1/chat/completions', chat(), false],
+  ['/v1/completions', { model: 'deepseek-r1', prompt: 'hi', stream: true }, true],
+  ['/v1/models/deepseek-r1/generate_stream', { prompt: 'hi' }, true],
+];
+
+/** Sends it and leaves: before its first word, or after it. */
+async function leave(url: string, body: unknown, afterWord: boolean): Promise<void> {
+  const abort = new AbortController();
+  const asked = post(url, body, { ...withKey('of-one'), signal: abort.signal });
+  if (afterWord) {
+    const response = await asked;
+    assert.equal(response.status, 200, url);
+    await response.body!.getReader().read();
+  } else await sleep(50);
+  abort.abort();
+  await asked.catch(() => {});
+}
+
+test('however an answer ends, its place is free again', async () => {
+  for (const [path, body, isStream] of ROUTES) {
+    for (let round = 0; round < 3; round += 1) {
+      await leave(`${slow.url}${path}`, body, false);
+      await waitUntilFree(slow);
+      if (isStream) await leave(`${slow.url}${path}`, body, true);
+      await waitUntilFree(slow);
+      const failed = await post(`${broken.url}${path}`, body, withKey('of-one'));
+      assert.notEqual(failed.status, 429, path);
+      await failed.text();
+      const done = await post(`${quick.url}${path}`, body, withKey('of-one'));
+      assert.equal(done.status, 200, path);
+      await done.text();
+    }
+  }
+});
+
+/** A client that left is noticed a moment later. */
+async function waitUntilFree(sluice: Sluice): Promise<void> {
+  await waitUntil(
+    async () => (await running(sluice)) === 0,
+    5_000,
+    () => 'the place is not given back',
+  );
+}
+
+async function running(sluice: Sluice): Promise<number> {
+  const response = await fetch(`${sluice.url}/admin/backends`, withKey('of-the-operator'));
+  const { data } = (await response.json()) as { data: { running: number }[] };
+  return data.reduce((sum, one) => sum + one.running, 0);
+}
+
+test('while one runs the next is refused; an array of prompts has one lane', async () => {
+  const url = `${slow.url}/v1/chat/completions`;
+  const abort = new AbortController();
+  const first = await post(url, chat({ stream: true }), { ...withKey('of-one'), signal: abort.signal });
+  assert.equal(first.status, 200);
+  for (let call = 0; call < 3; call += 1) {
+    const second = await post(url, chat(), withKey('of-one'));
+    assert.equal(second.status, 429);
+    assert.match(await second.text(), /parallel requests \(1\)/);
+  }
+  abort.abort();
+  await first.text().catch(() => {});
+  const array = await post(
+    `${quick.url}/v1/models/deepseek-r1/generate`,
+    { prompt: ['a', 'b', 'c'], batch_size: 3 },
+    withKey('of-one'),
+  );
+  assert.equal(array.status, 200);
+  assert.equal(((await array.json()) as { choices: unknown[] }).choices.length, 3);
+});
+
+test('the operator’s key opens what other keys do not, and no more than that', async () => {
+  const url = `${quick.url}/admin/backends`;
+  const answer = await fetch(url, withKey('of-the-operator'));
+  assert.equal(answer.status, 200);
+  const body = (await answer.json()) as { object: string; data: Record<string, unknown>[] };
+  assert.deepEqual(body.data, [
+    {
+      id: 'quick',
+      kind: 'fake',
+      url: null,
+      state: 'ready',
+      reason: null,
+      retry_after_ms: null,
+      slots: 8,
+      running: 0,
+      models: null,
+    },
+  ]);
+  for (const init of [{}, withKey('of-all'), withKey('of-the-operato')]) {
+    const refused = await fetch(url, init);
+    assert.equal(refused.status, 401);
+    await refused.text();
+  }
+  const posted = await post(url, {}, withKey('of-the-operator'));
+  assert.equal(posted.status, 405);
+  const asClient = await fetch(`${quick.url}/v1/models`, withKey('of-the-operator'));
+  assert.equal(asClient.status, 401);
+  await Promise.all([posted.text(), asClient.text()]);
+});
+
+test('without an admin key its paths are as if they were not there', async () => {
+  const plain = await startSluice({ config: fakeConfig(), env: { SLUICE_ADMIN_KEY: '' } });
+  try {
+    const [admin, other] = await Promise.all(
+      ['/admin/backends', '/admin/nothing'].map((path) => fetch(`${plain.url}${path}`, withKey('x'))),
+    );
+    assert.deepEqual([admin!.status, other!.status], [404, 404]);
+    assert.deepEqual(await admin!.json(), await other!.json());
+  } finally {
+    await plain.stop();
+  }
+});

@@ -1,0 +1,38 @@
+// What of the hard cases is not played yet, and which steps were changed in playing them: nothing is left out in silence.
+
+/** By the case's id: what it waits for. */
+export const WAITING: Readonly<Record<string, string>> = {
+  'hedge-loser-stops': 'hedging',
+  'chunk-cuts-emoji': 'documents',
+  'cancel-when-idle': 'voice',
+  'pcm-odd-bytes': 'voice',
+};
+
+/** Played on the embedded engine, with a real model. */
+export const ON_THE_ENGINE: readonly string[] = [
+  'schema-unusable',
+  'max-tokens-extremes',
+  'slots-after-aborts',
+  'emoji-tokens',
+];
+
+/** Played in a file of its own. */
+export const ELSEWHERE: Readonly<Record<string, string>> = { 'dns-moves': 'dns-moves.test.ts' };
+
+/** By the case's id: how its steps differ from the file's. */
+export const REDUCED: Readonly<Record<string, string>> = {
+  'sse-glued-frame': 'no count of malformed events is looked for',
+  'cancel-plain-answer': 'without /v1/messages and /v1/responses, which are not there',
+  'slot-leak': 'without /v1/messages and /v1/responses, which are not there',
+  'stall-then-failover': 'on back ends of the kind vllm: a generic one does not say how it is asked to go on',
+  'image-url-inside': 'the loopback port is one that listens, not 9',
+  'auth-scheme-case': 'x-api-key is tried on /v1/models: /v1/messages is not there',
+  'dns-moves': 'asked again until it is served, at most 35 s, instead of once after 30 s',
+  'sigterm-drains': 'readiness is waited for, as 100 ms on a loaded machine say nothing',
+  'reload-under-stream': 'a token every 200 ms instead of every second',
+  'ttft-clock': 'not later than the next event that must not stop the clock, instead of a fixed time',
+  'silent-prefill': 'the longest silence has a second of grace',
+  'no-late-burst': 'each event is there before the next is written, instead of within 50 ms',
+  'labels-bounded': 'the thousand requests come on twenty connections',
+  'prefix-hot-spot': 'there is no affinity yet that could go wrong; the bound of 4 s is not looked at',
+};
