@@ -4,6 +4,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../../gateway/test/e2e/harness.ts';
+import { KEY } from '../servers.ts';
 import { MODEL } from '../upstream-words.ts';
 import { type Program, startProgram } from './program.ts';
 import { pythonPrograms } from './python.ts';
@@ -21,8 +22,15 @@ export async function startLiteLlm(upstream: string): Promise<Program> {
   });
   const config = join(mkdtempSync(join(tmpdir(), 'sluice-bench-litellm-')), 'config.yaml');
   const params = { model: `openai/${MODEL}`, api_base: `${upstream}/v1`, api_key: 'none' };
-  // JSON is YAML too.
-  writeFileSync(config, JSON.stringify({ model_list: [{ model_name: MODEL, litellm_params: params }] }));
+  writeFileSync(
+    config,
+    // JSON is YAML too.
+    JSON.stringify({
+      model_list: [{ model_name: MODEL, litellm_params: params }],
+      // A key is checked as elsewhere; that it is a short one matters to nobody on loopback.
+      general_settings: { master_key: KEY, dangerously_permit_weak_or_unset_master_key: true },
+    }),
+  );
   const port = await freePort();
   const options = { config, host: '127.0.0.1', port, num_workers: 1 };
   return startProgram({

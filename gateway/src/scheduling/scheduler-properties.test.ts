@@ -74,7 +74,7 @@ interface Call {
 
 function newBackend(id: string) {
   const listeners = new Set<() => void>();
-  let load: BackendLoad = { state: 'ready', slots: 1 };
+  let load: BackendLoad = { state: 'ready', slots: 2 };
   const backend: Backend = {
     id,
     load: () => load,

@@ -16,7 +16,9 @@ const LIMIT_MS = 20_000;
 const MOST_GROWTH_MB = 96;
 const GOOD_TEXT = 'The answer is 42.';
 /** Limits that a test can wait for. */
-const SETUP: Setup = { config: { first_token_timeout_ms: 500, silence_limit_ms: 500 } };
+const SETUP: Setup = {
+  config: { first_token_timeout_ms: 500, silence_limit_ms: 500, answer_timeout_ms: 500 },
+};
 
 /** What those say that are no faults to a good reader. */
 const SERVED: Readonly<Record<string, string>> = {

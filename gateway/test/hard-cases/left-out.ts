@@ -24,7 +24,6 @@ export const REDUCED: Readonly<Record<string, string>> = {
   'sse-glued-frame': 'no count of malformed events is looked for',
   'cancel-plain-answer': 'without /v1/messages and /v1/responses, which are not there',
   'slot-leak': 'without /v1/messages and /v1/responses, which are not there',
-  'stall-then-failover': 'on back ends of the kind vllm: a generic one does not say how it is asked to go on',
   'image-url-inside': 'the loopback port is one that listens, not 9',
   'auth-scheme-case': 'x-api-key is tried on /v1/models: /v1/messages is not there',
   'dns-moves': 'asked again until it is served, at most 35 s, instead of once after 30 s',

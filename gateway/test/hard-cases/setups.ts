@@ -9,9 +9,8 @@ export const SETUPS: Readonly<Record<string, Setup>> = {
   'slot-leak': { config: { keys: [{ key: 'k1', name: 'one', models: ['case'], max_parallel: 1 }] } },
   'retry-only-when-safe': { config: { first_token_timeout_ms: 1_000 } },
   'breaker-ignores-4xx': {},
-  // Of the kinds that say how they are asked to go on.
   'stall-then-failover': {
-    backends: { a: { kind: 'vllm' }, b: { kind: 'vllm' } },
+    backends: { a: {}, b: {} },
     config: { continuation: true, silence_limit_ms: 1_000 },
   },
   'think-tag-split': { backends: { a: { think_tags: true } } },

@@ -3,34 +3,13 @@
 // prompt never holds the streams that run, and a cancel waits for at most the engine step that is under way.
 // It must never import the binding: sequences are passed in, so that tests need no model.
 import type { FinishReason } from '../../core/chat.ts';
+import type { Constraint, EngineSequence } from './engine-sequence.ts';
 import type { CallEvent, EngineError, EngineSampling, SampledToken, Step } from './messages.ts';
-import type { PrefixStore, StatefulSequence } from './prefix-store.ts';
+import type { PrefixStore } from './prefix-store.ts';
 import { gainsFromKept, nextPrompt, type QueuedPrompt, remaining } from './prompt-queue.ts';
 import { SequencePool } from './sequences.ts';
 import { SlicePacer } from './slice-pacer.ts';
 import type { AnswerPart, AnswerText } from './text.ts';
-
-/** Holds one answer's tokens to a form. Made by the engine, for its own sampler. */
-export interface Constraint {
-  /** A token that was not sampled here, but is the answer's. Throws when it does not fit. */
-  accept(token: number): void;
-}
-
-/** A place in the engine's KV cache. All of its methods' work of one macrotask shares a batch. */
-export interface EngineSequence extends StatefulSequence {
-  /** Evaluates tokens without sampling. */
-  feed(tokens: readonly number[]): Promise<void>;
-  /**
-   * Evaluates `tokens`, then yields sampled tokens, evaluating each when the next is asked for. `generated`: what the
-   * answer already has, for the penalties.
-   */
-  generate(
-    tokens: readonly number[],
-    sampling: EngineSampling,
-    generated: readonly number[],
-    constraint?: Constraint | undefined,
-  ): AsyncIterator<SampledToken>;
-}
 
 export interface DriverCall {
   readonly call: number;

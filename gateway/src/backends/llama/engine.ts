@@ -9,7 +9,7 @@ import {
   type Token,
 } from 'node-llama-cpp';
 import type { LogLevel } from '../../core/log.ts';
-import type { Constraint, EngineSequence } from './driver.ts';
+import type { Constraint, EngineSequence } from './engine-sequence.ts';
 import { constrainerOf, GrammarConstraint, shownControls } from './grammar-constraint.ts';
 import type { EngineSampling, EngineSettings, LikelyToken, SampledToken } from './messages.ts';
 import type { Vocabulary } from './prompt.ts';

@@ -11,7 +11,7 @@ import {
   TokenBias,
 } from 'node-llama-cpp';
 import { CALL_TAGS } from './call-form.ts';
-import type { Constraint } from './driver.ts';
+import type { Constraint } from './engine-sequence.ts';
 
 /** Grammars that were read already: a service asks for the same few forms again and again. */
 const KEPT_GRAMMARS = 32;

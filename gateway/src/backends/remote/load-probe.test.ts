@@ -34,10 +34,24 @@ const MODELS = JSON.stringify({
 
 test('the list of models', async (t) => {
   const { result, paths } = await probePages(t, 'generic', { '/v1/models': MODELS });
-  assert.deepEqual(result, { reachable: true, status: 200, models: ['a', 'b/c'] });
+  assert.deepEqual(result, { reachable: true, status: 200, models: ['a', 'b/c'], kind: undefined });
   assert.deepEqual(paths, ['/v1/models']);
   const deeper = await probePages(t, 'deepseek', { '/x/models': MODELS }, { basePath: '/x/' });
   assert.deepEqual(deeper.paths, ['/x/models']);
+});
+
+test('a server that says what it is is known by it', async (t) => {
+  const kinds = {
+    vllm: 'vllm',
+    sglang: 'sglang',
+    llamacpp: 'llama.cpp',
+    sluice: 'sluice',
+    someone: undefined,
+  };
+  for (const [owner, kind] of Object.entries(kinds)) {
+    const page = JSON.stringify({ data: [{ id: 'a', owned_by: owner }] });
+    assert.equal((await probePages(t, 'generic', { '/v1/models': page })).result?.kind, kind, owner);
+  }
 });
 
 test('any answer means that it is there', async (t) => {
@@ -49,7 +63,7 @@ test('any answer means that it is there', async (t) => {
     ['', 200],
   ] as const) {
     const { result } = await probePages(t, 'generic', page === undefined ? {} : { '/v1/models': page });
-    assert.deepEqual(result, { reachable: true, status, models: [] }, page);
+    assert.deepEqual(result, { reachable: true, status, models: [], kind: undefined }, page);
   }
 });
 

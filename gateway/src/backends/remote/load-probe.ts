@@ -27,6 +27,8 @@ export interface ProbeResult extends ReportedLoad {
   readonly status: number;
   /** As it names them; empty where it gave no list. */
   readonly models: readonly string[];
+  /** What kind of server it is, where its list says so. */
+  readonly kind: VendorKind | undefined;
 }
 
 /** What a server tells of its load; absent: not told. */
@@ -45,9 +47,10 @@ export async function probe(transport: Transport, options: ProbeOptions): Promis
   const isOllama = options.kind === 'ollama';
   const path = isOllama ? `${root}/api/tags` : `${options.basePath.replace(/\/+$/, '')}/models`;
   const list = await get(transport, path, options);
-  const models = list.status === 200 ? modelsOf(parse(list.body), isOllama) : [];
+  const entries = list.status === 200 ? entriesOf(parse(list.body), isOllama) : [];
   const load = options.traits.load ? await readLoad(transport, root, options.traits.load, options) : {};
-  return { reachable: true, status: list.status, models, ...load };
+  const models = namesOf(entries, isOllama);
+  return { reachable: true, status: list.status, models, kind: ownerOf(entries), ...load };
 }
 
 async function readLoad(
@@ -127,11 +130,26 @@ function share(values: readonly number[] | undefined): number | undefined {
   return values && values.length > 0 ? Math.min(1, Math.max(0, ...values)) : undefined;
 }
 
-function modelsOf(list: unknown, isOllama: boolean): string[] {
+/** As servers call themselves in `owned_by` of the models they list. */
+const OWNERS: ReadonlyMap<unknown, VendorKind> = new Map([
+  ['vllm', 'vllm'],
+  ['sglang', 'sglang'],
+  ['llamacpp', 'llama.cpp'],
+  ['sluice', 'sluice'],
+]);
+
+function ownerOf(entries: readonly unknown[]): VendorKind | undefined {
+  const [first] = entries;
+  return isFields(first) ? OWNERS.get(first.owned_by) : undefined;
+}
+
+function entriesOf(list: unknown, isOllama: boolean): readonly unknown[] {
   const entries = isFields(list) ? list[isOllama ? 'models' : 'data'] : undefined;
-  if (!Array.isArray(entries)) return [];
+  return Array.isArray(entries) ? entries.slice(0, MOST_MODELS) : [];
+}
+
+function namesOf(entries: readonly unknown[], isOllama: boolean): string[] {
   return entries
-    .slice(0, MOST_MODELS)
     .map((entry) => (isFields(entry) ? entry[isOllama ? 'name' : 'id'] : undefined))
     .filter((id) => typeof id === 'string' && id !== '' && id.length <= MOST_NAME) as string[];
 }

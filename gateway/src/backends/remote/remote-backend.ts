@@ -56,11 +56,9 @@ const MOST_UNITS_PER_TOKEN = 6;
 
 export class RemoteBackend implements Backend {
   readonly id: string;
-  readonly answersSeveral: boolean;
-  readonly continues: 'text' | undefined;
-  readonly continuesThought: boolean;
   readonly #options: RemoteBackendOptions;
-  readonly #traits: Traits;
+  /** Those of its kind; a generic one may turn out to be of another. */
+  #traits: Traits;
   readonly #transport: Transport;
   readonly #basePath: string;
   readonly #headers: Readonly<Record<string, string>>;
@@ -78,9 +76,6 @@ export class RemoteBackend implements Backend {
     this.id = options.id;
     this.#options = options;
     this.#traits = traitsOf(options.kind, options.overrides);
-    this.answersSeveral = this.#traits.answersSeveral;
-    this.continues = this.#traits.prefill && 'text';
-    this.continuesThought = this.#traits.prefill?.reasoningField !== undefined;
     this.#transport = new Transport({ origin, env: options.env });
     this.#basePath = pathname.replace(/\/+$/, '');
     this.#headers = {
@@ -100,6 +95,18 @@ export class RemoteBackend implements Backend {
         if (state === 'busy' || state === 'down') this.#wakeLater();
       },
     });
+  }
+
+  get answersSeveral(): boolean {
+    return this.#traits.answersSeveral;
+  }
+
+  get continues(): 'text' | undefined {
+    return this.#traits.prefill && 'text';
+  }
+
+  get continuesThought(): boolean {
+    return this.#traits.prefill?.reasoningField !== undefined;
   }
 
   /** Begins to look whether it is there, and goes on to. */
@@ -316,6 +323,7 @@ export class RemoteBackend implements Backend {
           headers: this.#headers,
           signal: AbortSignal.timeout(PROBE_LIMIT_MS),
         });
+        this.#knowKind(this.#found.kind);
         this.#health.reached();
         this.#tell();
       } catch (thrown) {
@@ -330,6 +338,12 @@ export class RemoteBackend implements Backend {
       Math.max(50, this.#health.retryAfterMs || probeIntervalMs),
     );
     this.#probeTimer.unref();
+  }
+
+  /** The user did not say what it is, and its list of models does. */
+  #knowKind(found: VendorKind | undefined): void {
+    const { kind, overrides } = this.#options;
+    if (kind === 'generic' && found) this.#traits = traitsOf(found, overrides);
   }
 
   /** Whoever waits is told when the rest is over. */

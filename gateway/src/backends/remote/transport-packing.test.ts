@@ -1,6 +1,7 @@
 // Guards answers that come packed although nobody asked for it: unpacked as they come, in bounded memory, and without the
 // headers of the packed form.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { brotliCompressSync, constants, createGzip, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
@@ -80,6 +81,21 @@ for (const [name, packing, pack] of PACKERS) {
     await fc.assert(property, { numRuns: 50 });
   });
 }
+
+test('an unpacker says when it has enough, and when it can take more', async () => {
+  const drained = Promise.withResolvers<void>();
+  const unpacker = new Unpacker('gzip', {
+    data: () => {},
+    drain: drained.resolve,
+    end: () => {},
+    fail: drained.reject,
+  });
+  const packed = gzipSync(randomBytes(8 * 1024 * 1024));
+  assert.equal(unpacker.write(packed.subarray(0, 100)), true);
+  assert.equal(unpacker.write(packed.subarray(100)), false);
+  await drained.promise;
+  unpacker.destroy();
+});
 
 test('a packed stream is unpacked as it comes', async (t) => {
   const packer = createGzip({ flush: constants.Z_SYNC_FLUSH });

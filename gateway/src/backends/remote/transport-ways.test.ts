@@ -62,6 +62,18 @@ test('a name that moves is followed when its look-up is over, though the old add
   assert.equal(two.old.requests.length, 2);
 });
 
+test('a name that is looked up again and has not moved keeps its idle connections', async (t) => {
+  const server = await startServer(t, ({ socket }) => socket.write(plainAnswer('same')));
+  const moving = new Moving();
+  const { lookup, now } = moving;
+  const transport = open(t, `http://moving.test:${server.port}`, { lookup, now, idleMs: 3_600_000 });
+  assert.equal(await ask(transport), 'same');
+  moving.clockMs = 30_000;
+  assert.equal(await ask(transport), 'same');
+  assert.deepEqual(await Promise.all([ask(transport), ask(transport)]), ['same', 'same']);
+  assert.equal(server.sockets.length, 2);
+});
+
 test('while its look-up holds, a dead address costs one request, and the next goes to the new one', async (t) => {
   const two = await startTwo(t);
   if (!two) return t.skip('the system has no second loopback address');

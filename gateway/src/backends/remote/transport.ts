@@ -123,7 +123,6 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** A byte of an answer came. */
   private hasBegun = false;
   private hasHead = false;
-  private isReplay = false;
   private isSettled = false;
 
   constructor(
@@ -214,11 +213,10 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     const { connection } = this;
     if (this.isSettled || !connection) return;
-    const wasDead = !this.hasBegun && connection.served > 0 && isBrokenConnection(error);
-    if (wasDead && !this.isReplay) {
-      this.isReplay = true;
+    if (!this.hasBegun && connection.served > 0 && isBrokenConnection(error)) {
       this.connections.discard(connection);
       this.connections.discardIdle();
+      // It has served nobody yet: so there is no third time.
       this.send(this.connections.open());
       return;
     }

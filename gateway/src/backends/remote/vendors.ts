@@ -88,6 +88,9 @@ const CONTINUE_FINAL: Prefill = {
   trims: false,
 };
 
+/** Both ways at once, for servers of which nothing is known: one that knows neither says its answer from the beginning. */
+const UNKNOWN_PREFILL: Prefill = { ...CONTINUE_FINAL, repeats: true };
+
 const GENERIC: Traits = {
   protocol: 'openai',
   slots: 256,
@@ -101,7 +104,7 @@ const GENERIC: Traits = {
   streamsOnly: false,
   answersSeveral: true,
   streamOptions: COUNTED,
-  prefill: undefined,
+  prefill: UNKNOWN_PREFILL,
   load: undefined,
   thinkingSwitch: 'enable_thinking',
   isSluice: false,
@@ -144,7 +147,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     prefill: { body: {}, message: {}, repeats: false, trims: false },
     thinkingSwitch: 'thinking',
   },
-  siliconflow: { ...GENERIC },
+  siliconflow: { ...GENERIC, prefill: undefined },
   deepseek: {
     ...GENERIC,
     historyReasoning: 'tool-turns',
@@ -159,7 +162,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     },
     thinkingSwitch: 'thinking',
   },
-  openai: { ...GENERIC, limitField: 'max_completion_tokens', thinkingSwitch: undefined },
+  openai: { ...GENERIC, limitField: 'max_completion_tokens', prefill: undefined, thinkingSwitch: undefined },
   sluice: { ...GENERIC, historyReasoning: 'keep', prefill: CONTINUE_FINAL, isSluice: true },
 };
 
