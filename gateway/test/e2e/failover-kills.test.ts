@@ -113,13 +113,16 @@ async function readAll(url: string): Promise<StreamedChat[]> {
   return chats;
 }
 
-/** One kill at a random moment of each period, of whom chance will have; the other one is up meanwhile. */
+/**
+ * One kill at a random moment of each period's first half, of the one and the other in turn. Who was killed is up again
+ * before the next: a start takes a second here.
+ */
 async function killInTurns(mortals: readonly Mortal[], signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
+  for (let turn = 0; !signal.aborted; turn += 1) {
     const periodEnd = performance.now() + KILL_EVERY_MS;
-    await sleep(Math.random() * KILL_EVERY_MS, undefined, { signal }).catch(() => {});
+    await sleep((Math.random() * KILL_EVERY_MS) / 2, undefined, { signal }).catch(() => {});
     if (signal.aborted) return;
-    await mortals[Math.floor(Math.random() * mortals.length)]!.killAndRevive();
+    await mortals[turn % mortals.length]!.killAndRevive();
     const restMs = Math.max(0, periodEnd - performance.now());
     await sleep(restMs, undefined, { signal }).catch(() => {});
   }
