@@ -60,15 +60,16 @@ export class HandUpstream {
     const pieces: Buffer[] = [];
     for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece);
     const at = performance.now();
-    const left = new Promise<number>((resolve) => onPeerGone(request.socket, resolve));
+    const left = new Promise<number>((resolve) => onPeerGone(request.socket, response, resolve));
     this.answer({ at, body: JSON.parse(Buffer.concat(pieces).toString()), response, left });
   }
 }
 
-/** `end` comes at once; `close` may wait for a write. */
-function onPeerGone(socket: Socket, tell: (at: number) => void): void {
-  const once = () => tell(performance.now());
-  socket.once('end', once).once('close', once);
+/** `end` comes at once; `close` may wait for a write. An answer that has ended leaves nothing on a kept connection. */
+function onPeerGone(socket: Socket, response: ServerResponse, tell: (at: number) => void): void {
+  const onGone = () => tell(performance.now());
+  socket.once('end', onGone).once('close', onGone);
+  response.once('finish', () => socket.off('end', onGone).off('close', onGone));
 }
 
 /** An event of OpenAI's chat dialect. */
