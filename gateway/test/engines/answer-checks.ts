@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { flawOf, readChat } from '../e2e/chat-stream.ts';
 import { post } from '../e2e/harness.ts';
 import type { EngineCheck, Ground } from './check.ts';
-import { askDirectly, type Completion, complete, type Message } from './engine.ts';
+import { askDirectly, type Completion, complete, type Message, withKey } from './engine.ts';
 
 const MESSAGES: readonly Message[] = [{ role: 'user', content: 'Tell me about rivers.' }];
 const TOKENS = 32;
@@ -51,7 +51,8 @@ const byAddress: EngineCheck = {
     const whole = await complete(`${bare.url}/v1`, 'chat/completions', body);
     assert.ok(textOf(whole).length > 0);
     const list = (await (await fetch(`${bare.url}/v1/models`)).json()) as { data: { id: string }[] };
-    const own = (await (await fetch(`${engine.url}/models`)).json()) as { data: { id: string }[] };
+    const direct = await fetch(`${engine.url}/models`, withKey(engine.key));
+    const own = (await direct.json()) as { data: { id: string }[] };
     assert.deepEqual(
       list.data.map(({ id }) => id),
       own.data.map(({ id }) => id),
@@ -81,7 +82,7 @@ const usage: EngineCheck = {
   async run(ground) {
     const { engine, gateway } = ground;
     const own = await askDirectly(engine, MESSAGES, TOKENS);
-    const whole = await chat(ground, engine.afresh);
+    const whole = await chat(ground, {});
     assert.equal(whole.usage.prompt_tokens, own.promptTokens);
     assert.ok(whole.usage.completion_tokens > 0 && whole.usage.completion_tokens <= TOKENS);
     const body = { model: engine.model, messages: MESSAGES, max_tokens: TOKENS, temperature: 0 };

@@ -20,3 +20,13 @@ export interface EngineCheck {
 
 /** Of the gateway that is configured. */
 export const ADMIN_KEY = 'operator';
+
+/** Of a back end's configuration: where its key is, if it has one. */
+export function keySetting(key: string | undefined): { readonly api_key?: string } {
+  return key === undefined ? {} : { api_key: `\${ENGINE_KEY}` };
+}
+
+/** The variable that `keySetting` names. */
+export function keyVariable(key: string | undefined): Readonly<Record<string, string>> {
+  return key === undefined ? {} : { ENGINE_KEY: key };
+}

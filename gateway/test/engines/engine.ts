@@ -20,13 +20,21 @@ export interface Engine {
   readonly slots: number;
   /** Members of a body by which it goes on with an assistant's last message. */
   readonly continues: Readonly<Record<string, unknown>>;
-  /** Members of a body by which it computes all of a prompt: what it kept of others may change a greedy text. */
-  readonly afresh: Readonly<Record<string, unknown>>;
+  /** Its key, where it wants one. */
+  readonly key: string | undefined;
+  /** How it is asked so that it computes all of a prompt: what it kept of others before can change a greedy text. */
+  fresh(): Fresh;
   /** What it tells of its load that shows in the gateway. */
   readonly tells: readonly ('slots' | 'running')[];
   /** Calls that it runs now, by its own word. */
   running(): Promise<number>;
   stop(): Promise<void>;
+}
+
+export interface Fresh {
+  readonly key: string | undefined;
+  /** Members of the body. */
+  readonly body: Readonly<Record<string, unknown>>;
 }
 
 export interface Message {
@@ -52,8 +60,8 @@ export interface Completion {
 }
 
 /** Asks an API for an answer as one JSON; rejects with the body where the status is not 200. */
-export async function complete(url: string, path: string, body: object): Promise<Completion> {
-  const response = await post(`${url}/${path}`, body);
+export async function complete(url: string, path: string, body: object, key?: string): Promise<Completion> {
+  const response = await post(`${url}/${path}`, body, withKey(key));
   const text = await response.text();
   if (response.status !== 200) throw new Error(`status ${response.status}: ${text}`);
   return JSON.parse(text);
@@ -65,19 +73,24 @@ export interface DirectAnswer {
   readonly completionTokens: number;
 }
 
-/** Greedy, and asked of the engine itself: what the gateway's answers are compared with. */
+/** Greedy, afresh, and asked of the engine itself: what the gateway's answers are compared with. */
 export async function askDirectly(
-  { url, model, afresh }: Engine,
+  engine: Engine,
   messages: readonly Message[],
   maxTokens: number,
   rest: object = {},
 ): Promise<DirectAnswer> {
-  const body = { model, messages, max_tokens: maxTokens, temperature: 0, ...afresh, ...rest };
+  const { key, body: afresh } = engine.fresh();
+  const body = { model: engine.model, messages, max_tokens: maxTokens, temperature: 0, ...afresh, ...rest };
   // Streamed: as one JSON, some give the beginning that they were given once more.
-  const seen = await readChat(new URL(url).origin, body);
+  const seen = await readChat(new URL(engine.url).origin, body, () => {}, withKey(key));
   if (seen.error !== undefined) throw new Error(`The engine itself says: ${seen.error}`);
   const { text, promptTokens = 0, completionTokens = 0 } = seen;
   return { text, promptTokens, completionTokens };
+}
+
+export function withKey(key: string | undefined): { readonly headers: Readonly<Record<string, string>> } {
+  return { headers: key === undefined ? {} : { authorization: `Bearer ${key}` } };
 }
 
 /** Polls until it says that it runs so many calls or more; with 0, until it runs none. Rejects after the limit. */

@@ -1,7 +1,7 @@
 // The gateways in front of an engine under test, and the list of what is checked through them.
 import { startSluice } from '../e2e/harness.ts';
 import { ANSWER_CHECKS } from './answer-checks.ts';
-import { ADMIN_KEY, type EngineCheck, type Ground } from './check.ts';
+import { ADMIN_KEY, type EngineCheck, type Ground, keySetting, keyVariable } from './check.ts';
 import type { Engine } from './engine.ts';
 import { FAILURE_CHECKS } from './failure-checks.ts';
 
@@ -13,13 +13,13 @@ export interface Front extends Ground {
 }
 
 export async function startFront(engine: Engine): Promise<Front> {
-  const { url, kind } = engine;
+  const { url, kind, key } = engine;
   const [gateway, bare] = await Promise.all([
     startSluice({
-      config: { backends: [{ id: 'engine', url, kind }], probe_interval_ms: 200 },
-      env: { SLUICE_ADMIN_KEY: ADMIN_KEY },
+      config: { backends: [{ id: 'engine', url, kind, ...keySetting(key) }], probe_interval_ms: 200 },
+      env: { SLUICE_ADMIN_KEY: ADMIN_KEY, ...keyVariable(key) },
     }),
-    startSluice({ args: ['--backend', url] }),
+    startSluice({ args: ['--backend', url], env: key === undefined ? {} : { SLUICE_BACKEND_API_KEY: key } }),
   ]);
   const stop = async () => {
     await Promise.all([gateway.stop(), bare.stop()]);

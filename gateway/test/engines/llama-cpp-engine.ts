@@ -27,7 +27,8 @@ export async function startLlamaCpp(modelFile: string): Promise<Engine> {
     slots: SLOTS,
     // An assistant's message at the end is gone on with.
     continues: {},
-    afresh: { cache_prompt: false },
+    key: undefined,
+    fresh: () => ({ key: undefined, body: { cache_prompt: false } }),
     tells: ['slots', 'running'],
     running: async () => {
       const slots = (await (await fetch(`${origin}/slots`)).json()) as { is_processing: boolean }[];

@@ -1,17 +1,21 @@
 // A second Sluice with the embedded engine, as an engine under test.
+import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { metric, startSluice } from '../e2e/harness.ts';
 import type { Engine } from './engine.ts';
 
 const SLOTS = 2;
 const CONTEXT_TOKENS = 1024;
+const KEYS = Array.from({ length: 100 }, (_, index) => `engine-key-${index}`);
 
 /** Resolves when it serves. `modelFile`: a GGUF file. */
 export async function startSecondSluice(modelFile: string): Promise<Engine> {
   const sluice = await startSluice({
     args: ['--model', modelFile],
     config: { engine: { slots: SLOTS, context: CONTEXT_TOKENS, threads: 1 } },
+    env: { SLUICE_API_KEYS: KEYS.join(',') },
   });
+  let used = 0;
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   return {
     name: 'a second Sluice',
@@ -22,7 +26,12 @@ export async function startSecondSluice(modelFile: string): Promise<Engine> {
     contextTokens: CONTEXT_TOKENS,
     slots: SLOTS,
     continues: { continue_final_message: true, add_generation_prompt: false },
-    afresh: {},
+    key: KEYS[0],
+    // What it keeps of one tenant no other one gets.
+    fresh: () => {
+      used += 1;
+      return { key: KEYS[used] ?? assert.fail('no fresh key is left'), body: {} };
+    },
     tells: [],
     running: () => metric(sluice.url, 'sluice_requests_running'),
     stop: () => sluice.stop(),

@@ -1,6 +1,7 @@
 // A real vLLM on this machine's processors, as an engine under test. It is made by vllm-cpu.sh, which takes minutes and
 // gigabytes: so it is no part of `npm test`.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -74,7 +75,9 @@ export async function startVllm(): Promise<Vllm> {
     contextTokens: CONTEXT_TOKENS,
     slots: SLOTS,
     continues: { continue_final_message: true, add_generation_prompt: false },
-    afresh: {},
+    key: undefined,
+    // What it keeps is found again by who has the same salt.
+    fresh: () => ({ key: undefined, body: { cache_salt: randomUUID() } }),
     tells: ['running'],
     running: () => metricSum(`${origin}/metrics`, 'vllm:num_requests_running'),
     kill,
