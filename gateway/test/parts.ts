@@ -32,11 +32,12 @@ export function missingModel(): string | undefined {
   return process.env.SLUICE_TEST_MODEL ? undefined : 'no model: it could not be fetched';
 }
 
-/** Why a test that needs Python clients cannot run; undefined if it can. */
-export function missingPython(): string | undefined {
+/** Why a test that needs these Python packages cannot run; undefined if it can. */
+export function missingPython(...packages: readonly string[]): string | undefined {
   if (!existsSync(TEST_PYTHON)) return 'no Python environment: "npm run test:parts" makes it';
-  const { status } = spawnSync(TEST_PYTHON, ['-c', 'import openai, requests']);
-  return status === 0
+  // What is installed, not what can be imported: an import takes seconds.
+  const look = `from importlib.metadata import version\nfor name in ${JSON.stringify(packages)}: version(name)`;
+  return spawnSync(TEST_PYTHON, ['-c', look]).status === 0
     ? undefined
-    : 'the Python environment lacks openai or requests: "npm run test:parts" mends it';
+    : `the Python environment lacks ${packages.join(' or ')}: "npm run test:parts" mends it`;
 }

@@ -76,6 +76,11 @@ export interface Backend {
   chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void>;
   /** A snapshot, cheap enough to take for every decision. */
   load(): BackendLoad;
+  /**
+   * Where it is `down` and a call has nobody else: whether the call may try it before its rest is over. If so it counts as
+   * ready, for one call until that has come to something. Absent: never.
+   */
+  tryNow?(): boolean;
   /** Calls back whenever `load()` may have changed, until the returned function is called. */
   onLoadChange(listener: () => void): () => void;
   /** Ends it and all it started. Calls that still run are rejected with `backend_failed`. Safe to call twice. */

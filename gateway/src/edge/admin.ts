@@ -1,7 +1,7 @@
 // What the operator may see of the running server, under a key of its own: how its back ends are.
 // Never a back end's key, and nothing of any request.
 import { timingSafeEqual } from 'node:crypto';
-import type { Backend } from '../core/backend.ts';
+import type { Backend, BackendLoad } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
 import { hashKey, secretOf } from './access.ts';
 import type { Exchange } from './exchange.ts';
@@ -40,7 +40,8 @@ export function sendBackends(exchange: Exchange, { backends }: AdminOptions): vo
 }
 
 function backendCard({ backend, kind, url, running }: BackendStatus): object {
-  const { state, reason, retryAfterMs, slots } = backend.load();
+  const load = backend.load();
+  const { state, reason, retryAfterMs, slots } = load;
   return {
     id: backend.id,
     kind,
@@ -50,6 +51,13 @@ function backendCard({ backend, kind, url, running }: BackendStatus): object {
     retry_after_ms: retryAfterMs === undefined ? null : Math.ceil(retryAfterMs),
     slots,
     running,
+    reported: reportedLoad(load),
     models: backend.models?.() ?? null,
   };
+}
+
+/** What it says itself, of all its clients; null where it says nothing. */
+function reportedLoad({ running, waiting, kvCacheUsage }: BackendLoad): object | null {
+  if (running === undefined && waiting === undefined && kvCacheUsage === undefined) return null;
+  return { running: running ?? null, waiting: waiting ?? null, kv_cache_usage: kvCacheUsage ?? null };
 }

@@ -51,6 +51,8 @@ export interface CallOptions {
 /** The attempt before, and how it failed. */
 interface Loss extends Begun {
   readonly error: GatewayError;
+  /** Who failed the call before it last got further: where nobody else is left, time enough has gone by to ask them again. */
+  readonly earlier: ReadonlySet<Backend>;
 }
 
 interface Attempt {
@@ -68,6 +70,8 @@ interface Attempt {
 interface Progress {
   /** The client has something of the answer, from this attempt or one before. */
   isGiven: boolean;
+  /** This attempt gave some of it. */
+  hasMoved: boolean;
   fold: AnswerFold | undefined;
 }
 
@@ -76,9 +80,8 @@ export async function runCall(options: CallOptions, push: EventSink): Promise<Us
   const failed = new Set<Backend>();
   let loss: Loss | undefined;
   for (let number = 1; ; number += 1) {
-    const ticket = ticketFor(options, failed, loss);
-    const lease = await acquire(options, ticket, loss);
-    const progress: Progress = { isGiven: loss?.isGiven ?? false, fold: undefined };
+    const { ticket, lease } = await nextLease(options, failed, loss);
+    const progress: Progress = { isGiven: loss?.isGiven ?? false, hasMoved: false, fold: undefined };
     let outcome: Outcome = 'ignored';
     try {
       const attempt = beginAttempt(options, lease, ticket, loss);
@@ -89,7 +92,10 @@ export async function runCall(options: CallOptions, push: EventSink): Promise<Us
     } catch (thrown) {
       const error = lease.signal.aborted ? toGatewayError(thrown) : after(loss, toGatewayError(thrown));
       if (ERROR_TRAITS[error.code].shrinksLimit) outcome = 'overload';
-      loss = { error, by: lease.backend, isGiven: progress.isGiven, answer: progress.fold?.answer() };
+      const earlier = new Set(progress.hasMoved ? failed : loss?.earlier);
+      earlier.delete(lease.backend);
+      const { isGiven, fold } = progress;
+      loss = { error, by: lease.backend, isGiven, answer: fold?.answer(), earlier };
       // An engine of our own is started anew, and can take up its own tokens.
       const comesBack = lease.backend.continues === 'ids' && error.code === 'backend_failed';
       if (!comesBack) failed.add(lease.backend);
@@ -100,6 +106,26 @@ export async function runCall(options: CallOptions, push: EventSink): Promise<Us
     } finally {
       lease.release(outcome);
     }
+  }
+}
+
+/** From who has not failed the call; if none of them takes it, from who failed it earlier. */
+async function nextLease(
+  options: CallOptions,
+  failed: Set<Backend>,
+  loss: Loss | undefined,
+): Promise<{ readonly ticket: Ticket; readonly lease: Lease }> {
+  const ticket = ticketFor(options, failed, loss);
+  try {
+    return { ticket, lease: await options.scheduler.acquire(ticket) };
+  } catch (thrown) {
+    if (!loss) throw thrown;
+    ticket.signal.throwIfAborted();
+    const refusal = toGatewayError(thrown);
+    const isWait = refusal.code === 'queue_timeout';
+    if (isWait || loss.earlier.size === 0) throw notGoneOn(loss, refusal);
+    for (const backend of loss.earlier) failed.delete(backend);
+    return await nextLease(options, failed, { ...loss, earlier: new Set() });
   }
 }
 
@@ -122,24 +148,18 @@ function ticketFor(options: CallOptions, failed: ReadonlySet<Backend>, loss: Los
 }
 
 /** A wait that ends without a slot is, for a call that lost its back end, still that loss. */
-async function acquire({ scheduler }: CallOptions, ticket: Ticket, loss: Loss | undefined): Promise<Lease> {
-  if (!loss) return await scheduler.acquire(ticket);
-  try {
-    return await scheduler.acquire(ticket);
-  } catch (thrown) {
-    ticket.signal.throwIfAborted();
-    const { error, isGiven } = loss;
-    if (!isGiven) throw error;
-    const message = `${error.message} The answer could not go on: ${toGatewayError(thrown).message}`;
-    throw like(error, message, error);
-  }
+function notGoneOn({ error, isGiven }: Loss, refusal: GatewayError): GatewayError {
+  return isGiven
+    ? like(error, `${error.message} The answer could not go on: ${refusal.message}`, error)
+    : error;
 }
 
 function mayTryAgain(options: CallOptions, failed: ReadonlySet<Backend>, loss: Loss): boolean {
   const { ticket, request, mayFailOver, mayGoOn, retries } = options;
   const { code } = loss.error;
   if (!ERROR_TRAITS[code].elsewhere || !(loss.isGiven ? mayGoOn : mayFailOver)) return false;
-  if (!ticket.backends.some((one) => !failed.has(one) && wayOn(request, loss, one))) return false;
+  const mayBeAsked = (one: Backend) => !failed.has(one) || loss.earlier.has(one);
+  if (!ticket.backends.some((one) => mayBeAsked(one) && wayOn(request, loss, one))) return false;
   // A connection that broke costs nobody anything; who is busy or slow, others like it may be too.
   return loss.isGiven || code === 'backend_failed' || retries.take();
 }
@@ -225,7 +245,8 @@ async function runAttempt(
       spoke ||= isDelta(event);
       // Its client has read a thought already.
       if (way === 'rethink' && event.type === 'reasoning-delta') return;
-      progress.isGiven ||= givesSomething(event);
+      progress.hasMoved ||= givesSomething(event);
+      progress.isGiven ||= progress.hasMoved;
       fold?.add(event);
       push(event);
     });

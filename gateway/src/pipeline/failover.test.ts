@@ -505,6 +505,46 @@ test('each back end is asked by the name that it has for the model, and told whe
   cancel(new GatewayError('cancelled', 'The test is over.'));
 });
 
+test('who failed before is asked again once another one has come further, and only where nobody else is left', async () => {
+  const backends = ['a', 'b', 'c'].map((id) => new HandBackend(id, { continues: 'text' }));
+  const [a, b, c] = backends as [HandBackend, HandBackend, HandBackend];
+  const { ask, told } = setUp(backends);
+  const { log } = await ask();
+  a.last.push(text('one '));
+  a.last.fail('backend_failed');
+  await turn();
+  b.last.push(text('two '));
+  c.become('down');
+  b.last.fail('backend_failed');
+  await turn();
+  assert.deepEqual([a.calls.length, b.calls.length, c.calls.length], [2, 1, 0]);
+  assert.equal(a.last.request.continueFrom?.choices[0]?.text, 'one two ');
+  // It says nothing new: neither it nor those before it are worth another try.
+  a.last.fail('backend_failed');
+  const { words, error } = await readAll(log.read());
+  assert.equal(words, 'one two ');
+  assert.match(error?.message ?? '', /^a failed\. The answer could not go on: c is away/);
+  assert.deepEqual([a.calls.length, b.calls.length], [2, 1]);
+  assert.deepEqual(told, ['text', 'text']);
+});
+
+test('two that lose an answer in turn are asked in turn, four times at the most', async () => {
+  const backends = ['a', 'b'].map((id) => new HandBackend(id, { continues: 'text' }));
+  const { ask } = setUp(backends);
+  const { log } = await ask();
+  for (const backend of [...backends, ...backends]) {
+    backend.last.push(text('x'));
+    backend.last.fail('backend_failed');
+    await turn();
+  }
+  const { words, error } = await readAll(log.read());
+  assert.deepEqual([words, error?.message], ['xxxx', 'b failed.']);
+  assert.deepEqual(
+    backends.map(({ calls }) => calls.length),
+    [2, 2],
+  );
+});
+
 test("a sibling's failure is nobody's reason to try again", async () => {
   const [a, b] = [new HandBackend('a'), new HandBackend('b')];
   b.become('down');

@@ -12,6 +12,8 @@ import { type Lease, Scheduler, type SchedulerOptions } from './scheduler.ts';
 class StillBackend implements Backend {
   readonly id: string;
   readonly listeners = new Set<() => void>();
+  /** What it says to who has nobody else; a yes is good for one call. */
+  mayBeTried = false;
   #load: BackendLoad;
 
   constructor(id: string, slots: number) {
@@ -26,6 +28,13 @@ class StillBackend implements Backend {
 
   load(): BackendLoad {
     return this.#load;
+  }
+
+  tryNow(): boolean {
+    if (!this.mayBeTried) return false;
+    this.mayBeTried = false;
+    this.#load = { state: 'ready', slots: 1 };
+    return true;
   }
 
   onLoadChange(listener: () => void): () => void {
@@ -412,6 +421,24 @@ test('calls that wait learn at once that all who could run them are busy or down
   await assert.rejects(forBoth, { code: 'backend_busy', retryAfterMs: 3_000 });
   assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 2 });
   assert.equal(clock.pendingTimers, 0);
+});
+
+test('who is down is tried when there is nobody else, by one call, and others wait for what it comes to', async () => {
+  const { scheduler } = newScheduler();
+  const [a, b] = [new StillBackend('a', 4), new StillBackend('b', 4)];
+  a.change('down');
+  a.mayBeTried = true;
+  assert.equal(await stateOf(scheduler.acquire(ticket([a, b]))), 'on b');
+  assert.equal(a.mayBeTried, true, 'there was another one');
+  b.change('busy', 0, 'b has too much to do.', 9_000);
+  const [trial, waiting] = [scheduler.acquire(ticket([a, b])), scheduler.acquire(ticket([a, b]))];
+  assert.deepEqual([await stateOf(trial), await stateOf(waiting)], ['on a', 'waiting']);
+  a.change('ready', 4);
+  assert.equal(await stateOf(waiting), 'on a');
+  a.change('down');
+  assert.equal(await stateOf(scheduler.acquire(ticket([a, b]))), 'backend_busy');
+  a.mayBeTried = true;
+  assert.equal(await stateOf(scheduler.acquire(ticket([a, b], { excluded: new Set([a]) }))), 'backend_busy');
 });
 
 test('releasing twice gives one slot back', async () => {

@@ -229,16 +229,20 @@ export class Scheduler {
   }
 }
 
-/** Why the call is not to wait: none of the back ends that may run it is ready, or on its way to be. */
+/**
+ * Why the call is not to wait: none of the back ends that may run it is ready, or on its way to be, and none of those that
+ * are down may be tried.
+ */
 function refusalOf({ backends, excluded }: Ticket): GatewayError | undefined {
+  const candidates = backends.filter((backend) => !excluded?.has(backend));
   const busy: BackendLoad[] = [];
   const away: BackendLoad[] = [];
-  for (const backend of backends) {
-    if (excluded?.has(backend)) continue;
+  for (const backend of candidates) {
     const load = backend.load();
     if (load.state === 'loading' || load.state === 'ready') return undefined;
     (load.state === 'busy' ? busy : away).push(load);
   }
+  if (candidates.some((backend) => backend.tryNow?.() === true)) return undefined;
   if (busy.length > 0) {
     const message = reasonOf(busy) ?? 'Every back end of this model has more to do than it can.';
     return new GatewayError('backend_busy', message, { retryAfterMs: soonest(busy) ?? LEAST_RETRY_MS });

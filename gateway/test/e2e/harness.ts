@@ -27,6 +27,8 @@ export interface SluiceOptions {
   readonly config?: object;
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
+  /** Default: one that is free. */
+  readonly port?: number;
   /** Resolve only when `/readyz` says so; default true. */
   readonly untilReady?: boolean;
 }
@@ -44,7 +46,7 @@ export async function startSluice(options: SluiceOptions = {}): Promise<Sluice> 
     writeFileSync(file, JSON.stringify(options.config));
     args.push('--config', file);
   }
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     SLUICE_PORT: String(port),

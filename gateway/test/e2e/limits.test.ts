@@ -196,6 +196,7 @@ test('the operator’s key opens what other keys do not, and no more than that',
       retry_after_ms: null,
       slots: 8,
       running: 0,
+      reported: null,
       models: null,
     },
   ]);

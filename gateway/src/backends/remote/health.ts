@@ -12,6 +12,8 @@ const MOST_IN_A_ROW = 5;
 const MOST_UNREACHABLE = 2;
 const FIRST_REST_MS = 1_000;
 const LONGEST_REST_MS = 30_000;
+/** From a failure to a try for want of anybody else: who is really away is not asked by every call that comes. */
+const LEAST_BEFORE_TRY_MS = 100;
 /** A server that says only that it has too much to do. */
 const USUAL_BUSY_MS = 1_000;
 const LONGEST_BUSY_MS = 3_600_000;
@@ -38,6 +40,9 @@ export class Health {
   #unreachableInARow = 0;
   /** The last calls: true where one failed. */
   #last: boolean[] = [];
+  #failedAt = Number.NEGATIVE_INFINITY;
+  /** It is down for want of a connection: a try costs no time. */
+  #isBroken = false;
 
   constructor(options: HealthOptions) {
     this.#options = options;
@@ -71,9 +76,14 @@ export class Health {
       this.#become('ready', undefined);
   }
 
-  /** `unreachable`: there was no connection at all. `reason`: a sentence for people. */
-  failed(reason: string, unreachable: boolean): void {
+  /**
+   * `unreachable`: there was no connection at all. `broken`: or there is none any more, so that a process may have ended,
+   * and another begun. `reason`: a sentence for people.
+   */
+  failed(reason: string, { unreachable, broken }: { unreachable: boolean; broken: boolean }): void {
     this.#count(true);
+    this.#failedAt = this.#options.now();
+    this.#isBroken = broken;
     this.#failuresInARow += 1;
     this.#unreachableInARow = unreachable ? this.#unreachableInARow + 1 : 0;
     const failed = this.#last.filter(Boolean).length;
@@ -99,9 +109,23 @@ export class Health {
     else if (this.#state === 'down') this.#become('trial', undefined);
   }
 
+  /**
+   * A call has nobody else: whether it may try one that is down before its rest is over. Nobody is told: who asks knows,
+   * and what the try comes to is told.
+   */
+  tryNow(): boolean {
+    if (this.state !== 'down') return this.#state === 'trial';
+    if (!this.#isBroken || this.#options.now() - this.#failedAt < LEAST_BEFORE_TRY_MS) return false;
+    this.#state = 'trial';
+    this.#reason = undefined;
+    return true;
+  }
+
   /** A probe got no connection. */
   unreachable(reason: string): void {
     if (this.#state === 'busy') return;
+    this.#failedAt = this.#options.now();
+    this.#isBroken = true;
     this.#rest(reason);
   }
 

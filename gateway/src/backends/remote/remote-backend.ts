@@ -22,7 +22,7 @@ import type { Environment } from './proxy.ts';
 import { RemoteAnswer } from './remote-answer.ts';
 import { planPrefix, type SplicePlan, Splicer } from './splice.ts';
 import { Transport, type UpstreamHeaders } from './transport.ts';
-import { isUnreachable } from './transport-error.ts';
+import { isBroken, isUnreachable } from './transport-error.ts';
 import { upstreamError } from './upstream-error.ts';
 import { type TraitOverrides, type Traits, traitsOf, type VendorKind } from './vendors.ts';
 
@@ -114,8 +114,9 @@ export class RemoteBackend implements Backend {
     void this.#look();
   }
 
-  async chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void> {
+  async chat(asked: ChatRequest, context: CallContext, sink: EventSink): Promise<void> {
     context.signal.throwIfAborted();
+    const request = this.#traits.streamsOnly ? { ...asked, isWhole: false } : asked;
     if (this.#isClosed) throw new GatewayError('backend_failed', 'The back end was taken away.');
     const plan = this.#planPrefix(request);
     const call = this.#write(request, plan?.prefix);
@@ -126,7 +127,8 @@ export class RemoteBackend implements Backend {
     if (isTrial) this.#trialRuns = true;
     this.#calls.add(controller);
     try {
-      await this.#exchange(request, call, plan, context, controller, sink);
+      const given = isTrial ? this.#tried(sink) : sink;
+      await this.#exchange(request, call, plan, context, controller, given);
       this.#health.succeeded();
     } catch (thrown) {
       const error = toGatewayError(thrown);
@@ -140,6 +142,10 @@ export class RemoteBackend implements Backend {
         this.#tell();
       }
     }
+  }
+
+  tryNow(): boolean {
+    return !this.#isClosed && this.#health.tryNow();
   }
 
   load(): BackendLoad {
@@ -177,6 +183,17 @@ export class RemoteBackend implements Backend {
     for (const controller of this.#calls) controller.abort(gone);
     this.#tell();
     await this.#transport.close();
+  }
+
+  /** A word is enough: who waits for the end of a long answer leaves a server idle that is well again. */
+  #tried(sink: EventSink): EventSink {
+    return (event) => {
+      if (isDelta(event) && this.#health.state === 'trial') {
+        this.#trialRuns = false;
+        this.#health.succeeded();
+      }
+      sink(event);
+    };
   }
 
   #write(request: ChatRequest, prefix: string | undefined): UpstreamText {
@@ -278,7 +295,7 @@ export class RemoteBackend implements Backend {
     if (signal.aborted) return;
     if (error.code === 'backend_busy') this.#health.busy(error.retryAfterMs, error.message);
     else if (ERROR_TRAITS[error.code].elsewhere) {
-      this.#health.failed(error.message, isUnreachable(error));
+      this.#health.failed(error.message, { unreachable: isUnreachable(error), broken: isBroken(error) });
     } else if (error.code === 'backend_refused' || error.code === 'context_length_exceeded') {
       this.#health.succeeded();
     }

@@ -47,6 +47,13 @@ export function isUnreachable({ message }: GatewayError): boolean {
   return NO_CONNECTION.some((fault) => SENTENCES[fault] === message);
 }
 
+/** Whether there is no connection, or none any more: its process may have ended. */
+export function isBroken(error: GatewayError): boolean {
+  return (
+    isUnreachable(error) || [SENTENCES.reset, SENTENCES.cut].some((sentence) => sentence === error.message)
+  );
+}
+
 /** Why no connection came about. */
 export function connectError(thrown: unknown): GatewayError {
   if (thrown instanceof GatewayError) return thrown;

@@ -56,6 +56,8 @@ export interface Traits {
   readonly toolMarkup: 'qwen' | undefined;
   /** It does not end an answer at the client's stop strings. */
   readonly ignoresStop: boolean;
+  /** It is asked for streams alone, also for clients that take their answer whole. */
+  readonly streamsOnly: boolean;
   /** Several choices in one call. */
   readonly answersSeveral: boolean;
   /** `stream_options` that make it count; absent: it does not know the field. */
@@ -99,6 +101,7 @@ const GENERIC: Traits = {
   beginsInReasoning: false,
   toolMarkup: undefined,
   ignoresStop: false,
+  streamsOnly: false,
   answersSeveral: true,
   streamOptions: COUNTED,
   prefill: UNKNOWN_PREFILL,
@@ -128,6 +131,8 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   'llama.cpp': {
     ...GENERIC,
     slots: 4,
+    // An answer as one JSON it computes to its end, whoever has left, and says the beginning that it was given once more.
+    streamsOnly: true,
     answersSeveral: false,
     // An assistant's message at the end is gone on with: that is its default.
     prefill: { body: {}, message: {}, repeats: false, trims: false },

@@ -1,8 +1,9 @@
-"""llama.cpp's own HTTP server, from PyPI's xllamacpp, for the benchmarks that compare with it.
+"""llama.cpp's own HTTP server, from PyPI's xllamacpp, for tests that put Sluice in front of it and benchmarks beside it.
+It ends with its standard input, so that it never outlives whoever started it.
 
-    python bench/peers/llama-server.py MODEL PORT SLOTS CONTEXT_TOKENS_A_SLOT THREADS
+    python llama-server.py MODEL PORT SLOTS CONTEXT_TOKENS_A_SLOT THREADS
 """
-import signal
+import os
 import sys
 
 import xllamacpp
@@ -19,7 +20,11 @@ params.cpuparams_batch.n_threads = threads
 params.n_gpu_layers = 0
 params.cont_batching = True
 params.warmup = True
+params.endpoint_metrics = True
+params.endpoint_slots = True
 # Its own default, spelt out: prefixes are kept, slot by slot.
 params.cache_prompt = True
 server = xllamacpp.Server(params)
-signal.sigwait({signal.SIGTERM, signal.SIGINT})
+sys.stdin.read()
+# Its threads know no other end.
+os._exit(0)

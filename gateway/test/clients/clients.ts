@@ -1,0 +1,33 @@
+// The clients that must work unchanged, each with what it shows its user.
+import { aiSdk } from './ai-sdk-client.ts';
+import { ALL, type Client } from './client.ts';
+import { curl } from './curl-client.ts';
+import { langchainNode } from './langchain-client.ts';
+import { openaiNode } from './openai-client.ts';
+import { pythonClient } from './python-client.ts';
+
+export const CLIENTS: readonly Client[] = [
+  openaiNode,
+  aiSdk,
+  langchainNode,
+  pythonClient({
+    name: 'openai (Python)',
+    script: 'openai_client.py',
+    packages: ['openai'],
+    shows: ALL,
+  }),
+  pythonClient({
+    name: 'LangChain (Python)',
+    script: 'langchain_client.py',
+    packages: ['langchain-openai'],
+    // It drops what is not OpenAI's own: its pages say so.
+    shows: { ...ALL, reasoning: false },
+  }),
+  pythonClient({
+    name: 'a reader of lines (Python, requests)',
+    script: 'line_reader.py',
+    packages: ['requests'],
+    shows: { whole: false, reasoning: false, usage: false, tools: false, errors: false },
+  }),
+  curl,
+];
