@@ -13,10 +13,10 @@ export interface UpstreamErrorOptions {
   readonly now?: number | undefined;
 }
 
-/** As OpenAI, vLLM, SGLang, llama.cpp, DeepSeek, SiliconFlow and Ollama say that a prompt does not fit. */
+/** As OpenAI, vLLM, SGLang, llama.cpp, DeepSeek, SiliconFlow, Ollama and Moonshot say that a prompt does not fit. */
 const WINDOW_CODES = ['context_length_exceeded', 'exceed_context_size_error'];
 const WINDOW_TEXT =
-  /maximum context length|maximum model length|context length is only|(longer than|exceeds?) the (model's |maximum |available )*context (length|size)|max_seq_len/i;
+  /maximum context length|maximum model length|context length is only|(longer than|exceeds?) the (model's |maximum |available )*context (length|size)|max_seq_len|model token limit|input token length too long/i;
 /** Its account is empty: a matter of the gateway's owner, who should read it. */
 const ACCOUNT_TEXT = /balance|余额|欠费|quota|billing|arrears|payment/i;
 
