@@ -80,3 +80,14 @@ for (const hasSpoken of [false, true]) {
     assert.equal(late.length, 0);
   });
 }
+
+test('a chunk costs no timer', (t) => {
+  const { clock, late, pass } = start(t);
+  const { mock } = t.mock.method(globalThis, 'setTimeout');
+  for (let at = 0; at < 39; at += 1) {
+    clock.heard();
+    clock.spoke();
+    pass(1);
+  }
+  assert.deepEqual([mock.callCount(), late.length], [1, 0]);
+});

@@ -1,5 +1,5 @@
-// Guards that a vendor is a row of data: Moonshot's, by the bytes that its pages show. What goes out is in its words, and
-// what comes in, answers and refusals, is read by what reads everyone's.
+// Guards that a vendor is a row of data: Moonshot's, by answers written after the form that its pages show. What goes out is
+// in its words, and what comes in, answers and refusals, is read by what reads everyone's.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { callRemote, openRemote, textOf } from '../../../test/upstream/remote-on-upstream.ts';

@@ -6,6 +6,8 @@ import { waitUntil } from '../../../test/e2e/harness.ts';
 import { EVENT_STREAM, refusalOf, streamOf, textChunk } from '../../../test/upstream/answers.ts';
 import { callRemote, openRemote, textOf } from '../../../test/upstream/remote-on-upstream.ts';
 import type { Script } from '../../../test/upstream/script.ts';
+import { RemoteBackend, type RemoteBackendOptions } from './remote-backend.ts';
+import { plainAnswer, startServer } from './transport-testing.ts';
 
 const LIMIT_MS = 10_000;
 const BROKEN = refusalOf(500, { message: 'out of memory' });
@@ -25,13 +27,13 @@ test('busy: nobody is sent there until the time that it asked for, and whoever w
     told += 1;
   });
   upstream.play([
-    refusalOf(429, { message: 'Too many requests' }, { 'retry-after-ms': '300' }),
+    refusalOf(429, { message: 'Too many requests' }, { 'retry-after-ms': '1000' }),
     streamOf('ok'),
   ]);
-  await assert.rejects(callRemote(backend).done, { code: 'backend_busy', retryAfterMs: 300 });
+  await assert.rejects(callRemote(backend).done, { code: 'backend_busy', retryAfterMs: 1_000 });
   const { state, slots, reason, retryAfterMs = 0 } = backend.load();
   assert.deepEqual([state, slots, reason], ['busy', 0, 'Too many requests']);
-  assert.ok(retryAfterMs > 0 && retryAfterMs <= 300, `${retryAfterMs}`);
+  assert.ok(retryAfterMs > 0 && retryAfterMs <= 1_000, `${retryAfterMs}`);
   assert.equal(told, 1);
   await until(() => told === 2, 'nobody was told that its rest is over');
   assert.deepEqual(backend.load(), before);
@@ -119,18 +121,31 @@ test('who takes no connection is down at once, and no call waits for it', async 
   assert.equal(backend.load().state, 'down');
 });
 
-test('a first word that is late, and a silence, are timeouts, and the socket is closed', async (t) => {
-  const { backend, upstream } = await openRemote(t, { firstTokenTimeoutMs: 150, silenceLimitMs: 50 });
-  const opening: Script = { headers: EVENT_STREAM, chunks: [': hello\n\n'], end: 'hold' };
-  upstream.play([opening, HELD]);
-  await assert.rejects(callRemote(backend).done, {
-    code: 'backend_timeout',
-    message: /no first word in 150 ms/,
-  });
+test('a first word that is late is a timeout, and the socket is closed', async (t) => {
+  const { backend, upstream } = await openRemote(t, { firstTokenTimeoutMs: 100 });
+  upstream.play({ headers: EVENT_STREAM, chunks: [': hello\n\n'], end: 'hold' });
+  const late = { code: 'backend_timeout', message: 'The back end gave no first word in 100 ms.' };
+  await assert.rejects(callRemote(backend).done, late);
+  await until(() => upstream.requests[0]?.closedByPeerAt !== undefined, 'the socket is still open');
+});
+
+test('a silence is a timeout, what came was given, and the socket is closed', async (t) => {
+  const { backend, upstream } = await openRemote(t, { silenceLimitMs: 50 });
+  upstream.play(HELD);
   const { events, done } = callRemote(backend);
-  await assert.rejects(done, { code: 'backend_timeout', message: /fell silent for 50 ms/ });
-  assert.equal(textOf(events), 'a', 'what came was given');
-  await until(() => upstream.requests.every((one) => one.closedByPeerAt !== undefined), 'a socket is open');
+  const silent = { code: 'backend_timeout', message: 'The back end fell silent for 50 ms in its answer.' };
+  await assert.rejects(done, silent);
+  assert.equal(textOf(events), 'a');
+  await until(() => upstream.requests[0]?.closedByPeerAt !== undefined, 'the socket is still open');
+});
+
+test('an answer that is asked for whole has its own limit', async (t) => {
+  const { backend, upstream } = await openRemote(t, { answerTimeoutMs: 100 });
+  upstream.play({ headers: { 'content-type': 'application/json' }, chunks: [' '], end: 'hold' });
+  await assert.rejects(callRemote(backend, { isWhole: true }).done, {
+    code: 'backend_timeout',
+    message: /100 ms/,
+  });
 });
 
 test('closed while calls run: they fail, their sockets close, and it stays closed', async (t) => {
@@ -159,6 +174,50 @@ test('it says what it serves and how many calls it takes: the user’s word, els
   assert.deepEqual(backend.models(), ['case']);
   assert.equal((await openRemote(t, { overrides: { slots: 3 } })).backend.load().slots, 3);
   assert.equal((await openRemote(t, { kind: 'ollama' })).backend.load().slots, 4);
+});
+
+test('what a server tells of its load is told on, and the user’s word of its places wins', async (t) => {
+  const pages: Readonly<Record<string, string>> = {
+    '/v1/models': '{"data":[{"id":"m"}]}',
+    '/slots': '[{"is_processing":true},{"is_processing":false}]',
+    '/props': '{"total_slots":2}',
+    '/metrics': 'vllm:num_requests_running 3\nvllm:num_requests_waiting 2\nvllm:kv_cache_usage_perc 0.5\n',
+  };
+  const server = await startServer(t, ({ socket, text }) => {
+    socket.write(plainAnswer(pages[text.split(' ')[1]!] ?? '{}'));
+  });
+  const loadOf = async (options: Partial<RemoteBackendOptions>) => {
+    const { backend } = await openRemote(t, options, server.origin);
+    const { slots, running, waiting, kvCacheUsage } = backend.load();
+    return [slots, running, waiting, kvCacheUsage];
+  };
+  assert.deepEqual(await loadOf({ kind: 'llama.cpp' }), [2, 1, undefined, undefined]);
+  assert.deepEqual(await loadOf({ kind: 'llama.cpp', overrides: { slots: 7 } }), [
+    7,
+    1,
+    undefined,
+    undefined,
+  ]);
+  assert.deepEqual(await loadOf({ kind: 'vllm' }), [256, 3, 2, 0.5]);
+});
+
+test('nobody has looked yet: it may come, and takes no call', (t) => {
+  const backend = new RemoteBackend({
+    id: 'new',
+    url: 'http://127.0.0.1:9/v1',
+    kind: 'generic',
+    firstTokenTimeoutMs: 1,
+    silenceLimitMs: 1,
+    answerTimeoutMs: 1,
+    probeIntervalMs: 1,
+    env: {},
+    log: () => {},
+  });
+  t.after(() => backend.close());
+  const { state, slots, reason, retryAfterMs } = backend.load();
+  assert.deepEqual([state, slots, retryAfterMs], ['loading', 0, undefined]);
+  assert.match(reason ?? '', /new was not reached yet/);
+  assert.deepEqual(backend.models(), []);
 });
 
 test('its key is in no error, no state and no log line, also where the server shouts it', async (t) => {
