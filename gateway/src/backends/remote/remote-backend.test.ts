@@ -2,9 +2,16 @@
 // for good; and that its key is in nothing that it says.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { waitUntil } from '../../../test/e2e/harness.ts';
-import { EVENT_STREAM, refusalOf, streamOf, textChunk } from '../../../test/upstream/answers.ts';
-import { callRemote, openRemote, textOf } from '../../../test/upstream/remote-on-upstream.ts';
+import {
+  EVENT_STREAM,
+  refusalOf,
+  slowStreamOf,
+  streamOf,
+  textChunk,
+} from '../../../test/upstream/answers.ts';
+import { begun, callRemote, openRemote, textOf } from '../../../test/upstream/remote-on-upstream.ts';
 import type { Script } from '../../../test/upstream/script.ts';
 import { RemoteBackend, type RemoteBackendOptions } from './remote-backend.ts';
 import { plainAnswer, startServer } from './transport-testing.ts';
@@ -13,6 +20,7 @@ const LIMIT_MS = 10_000;
 const BROKEN = refusalOf(500, { message: 'out of memory' });
 /** Says a word, and nothing more. */
 const HELD: Script = { headers: EVENT_STREAM, chunks: [textChunk('a')], end: 'hold' };
+const SILENT: Script = { headers: EVENT_STREAM, chunks: [], end: 'hold' };
 /** In a row, until it is down. */
 const MOST_FAILURES = 5;
 
@@ -91,9 +99,9 @@ test('who fails time after time is down, then on trial with one call, and well w
   assert.ok(retryAfterMs > 0);
   await until(() => backend.load().state === 'ready', 'it gets no trial');
   assert.equal(backend.load().slots, 1);
-  upstream.play([HELD, streamOf('ok')]);
+  upstream.play([SILENT, streamOf('ok')]);
   const trial = callRemote(backend);
-  await until(() => textOf(trial.events) === 'a', 'no word came');
+  await until(() => upstream.requests.length > MOST_FAILURES, 'the call did not come');
   assert.equal(backend.load().slots, 1, 'the call that runs has the one place');
   trial.leave();
   await assert.rejects(trial.done, { code: 'cancelled' });
@@ -101,7 +109,44 @@ test('who fails time after time is down, then on trial with one call, and well w
   await callRemote(backend).done;
   assert.deepEqual(backend.load(), before);
   const changes = log.map((line) => /is (ready|down|trial)\b/.exec(line)?.[1]);
-  assert.deepEqual(changes, ['ready', 'down', 'trial', 'ready'], 'a line a change');
+  assert.deepEqual(changes, ['ready', 'down', 'ready'], 'a line a change, and none for a trial');
+});
+
+test('a server that says the beginning again is heard while its repetition is taken out', async (t) => {
+  const { backend, upstream } = await openRemote(t, { firstTokenTimeoutMs: 200, silenceLimitMs: 200 });
+  const words = Array.from({ length: 20 }, (_, at) => `w${at} `);
+  upstream.play(slowStreamOf(30, ...words, 'end'));
+  const { events, done } = callRemote(backend, begun(words.join('')));
+  await done;
+  assert.equal(textOf(events), 'end');
+});
+
+test('a server that answers calls all the time is not asked whether it is there', async (t) => {
+  const answer = 'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n';
+  const server = await startServer(t, ({ socket, text }) => {
+    if (text.startsWith('POST')) socket.write(plainAnswer(answer, 'content-type: text/event-stream'));
+    else socket.write(plainAnswer('{"data":[{"id":"m"}]}'));
+  });
+  const { backend } = await openRemote(t, { probeIntervalMs: 1_000 }, server.origin);
+  for (let at = 0; at < 60; at += 1) {
+    await callRemote(backend).done;
+    await sleep(50);
+  }
+  const looks = server.requests.filter(({ text }) => text.startsWith('GET')).length;
+  assert.equal(looks, 1);
+});
+
+test('a word of a trial is enough: its end need not be waited for', async (t) => {
+  const { backend, upstream } = await openRemote(t);
+  const before = backend.load();
+  upstream.play([...Array.from({ length: MOST_FAILURES }, () => BROKEN), HELD]);
+  for (let count = 0; count < MOST_FAILURES; count += 1) await assert.rejects(callRemote(backend).done);
+  await until(() => backend.load().state === 'ready', 'it gets no trial');
+  const trial = callRemote(backend);
+  await until(() => textOf(trial.events) === 'a', 'no word came');
+  assert.deepEqual(backend.load(), before);
+  trial.leave();
+  await assert.rejects(trial.done, { code: 'cancelled' });
 });
 
 test('a trial that fails is the next rest', async (t) => {

@@ -35,6 +35,10 @@ export function upstreamError(
   if (status === 408 || status === 504 || status === 524) {
     return new GatewayError('backend_timeout', said('The back end did not answer in time', message));
   }
+  if (status === 508) {
+    const text = message.text ?? 'A back end led the request back to where it had been.';
+    return new GatewayError('loop_detected', text);
+  }
   if (isTooLong(status, message)) return tooLong(message);
   if (status === 401 || status === 402 || status === 403) return keyRefused(status, message);
   if (status >= 400 && status < 500) return refused(status, message);
