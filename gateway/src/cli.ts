@@ -60,7 +60,9 @@ models
 program
   .command('check-config')
   .description('read a configuration and say what is wrong with it')
-  .argument('<file>')
+  .argument('[file]')
+  .option('-c, --config <file>', 'the same, as serve has it')
+  .option('-b, --backend <url>', 'a back end to look at instead of those of the file; repeatable', repeated)
   .option('--probe', 'also ask each of its back ends what it serves')
   .action(async (file, flags) => (await import('./commands/check-config.ts')).checkConfig(file, flags));
 

@@ -159,9 +159,9 @@ function announce(version: string, url: string, world: World, config: Config): v
   for (const { id, speaker, contextWindow, licence, backends } of listModels(world)) {
     const slots = backends.reduce((sum, backend) => sum + backend.load().slots, 0);
     const window = contextWindow === undefined ? '' : ` of ${contextWindow} tokens`;
-    lines.push(
-      `  model "${id}" is spoken by ${speaker}${licence ? `, ${licence}` : ''}; ${slots} slots${window}`,
-    );
+    // Other servers say how many only when they were asked.
+    const where = slots > 0 ? `${slots} slots${window}` : `on ${backends.map((one) => one.id).join(', ')}`;
+    lines.push(`  model "${id}" is spoken by ${speaker}${licence ? `, ${licence}` : ''}; ${where}`);
   }
   if (world.openModels) {
     lines.push(`  any model is passed on to ${world.openModels.backends.map(({ id }) => id).join(', ')}`);

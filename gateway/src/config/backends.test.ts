@@ -46,6 +46,7 @@ test('the kinds of the configuration are those that the back ends know', () => {
     ollama: true,
     siliconflow: true,
     deepseek: true,
+    moonshot: true,
     openai: true,
     sluice: true,
     generic: true,
@@ -87,6 +88,8 @@ test('what is no address of an API is refused, and nothing of it is repeated', (
 
 test('the kind is known from a cloud’s own host, said by the user, or generic', () => {
   assert.equal(only('https://api.deepseek.com').kind, 'deepseek');
+  assert.equal(only('https://api.moonshot.cn/v1').kind, 'moonshot');
+  assert.equal(only('https://api.moonshot.ai/v1').kind, 'moonshot');
   assert.equal(only('https://api.siliconflow.cn/v1').kind, 'siliconflow');
   assert.equal(only('https://api.openai.com/v1').kind, 'openai');
   assert.equal(only('https://api.openai.com.example/v1').kind, 'generic');

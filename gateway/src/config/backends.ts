@@ -57,6 +57,8 @@ const MOST_ID_LENGTH = 64;
 const CLOUDS: ReadonlyMap<string, RemoteKind> = new Map([
   ['api.openai.com', 'openai'],
   ['api.deepseek.com', 'deepseek'],
+  ['api.moonshot.cn', 'moonshot'],
+  ['api.moonshot.ai', 'moonshot'],
   ['api.siliconflow.cn', 'siliconflow'],
   ['api.siliconflow.com', 'siliconflow'],
 ]);

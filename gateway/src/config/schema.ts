@@ -11,6 +11,7 @@ export const REMOTE_KINDS = [
   'ollama',
   'siliconflow',
   'deepseek',
+  'moonshot',
   'openai',
   'sluice',
   'generic',

@@ -25,7 +25,7 @@ const CONTRACT: Readonly<Record<ErrorCode, readonly [number, string, string, boo
   backend_busy: [503, 'overloaded_error', 'backend_busy', true, true, true],
   backend_failed: [502, 'backend_error', 'backend_failed', false, true, true],
   backend_timeout: [504, 'timeout_error', 'backend_timeout', false, true, true],
-  loop_detected: [508, 'invalid_request_error', 'loop_detected', false, false, false],
+  loop_detected: [508, 'invalid_request_error', 'loop_detected', false, false, true],
   internal: [500, 'internal_error', 'internal', false, false, false],
 };
 

@@ -100,7 +100,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
     shrinksLimit: true,
     elsewhere: true,
   },
-  loop_detected: invalid(508, 'loop_detected'),
+  loop_detected: { ...invalid(508, 'loop_detected'), elsewhere: true },
   internal: {
     status: 500,
     type: 'internal_error',

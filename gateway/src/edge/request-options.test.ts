@@ -6,7 +6,7 @@ import type { Priority } from '../core/priority.ts';
 import type { AccessKey } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
 import type { Exchange } from './exchange.ts';
-import { deadlineOf, failoverOf, priorityOf } from './request-options.ts';
+import { deadlineOf, failoverOf, hopsOf, priorityOf } from './request-options.ts';
 
 function asking(headers: Readonly<Record<string, string>>): Exchange {
   return { header: (name: string) => headers[name] } as Exchange;
@@ -48,4 +48,28 @@ test('a wish that is none is refused by its header', () => {
   assert.throws(() => failoverOf(asking({ 'x-sluice-failover': 'maybe' })), { param: 'x-sluice-failover' });
   assert.equal(deadlineOf(asking({ 'x-sluice-deadline-ms': '250' })), 250);
   assert.equal(failoverOf(asking({})), true);
+});
+
+test('the gateways that a request has passed, of which none may see it twice', () => {
+  const passed = (hops?: string) => hopsOf(asking(hops === undefined ? {} : { 'x-sluice-hops': hops }), 'me');
+  assert.deepEqual(passed(), []);
+  assert.deepEqual(passed('one'), ['one']);
+  assert.deepEqual(passed('one,two-2'), ['one', 'two-2']);
+  assert.deepEqual(passed('one, two ,\tthree'), ['one', 'two', 'three'], 'as a proxy may write it');
+  assert.deepEqual(passed('not me,me too,me2,'), ['me2'], 'what is no name is nobody');
+  assert.deepEqual(passed(`${'x'.repeat(65)},${'y'.repeat(64)}`), ['y'.repeat(64)]);
+  const loop = {
+    code: 'loop_detected',
+    message: 'This request has been here before: a back end of this server leads back to it.',
+  };
+  for (const hops of ['me', 'one,me', 'me,one', 'one, me', 'one,me,two'])
+    assert.throws(() => passed(hops), loop);
+});
+
+test('more gateways in a row than anyone needs are a loop too, and the list is never read to an end far away', () => {
+  const row = (length: number) => Array.from({ length }, (_, at) => `hop-${at}`).join(',');
+  const passed = (hops: string) => hopsOf(asking({ 'x-sluice-hops': hops }), 'me');
+  assert.equal(passed(row(16)).length, 16);
+  assert.throws(() => passed(row(17)), { code: 'loop_detected' });
+  assert.throws(() => passed(row(100_000)), { code: 'loop_detected' });
 });

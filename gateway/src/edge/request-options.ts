@@ -63,7 +63,9 @@ export function failoverOf(exchange: Exchange): boolean {
 export function hopsOf(exchange: Exchange, instanceId: string): readonly string[] {
   const asked = exchange.header(HOPS_HEADER);
   if (asked === undefined) return [];
-  const hops = asked.split(',', MOST_HOPS + 1).filter((hop) => /^[\w-]{1,64}$/.test(hop));
+  // Who stands between may have written the list anew, with spaces.
+  const names = asked.split(',', MOST_HOPS + 1).map((name) => name.trim());
+  const hops = names.filter((name) => /^[\w-]{1,64}$/.test(name));
   if (!hops.includes(instanceId) && hops.length <= MOST_HOPS) return hops;
   throw new GatewayError(
     'loop_detected',

@@ -151,7 +151,7 @@ function finishOn(backend: HandBackend, events: readonly TokenEvent[], usage = f
   backend.last.end();
 }
 
-for (const code of ['backend_failed', 'backend_busy', 'backend_timeout'] as const) {
+for (const code of ['backend_failed', 'backend_busy', 'backend_timeout', 'loop_detected'] as const) {
   test(`${code} before the first word: another back end answers, and the client sees nothing of it`, async () => {
     const [a, b] = [new HandBackend('a'), new HandBackend('b')];
     const { ask, told, scheduler } = setUp([a, b]);
@@ -178,7 +178,6 @@ test('what would fail the same way everywhere is not tried again', async () => {
     'invalid_request',
     'context_length_exceeded',
     'rate_limited',
-    'loop_detected',
     'not_ready',
     'internal',
   ] as const) {
@@ -299,7 +298,7 @@ test('the promise of the first word is not renewed by a failover', async () => {
   assert.equal(clock.pendingTimers, 0);
 });
 
-for (const code of ['backend_failed', 'backend_busy', 'backend_timeout'] as const) {
+for (const code of ['backend_failed', 'backend_busy', 'backend_timeout', 'loop_detected'] as const) {
   test(`${code} in the middle: another back end goes on with the text`, async () => {
     const [a, b] = [new HandBackend('a', { continues: 'text' }), new HandBackend('b', { continues: 'text' })];
     const { ask, told, scheduler } = setUp([a, b]);

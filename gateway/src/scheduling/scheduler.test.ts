@@ -473,3 +473,21 @@ test('asking again for a closed back end does not listen to it again', async () 
   assert.equal(await stateOf(scheduler.acquire(ticket([gone]))), 'not_ready');
   assert.equal(gone.listeners.size, 0);
 });
+
+test('a back end that calls back while it is looked at gives nobody a second slot', async () => {
+  const { scheduler } = newScheduler();
+  const full = new StillBackend('full', 1);
+  const shy = new StillBackend('shy', 0);
+  const held = await scheduler.acquire(ticket([full, shy]));
+  const waits = scheduler.acquire(ticket([full, shy]));
+  // As one whose rest ends with the look that finds it over.
+  const { load } = shy;
+  shy.load = () => {
+    shy.load = load;
+    shy.change('ready', 5);
+    return load.call(shy);
+  };
+  held.release('ok');
+  (await waits).release('ok');
+  assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 0 });
+});

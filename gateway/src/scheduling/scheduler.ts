@@ -132,7 +132,7 @@ export class Scheduler {
       tokens,
       since,
       settle: (result) => {
-        this.#waiters.delete(waiter);
+        if (!this.#waiters.delete(waiter)) return;
         this.#waitingTokens -= tokens;
         cancelTimer();
         ticket.signal.removeEventListener('abort', onAbort);
@@ -147,9 +147,10 @@ export class Scheduler {
     this.#assign();
   }
 
-  /** Gives free slots to those who wait, oldest first. */
+  /** Gives free slots to those who wait, oldest first. A back end that calls back while it is looked at changes nothing. */
   #assign(): void {
-    for (const waiter of this.#waiters) {
+    for (const waiter of [...this.#waiters]) {
+      if (!this.#waiters.has(waiter)) continue;
       const { ticket } = waiter;
       const refusal = refusalOf(ticket);
       if (refusal) {
@@ -157,7 +158,7 @@ export class Scheduler {
         continue;
       }
       const backend = this.#freeFor(ticket);
-      if (backend) waiter.settle(this.#lease(backend, ticket, waiter.since));
+      if (backend && this.#waiters.has(waiter)) waiter.settle(this.#lease(backend, ticket, waiter.since));
     }
   }
 

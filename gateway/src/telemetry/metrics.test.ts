@@ -65,6 +65,7 @@ test('every name of the contract is there from the start', async () => {
     ['sluice_cached_tokens_total', 'counter'],
     ['sluice_completion_tokens_total', 'counter'],
     ['sluice_backend_up', 'gauge'],
+    ['sluice_backend_state', 'gauge'],
     ['sluice_failovers_total', 'counter'],
     ['sluice_continuations_total', 'counter'],
     ['sluice_event_loop_delay_seconds', 'gauge'],
@@ -199,6 +200,8 @@ test('queue and back ends are read as they are at the scrape, and what is gone l
   assert.equal(before.get('sluice_slots{backend="a"}'), 4);
   assert.equal(before.get('sluice_backend_up{backend="a"}'), 1);
   assert.equal(before.get('sluice_backend_up{backend="b"}'), 0);
+  assert.equal(before.get('sluice_backend_state{backend="b",state="loading"}'), 1);
+  assert.equal(before.get('sluice_backend_state{backend="b",state="ready"}'), 0);
   assert.equal(before.get('gpu_utilization{source="engine"}'), 0.5);
   backends = backends.slice(0, 1);
   queue = { waiting: 0, running: 0 };

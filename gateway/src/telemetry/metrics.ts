@@ -2,7 +2,7 @@
 // Labels come from closed sets only: what a client writes is never one.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Backend } from '../core/backend.ts';
+import type { Backend, BackendLoad } from '../core/backend.ts';
 import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
 import {
   type ContinuationKind,
@@ -28,6 +28,16 @@ const ERROR_SLICE_MS = 10 * 1000;
 
 /** Refused at the door: by these an honest burst would fire its own alert if they counted as errors. */
 const REFUSALS: ReadonlySet<RequestOutcome> = new Set<ErrorCode>(['rate_limited', 'overloaded', 'not_ready']);
+
+/** All there are, so that a state that was left reads 0 and not nothing. */
+const BACKEND_STATES: readonly BackendLoad['state'][] = [
+  'loading',
+  'ready',
+  'busy',
+  'down',
+  'failed',
+  'closed',
+];
 
 export class Metrics implements RequestObserver {
   readonly #registry = new Registry();
@@ -105,6 +115,19 @@ export class Metrics implements RequestObserver {
         gauge.set({ backend: backend.id }, backend.load().state === 'ready' ? 1 : 0);
       }
     });
+    this.#gauge(
+      'sluice_backend_state',
+      'How a back end is: 1 for the state that it is in, 0 for the others.',
+      ['backend', 'state'],
+      (gauge) => {
+        for (const backend of backends()) {
+          const { state: present } = backend.load();
+          for (const state of BACKEND_STATES) {
+            gauge.set({ backend: backend.id, state }, state === present ? 1 : 0);
+          }
+        }
+      },
+    );
     this.#gauge(
       'gpu_utilization',
       'Busy part, 0 to 1, of what computes; `source` says what that is.',

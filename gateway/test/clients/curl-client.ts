@@ -79,7 +79,8 @@ function readOutput(output: string, status: number): Seen {
     if (message.content) seen.pieces.push(message.content);
     seen.reasoning += message.reasoning_content ?? '';
     seen.finish = choice?.finish_reason ?? seen.finish;
-    for (const { index = 0, function: part } of message.tool_calls ?? []) {
+    // Only pieces are numbered.
+    for (const [at, { index = at, function: part }] of (message.tool_calls ?? []).entries()) {
       calls[index] ??= { name: '', arguments: '' };
       calls[index].name += part.name ?? '';
       calls[index].arguments += part.arguments ?? '';

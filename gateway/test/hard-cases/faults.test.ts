@@ -59,6 +59,10 @@ async function assertFault(stage: Stage, name: string, stream: boolean): Promise
   stage.a.play(BUILT_IN_SCRIPTS[name]!.make());
   const answer = await stage.answer(chatRequest({ stream }));
   await during(answer.text.slice(0, 300), async () => assertOutcome(answer, name, stream));
+  assert.ok(
+    stage.a.requests.every(({ path }) => path === '/v1/chat/completions'),
+    'nobody is followed elsewhere',
+  );
   stage.a.play(streamOf('again'));
   await waitUntil(
     async () => choiceOf(await stage.answer(chatRequest())).content === 'again',

@@ -25,7 +25,7 @@ export interface HealthOptions {
   readonly now: () => number;
   /** 0 to 1: spreads what gateways would else do at the same moment. */
   readonly random: () => number;
-  /** The state is another one than before. */
+  /** The state is another one than before, or the same rest was begun again. */
   readonly onChange: (state: HealthState, reason: string | undefined) => void;
 }
 
@@ -48,16 +48,19 @@ export class Health {
     this.#options = options;
   }
 
-  /** As it is now: what was `busy` is ready when its time is over, what was `down` gets one call to try. */
+  /**
+   * As it is now. What was `busy` is ready when its time is over; what was `down` gets one call to try, but where there was
+   * no connection a probe must find one first: calls are not to wait for a host that swallows them. Nobody is told of
+   * what time alone has changed: who looks must be able to look at any moment.
+   */
   get state(): HealthState {
-    if ((this.#state === 'busy' || this.#state === 'down') && this.#options.now() >= this.#until) {
-      this.#become(this.#state === 'busy' ? 'ready' : 'trial', undefined);
-    }
-    return this.#state;
+    const isOver = this.#options.now() >= this.#until;
+    if (this.#state === 'busy' && isOver) return 'ready';
+    return this.#state === 'down' && isOver && !this.#isBroken ? 'trial' : this.#state;
   }
 
   get reason(): string | undefined {
-    return this.#reason;
+    return this.state === this.#state ? this.#reason : undefined;
   }
 
   /** Until it is worth asking again, in ms; 0: now. */
@@ -72,8 +75,7 @@ export class Health {
     this.#failuresInARow = 0;
     this.#unreachableInARow = 0;
     this.#restMs = FIRST_REST_MS;
-    if (this.#state === 'trial' || this.#state === 'unknown' || this.#state === 'down')
-      this.#become('ready', undefined);
+    if (this.#state !== 'busy' && this.#state !== 'ready') this.#become('ready', undefined);
   }
 
   /**
@@ -88,7 +90,7 @@ export class Health {
     this.#unreachableInARow = unreachable ? this.#unreachableInARow + 1 : 0;
     const failed = this.#last.filter(Boolean).length;
     const isBad =
-      this.#state === 'trial' ||
+      this.state === 'trial' ||
       this.#failuresInARow >= MOST_IN_A_ROW ||
       this.#unreachableInARow >= MOST_UNREACHABLE ||
       (this.#last.length >= LEAST_CALLS && failed / this.#last.length >= MOST_FAILED_SHARE);
@@ -114,7 +116,8 @@ export class Health {
    * and what the try comes to is told.
    */
   tryNow(): boolean {
-    if (this.state !== 'down') return this.#state === 'trial';
+    const { state } = this;
+    if (state !== 'down') return state === 'trial';
     if (!this.#isBroken || this.#options.now() - this.#failedAt < LEAST_BEFORE_TRY_MS) return false;
     this.#state = 'trial';
     this.#reason = undefined;
@@ -144,7 +147,8 @@ export class Health {
   }
 
   #become(state: HealthState, reason: string | undefined): void {
-    const isNew = state !== this.#state;
+    // The same rest again is another one: it ends later.
+    const isNew = state !== this.#state || state === 'busy' || state === 'down';
     this.#state = state;
     this.#reason = reason;
     if (isNew) this.#options.onChange(state, reason);

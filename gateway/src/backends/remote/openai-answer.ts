@@ -156,7 +156,10 @@ function usageOf(value: unknown): Usage {
   const completion = membersOf(usage.completion_tokens_details);
   return {
     promptTokens: tokenCount(usage.prompt_tokens),
-    cachedTokens: tokenCount(prompt.cached_tokens) ?? tokenCount(usage.prompt_cache_hit_tokens),
+    cachedTokens:
+      tokenCount(prompt.cached_tokens) ??
+      tokenCount(usage.prompt_cache_hit_tokens) ??
+      tokenCount(usage.cached_tokens),
     completionTokens: tokenCount(usage.completion_tokens),
     reasoningTokens: tokenCount(completion.reasoning_tokens),
   };

@@ -82,7 +82,10 @@ function thinkingOf(extra: ChatRequest['extra'], { thinkingSwitch }: Traits): Me
         enable_thinking: asked,
       };
     case 'thinking':
-      return { ...rest, thinking: { type: asked ? 'enabled' : 'disabled' } };
+      return {
+        ...rest,
+        thinking: { ...(thinking as object | undefined), type: asked ? 'enabled' : 'disabled' },
+      };
     case 'chat_template_kwargs':
       // Qwen's templates know the first name, DeepSeek's the second; an unknown one does no harm.
       return {

@@ -12,7 +12,7 @@ import { type ChatRequest, type EventSink, isDelta } from '../../core/chat.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { AttemptClock } from './attempt-clock.ts';
-import { Health, loadStateOf } from './health.ts';
+import { Health, type HealthState, loadStateOf } from './health.ts';
 import { type ProbeResult, probe } from './load-probe.ts';
 import { OllamaAnswer } from './ollama-answer.ts';
 import { ollamaRequest } from './ollama-request.ts';
@@ -69,6 +69,9 @@ export class RemoteBackend implements Backend {
   #isClosed = false;
   #heardAt = Number.NEGATIVE_INFINITY;
   #probeTimer: NodeJS.Timeout | undefined;
+  #restTimer: NodeJS.Timeout | undefined;
+  #isLooking = false;
+  #logged: HealthState = 'unknown';
   #found: ProbeResult | undefined;
 
   constructor(options: RemoteBackendOptions) {
@@ -86,14 +89,7 @@ export class RemoteBackend implements Backend {
     this.#health = new Health({
       now: () => performance.now(),
       random: Math.random,
-      onChange: (state, reason) => {
-        options.log(state === 'down' ? 'warn' : 'info', `A back end is ${state}.`, {
-          backend: this.id,
-          reason,
-        });
-        this.#tell();
-        if (state === 'busy' || state === 'down') this.#wakeLater();
-      },
+      onChange: (state, reason) => this.#onHealth(state, reason),
     });
   }
 
@@ -135,6 +131,7 @@ export class RemoteBackend implements Backend {
       this.#judge(error, context.signal);
       throw error;
     } finally {
+      this.#heardAt = performance.now();
       context.signal.removeEventListener('abort', abort);
       this.#calls.delete(controller);
       if (isTrial) {
@@ -179,6 +176,7 @@ export class RemoteBackend implements Backend {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearTimeout(this.#probeTimer);
+    clearTimeout(this.#restTimer);
     const gone = new GatewayError('backend_failed', 'The back end was taken away.');
     for (const controller of this.#calls) controller.abort(gone);
     this.#tell();
@@ -251,6 +249,8 @@ export class RemoteBackend implements Backend {
       parser: {
         data: (text, event) => {
           if (ending) return;
+          // What a splicer takes out is life all the same.
+          if (plan) clock.spoke();
           answer.data(text, event);
           if (answer.isOver) end(answer.isStopped ? 0 : ENDING_MS);
         },
@@ -294,12 +294,12 @@ export class RemoteBackend implements Backend {
   #judge(error: GatewayError, signal: AbortSignal): void {
     if (signal.aborted) return;
     if (error.code === 'backend_busy') this.#health.busy(error.retryAfterMs, error.message);
+    else if (error.code === 'loop_detected') return;
     else if (ERROR_TRAITS[error.code].elsewhere) {
       this.#health.failed(error.message, { unreachable: isUnreachable(error), broken: isBroken(error) });
     } else if (error.code === 'backend_refused' || error.code === 'context_length_exceeded') {
       this.#health.succeeded();
     }
-    this.#heardAt = performance.now();
   }
 
   #errorOf(status: number, headers: UpstreamHeaders, body: string): GatewayError {
@@ -326,6 +326,9 @@ export class RemoteBackend implements Backend {
 
   /** A look at a server that nobody has heard of lately; then the next. */
   async #look(): Promise<void> {
+    if (this.#isLooking || this.#isClosed) return;
+    this.#isLooking = true;
+    clearTimeout(this.#probeTimer);
     const { probeIntervalMs, kind } = this.#options;
     const isQuiet = performance.now() - this.#heardAt >= probeIntervalMs;
     const mustLook =
@@ -348,6 +351,7 @@ export class RemoteBackend implements Backend {
           this.#health.unreachable(toGatewayError(thrown).message);
       }
     }
+    this.#isLooking = false;
     if (this.#isClosed) return;
     this.#probeTimer = setTimeout(
       () => void this.#look(),
@@ -362,9 +366,21 @@ export class RemoteBackend implements Backend {
     if (kind === 'generic' && found) this.#traits = traitsOf(found, overrides);
   }
 
-  /** Whoever waits is told when the rest is over. */
-  #wakeLater(): void {
-    setTimeout(() => this.#tell(), this.#health.retryAfterMs + 1).unref();
+  /** One line in the log where it is another state than the last one told; whoever waits is told, now and when a rest is over. */
+  #onHealth(state: HealthState, reason: string | undefined): void {
+    if (state !== 'trial' && state !== this.#logged) {
+      this.#logged = state;
+      const level = state === 'down' ? 'warn' : 'info';
+      this.#options.log(level, `A back end is ${state}.`, { backend: this.id, reason });
+    }
+    this.#tell();
+    if (state !== 'busy' && state !== 'down') return;
+    clearTimeout(this.#restTimer);
+    this.#restTimer = setTimeout(() => {
+      this.#tell();
+      if (state === 'down') void this.#look();
+    }, this.#health.retryAfterMs + 1);
+    this.#restTimer.unref();
   }
 
   #tell(): void {

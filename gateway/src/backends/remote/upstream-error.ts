@@ -13,10 +13,10 @@ export interface UpstreamErrorOptions {
   readonly now?: number | undefined;
 }
 
-/** As OpenAI, vLLM, SGLang, llama.cpp, DeepSeek, SiliconFlow and Ollama say that a prompt does not fit. */
+/** As OpenAI, vLLM, SGLang, llama.cpp, DeepSeek, SiliconFlow, Ollama and Moonshot say that a prompt does not fit. */
 const WINDOW_CODES = ['context_length_exceeded', 'exceed_context_size_error'];
 const WINDOW_TEXT =
-  /maximum context length|maximum model length|context length is only|(longer than|exceeds?) the (model's |maximum |available )*context (length|size)|max_seq_len/i;
+  /maximum context length|maximum model length|context length is only|(longer than|exceeds?) the (model's |maximum |available )*context (length|size)|max_seq_len|model token limit|input token length too long/i;
 /** Its account is empty: a matter of the gateway's owner, who should read it. */
 const ACCOUNT_TEXT = /balance|余额|欠费|quota|billing|arrears|payment/i;
 
@@ -34,6 +34,10 @@ export function upstreamError(
   if (status === 429 || status === 503 || status === 529) return busy(status, headers, message, options.now);
   if (status === 408 || status === 504 || status === 524) {
     return new GatewayError('backend_timeout', said('The back end did not answer in time', message));
+  }
+  if (status === 508) {
+    const text = message.text ?? 'A back end led the request back to where it had been.';
+    return new GatewayError('loop_detected', text);
   }
   if (isTooLong(status, message)) return tooLong(message);
   if (status === 401 || status === 402 || status === 403) return keyRefused(status, message);

@@ -9,6 +9,7 @@ export type VendorKind =
   | 'ollama'
   | 'siliconflow'
   | 'deepseek'
+  | 'moonshot'
   | 'openai'
   | 'sluice'
   | 'generic';
@@ -160,6 +161,15 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
       trims: false,
       reasoningField: 'reasoning_content',
     },
+    thinkingSwitch: 'thinking',
+  },
+  moonshot: {
+    ...GENERIC,
+    limitField: 'max_completion_tokens',
+    // It answers 400 where a turn that called tools comes without its thinking; of the rest it takes what it wants.
+    historyReasoning: 'keep',
+    answersSeveral: false,
+    prefill: { body: {}, message: { partial: true }, repeats: false, trims: false },
     thinkingSwitch: 'thinking',
   },
   openai: { ...GENERIC, limitField: 'max_completion_tokens', prefill: undefined, thinkingSwitch: undefined },
