@@ -157,7 +157,7 @@ const continuation: EngineCheck = {
       assert.equal(answer, expected, `after ${JSON.stringify(given)}`);
       if (answer.startsWith(text) || text.startsWith(answer)) likeUndisturbed += 1;
     }
-    return `yes, at ${cuts.length} cuts; ${likeUndisturbed} texts as if nothing had happened`;
+    return `yes, at ${cuts.length} cuts; ${likeUndisturbed} of the texts as if nothing had happened`;
   },
 };
 
@@ -216,7 +216,7 @@ async function continued(engine: Engine, pieces: readonly string[]): Promise<str
 
 const ownBeginning: EngineCheck = {
   title: 'goes on with a beginning that the client has sent',
-  async run({ engine, gateway }) {
+  async run({ engine, gateway, bare }) {
     const given = 'Rivers are';
     const body = {
       model: engine.model,
@@ -226,14 +226,14 @@ const ownBeginning: EngineCheck = {
       temperature: 0,
     };
     const expected = (await directContinuation(engine, given, 12)).slice(given.length);
-    const streamed = await readChat(gateway.url, { ...body, ...engine.fresh().body });
-    assert.equal(flawOf(streamed, expected), undefined);
-    const whole = await complete(`${gateway.url}/v1`, 'chat/completions', {
-      ...body,
-      ...engine.fresh().body,
-    });
-    assert.equal(whole.choices[0]!.message!.content, expected);
-    return 'yes';
+    for (const { url } of [gateway, bare]) {
+      const streamed = await readChat(url, { ...body, ...engine.fresh().body });
+      assert.equal(flawOf(streamed, expected), undefined);
+      const asked = { ...body, ...engine.fresh().body };
+      const whole = await complete(`${url}/v1`, 'chat/completions', asked);
+      assert.equal(whole.choices[0]!.message!.content, expected);
+    }
+    return 'yes, also by `--backend` alone';
   },
 };
 
