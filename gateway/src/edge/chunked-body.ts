@@ -1,5 +1,6 @@
 // A streamed body, framed by us. Node's own chunked encoding makes three writes of each piece (its length, the piece, a
-// line end) and joins them again by writev, which was the largest part of a stream's CPU time. Here a piece is one write.
+// line end), holds them until the tick's end and joins them by writev, which was the largest part of a stream's CPU time.
+// Here a piece is one write, to the socket itself once the head has left.
 // The head is sent with the first piece, never before: until then the answer may still become an error.
 import type { ServerResponse } from 'node:http';
 
@@ -17,8 +18,15 @@ export class ChunkedBody {
 
   /** False when the socket wants no more for now; `drain` follows on the response. */
   write(text: string): boolean {
+    const response = this.#response;
+    const hasHeadLeft = response.headersSent;
     this.#open();
-    return this.#response.write(this.#framed(text));
+    const piece = this.#framed(text);
+    // The response has no socket while an earlier answer has it, nor when it has ended.
+    const { socket } = response;
+    if (!hasHeadLeft || !this.#isChunked || !socket?.writable) return response.write(piece);
+    // The response tells of a drain only where it was itself refused.
+    return socket.write(piece) || response.write('');
   }
 
   end(text: string): void {

@@ -1,11 +1,15 @@
 // Writes one answer to one socket: the only asynchronous hop between a model's word and its client.
 // Silence is filled, a reader that stops is waited for within a limit, and the compute is held up by neither.
 import type { ServerResponse } from 'node:http';
+import type { TokenEvent } from '../core/chat.ts';
 import { toGatewayError } from '../core/errors.ts';
 import type { StreamLog } from '../pipeline/stream-log.ts';
 import type { Report, StreamCodec } from '../wire/dialect.ts';
 import { ChunkedBody } from './chunked-body.ts';
 import { clientTakes } from './client-takes.ts';
+
+/** UTF-16 units: no single write is made longer than this by joining events. */
+const MOST_AT_ONCE = 16 * 1024;
 
 export interface StreamWriterOptions {
   readonly response: ServerResponse;
@@ -31,27 +35,30 @@ export async function writeStream(log: StreamLog, options: StreamWriterOptions):
     isFlowing = body.write(text);
     silence.refresh();
   };
+  const nextFor = (unsent: string) => (unsent.length < MOST_AT_ONCE ? log.takeReady() : undefined);
   const silence = setInterval(() => {
     if (isFlowing && !response.destroyed) send(codec.keepAlive());
   }, options.keepAliveMs).unref();
-  // What opens the answer waits for its first word: what fails before that still gets its true status.
-  let opening = '';
+  let text = '';
   try {
-    for await (const event of log.read()) {
-      const text = codec.event(event);
-      if (event.type === 'start') {
-        opening += text;
-        continue;
+    for await (const first of log.read()) {
+      // What opens the answer waits for its first word: what fails before that still gets its true status.
+      let hasWord = false;
+      // Nothing waits for more, but what has come together leaves together: a write costs more than all else here.
+      for (let event: TokenEvent | undefined = first; event; event = nextFor(text)) {
+        const piece = codec.event(event);
+        text += piece;
+        hasWord ||= piece !== '' && event.type !== 'start';
       }
-      if (text === '') continue;
-      send(opening + text);
-      opening = '';
+      if (!hasWord) continue;
+      send(text);
+      text = '';
       if (!isFlowing) {
         await clientTakes(response, 'drain', options.slowReaderLimitMs);
         isFlowing = true;
       }
     }
-    body.end(opening + codec.end(report()));
+    body.end(text + codec.end(report()));
   } catch (thrown) {
     const error = toGatewayError(thrown);
     if (response.headersSent && !response.destroyed) body.end(codec.error(error));

@@ -46,6 +46,22 @@ test('events come out in the order in which they went in, buffered or waited for
   assert.deepEqual(await reader.next(), { value: undefined, done: true });
 });
 
+test('what is there already can be taken without waiting, and frees its room', async () => {
+  const { log } = newLog(2 * bytesOf(1));
+  const reader = log.read();
+  const pending = reader.next();
+  for (const word of ['a', 'b', 'c']) log.push(text(word));
+  assert.deepEqual(await pending, { value: text('a'), done: false });
+  assert.deepEqual(log.takeReady(), text('b'));
+  log.push(text('d'));
+  assert.deepEqual(log.takeReady(), text('c'));
+  assert.deepEqual(await reader.next(), { value: text('d'), done: false });
+  assert.equal(log.takeReady(), undefined);
+  log.fail(failure());
+  assert.equal(log.takeReady(), undefined);
+  await assert.rejects(reader.next(), failure());
+});
+
 test('a pending read ends when the log ends', async () => {
   const { log, abandonedTimes } = newLog();
   const pending = log.read().next();

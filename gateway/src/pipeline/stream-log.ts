@@ -98,17 +98,22 @@ export class StreamLog {
     return cursor;
   }
 
-  #next(): Promise<Result> {
+  /** For the reader, between two events: the next one if it is there already, undefined if it would have to wait. */
+  takeReady(): TokenEvent | undefined {
     const event = this.#events[this.#head];
-    if (event) {
-      this.#head += 1;
-      this.#bytes -= sizeOf(event);
-      if (this.#head === this.#events.length) {
-        this.#events = [];
-        this.#head = 0;
-      }
-      return Promise.resolve({ value: event, done: false });
+    if (!event) return undefined;
+    this.#head += 1;
+    this.#bytes -= sizeOf(event);
+    if (this.#head === this.#events.length) {
+      this.#events = [];
+      this.#head = 0;
     }
+    return event;
+  }
+
+  #next(): Promise<Result> {
+    const event = this.takeReady();
+    if (event) return Promise.resolve({ value: event, done: false });
     if (this.#state === 'failed') return Promise.reject(this.#failure);
     if (this.#state !== 'open') return Promise.resolve(DONE);
     return new Promise((resolve, reject) => {

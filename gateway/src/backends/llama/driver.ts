@@ -1,5 +1,5 @@
 // Continuous batching in lock-step: a tick is one slice of one waiting prompt, then the next token of every running
-// call in one batch, then one message. A prompt's last slice gives its first token, which goes out at once. So a long
+// call in one batch, then one message; a prompt's last slice gives its first token, which has a message before. So a long
 // prompt never holds the streams that run, and a cancel waits for at most the engine step that is under way.
 // It must never import the binding: sequences are passed in, so that tests need no model.
 import type { FinishReason } from '../../core/chat.ts';
@@ -115,25 +115,24 @@ export class Driver {
     const onComputed = this.options.onStep?.();
     await this.dropCancelled();
     await this.place();
-    const prefill = await this.prefill();
-    if (prefill.decoded > 0) this.sendFirstToken();
+    const { fed, decoded } = await this.prefill();
+    // A first token need not wait for the others' batch.
+    const since = decoded > 0 ? this.send(startedAt, fed, decoded) : startedAt;
     await this.dropCancelled();
-    const decodedTokens = prefill.decoded + (await this.decode());
-    const prefillTokens = prefill.fed;
-    const computed = prefillTokens + decodedTokens > 0;
-    if (!computed && this.events.length === 0) return;
-    const { events } = this;
-    this.events = [];
-    const seconds = computed ? (performance.now() - startedAt) / 1000 : 0;
-    if (computed) onComputed?.(seconds);
-    this.options.post({ seconds, decodedTokens, prefillTokens, events });
+    const more = await this.decode();
+    const end = this.send(since, decoded > 0 ? 0 : fed, more);
+    if (fed + decoded + more > 0) onComputed?.((end - startedAt) / 1000);
   }
 
-  /** It need not wait for the others' batch. What the step took is told at the tick's end. */
-  private sendFirstToken(): void {
+  /** One message: what happened, and what of the engine's time it took since `since`. Gives the time that it is now. */
+  private send(since: number, prefillTokens: number, decodedTokens: number): number {
+    const now = performance.now();
     const { events } = this;
+    const seconds = prefillTokens + decodedTokens > 0 ? (now - since) / 1000 : 0;
+    if (seconds === 0 && events.length === 0) return now;
     this.events = [];
-    if (events.length > 0) this.options.post({ seconds: 0, decodedTokens: 0, prefillTokens: 0, events });
+    this.options.post({ seconds, decodedTokens, prefillTokens, events });
+    return now;
   }
 
   /** Gives arrived calls their sequences. */
