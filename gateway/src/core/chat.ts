@@ -216,3 +216,14 @@ export function isDelta(
 ): event is Extract<TokenEvent, { type: 'text-delta' | 'reasoning-delta' | 'tool-call-delta' }> {
   return event.type === 'text-delta' || event.type === 'reasoning-delta' || event.type === 'tool-call-delta';
 }
+
+/** The text of a prompt, in UTF-16 units. */
+export function promptUnits(prompt: Prompt): number {
+  if (prompt.kind === 'text') return prompt.text.length;
+  let units = 0;
+  for (const { content } of prompt.messages) {
+    if (typeof content === 'string') units += content.length;
+    else for (const part of content ?? []) if (part.type === 'text') units += part.text.length;
+  }
+  return units;
+}

@@ -1,5 +1,5 @@
 // What a call will cost, guessed from its size alone: good enough to bound a queue, never a reason to refuse a prompt.
-import type { ChatRequest } from '../core/chat.ts';
+import { type ChatRequest, promptUnits } from '../core/chat.ts';
 import type { Cost } from '../core/ticket.ts';
 
 /** UTF-16 units a token: English has about 4, Chinese about 1.5; a queue's bound would rather guess too high. */
@@ -19,11 +19,5 @@ export function estimateCost(request: ChatRequest): Cost {
 /** With what is to be gone on from, which is evaluated like a prompt. */
 function promptLength({ prompt, continueFrom }: ChatRequest): number {
   const begun = continueFrom?.choices[0];
-  let length = begun === undefined ? 0 : begun.text.length + begun.reasoning.length;
-  if (prompt.kind === 'text') return length + prompt.text.length;
-  for (const { content } of prompt.messages) {
-    if (typeof content === 'string') length += content.length;
-    else for (const part of content ?? []) if (part.type === 'text') length += part.text.length;
-  }
-  return length;
+  return promptUnits(prompt) + (begun === undefined ? 0 : begun.text.length + begun.reasoning.length);
 }

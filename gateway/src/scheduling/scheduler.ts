@@ -149,8 +149,7 @@ export class Scheduler {
 
   /** Gives free slots to those who wait, oldest first. A back end that calls back while it is looked at changes nothing. */
   #assign(): void {
-    for (const waiter of [...this.#waiters]) {
-      if (!this.#waiters.has(waiter)) continue;
+    for (const waiter of this.#waiters) {
       const { ticket } = waiter;
       const refusal = refusalOf(ticket);
       if (refusal) {

@@ -3,6 +3,7 @@
 import { GatewayError } from '../../core/errors.ts';
 import { readMetrics } from './prometheus-text.ts';
 import type { Transport, UpstreamHeaders } from './transport.ts';
+import { hasMembers, jsonIn } from './upstream-json.ts';
 import type { LoadSource, Traits, VendorKind } from './vendors.ts';
 
 const MOST_BODY = 4 * 1024 * 1024;
@@ -47,7 +48,7 @@ export async function probe(transport: Transport, options: ProbeOptions): Promis
   const isOllama = options.kind === 'ollama';
   const path = isOllama ? `${root}/api/tags` : `${options.basePath.replace(/\/+$/, '')}/models`;
   const list = await get(transport, path, options);
-  const entries = list.status === 200 ? entriesOf(parse(list.body), isOllama) : [];
+  const entries = list.status === 200 ? entriesOf(jsonIn(list.body), isOllama) : [];
   const load = options.traits.load ? await readLoad(transport, root, options.traits.load, options) : {};
   const models = namesOf(entries, isOllama);
   return { reachable: true, status: list.status, models, kind: ownerOf(entries), ...load };
@@ -75,7 +76,7 @@ async function readLoad(
     case 'sglang-metrics':
       return sglangLoad(await body('/metrics'));
     case 'llama.cpp-slots':
-      return llamaLoad(parse(await body('/slots')), parse(await body('/props')));
+      return llamaLoad(jsonIn(await body('/slots')), jsonIn(await body('/props')));
   }
 }
 
@@ -114,10 +115,10 @@ function sglangLoad(text: string): ReportedLoad {
 
 /** Its list of slots can be switched off; how many there are it says all the same. */
 function llamaLoad(slots: unknown, props: unknown): ReportedLoad {
-  const total = isFields(props) ? props.total_slots : undefined;
+  const total = hasMembers(props) ? props.total_slots : undefined;
   const count = typeof total === 'number' && Number.isInteger(total) && total > 0 ? total : undefined;
   if (!Array.isArray(slots) || slots.length === 0) return { slots: count };
-  const running = slots.filter((slot) => isFields(slot) && slot.is_processing === true).length;
+  const running = slots.filter((slot) => hasMembers(slot) && slot.is_processing === true).length;
   return { running, slots: count ?? slots.length };
 }
 
@@ -140,17 +141,17 @@ const OWNERS: ReadonlyMap<unknown, VendorKind> = new Map([
 
 function ownerOf(entries: readonly unknown[]): VendorKind | undefined {
   const [first] = entries;
-  return isFields(first) ? OWNERS.get(first.owned_by) : undefined;
+  return hasMembers(first) ? OWNERS.get(first.owned_by) : undefined;
 }
 
 function entriesOf(list: unknown, isOllama: boolean): readonly unknown[] {
-  const entries = isFields(list) ? list[isOllama ? 'models' : 'data'] : undefined;
+  const entries = hasMembers(list) ? list[isOllama ? 'models' : 'data'] : undefined;
   return Array.isArray(entries) ? entries.slice(0, MOST_MODELS) : [];
 }
 
 function namesOf(entries: readonly unknown[], isOllama: boolean): string[] {
   return entries
-    .map((entry) => (isFields(entry) ? entry[isOllama ? 'name' : 'id'] : undefined))
+    .map((entry) => (hasMembers(entry) ? entry[isOllama ? 'name' : 'id'] : undefined))
     .filter((id) => typeof id === 'string' && id !== '' && id.length <= MOST_NAME) as string[];
 }
 
@@ -178,19 +179,5 @@ class BoundedAnswer {
     if (this.bytes > MOST_BODY)
       throw new GatewayError('backend_failed', 'The back end answered a probe without end.');
     this.pieces.push(bytes);
-  }
-}
-
-type Fields = Readonly<Record<string, unknown>>;
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parse(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
   }
 }

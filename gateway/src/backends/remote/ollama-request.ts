@@ -3,7 +3,7 @@
 // Pure: it makes text.
 import type { ChatRequest, Message } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
-import { thinkingAsked, type UpstreamText } from './openai-request.ts';
+import { thinkingAsked, tokensLeft, type UpstreamText } from './openai-request.ts';
 
 /** Throws `invalid_request` for what the API cannot express. */
 export function ollamaRequest(
@@ -28,7 +28,7 @@ export function ollamaRequest(
     presence_penalty: sampling.presencePenalty,
     frequency_penalty: sampling.frequencyPenalty,
     repeat_penalty: sampling.repetitionPenalty,
-    num_predict: limitOf(request),
+    num_predict: tokensLeft(request),
     num_ctx: contextWindow,
     stop: request.stop.length > 0 ? request.stop : undefined,
   });
@@ -44,11 +44,6 @@ export function ollamaRequest(
     keep_alive: request.extra.keep_alive,
   });
   return { path: '/api/chat', body: JSON.stringify(body) };
-}
-
-function limitOf({ maxTokens, continueFrom }: ChatRequest): number | undefined {
-  if (maxTokens === undefined) return undefined;
-  return Math.max(1, maxTokens - (continueFrom?.choices[0]?.pieces ?? 0));
 }
 
 function formatOf({ responseFormat }: ChatRequest): unknown {

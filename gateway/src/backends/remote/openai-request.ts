@@ -37,10 +37,8 @@ export function openAiRequest(
     }
   }
   addSampling(body, request.sampling);
-  if (request.maxTokens !== undefined) {
-    const limit = prompt.kind === 'text' ? 'max_tokens' : traits.limitField;
-    body[limit] = Math.max(1, request.maxTokens - (request.continueFrom?.choices[0]?.pieces ?? 0));
-  }
+  const limit = tokensLeft(request);
+  if (limit !== undefined) body[prompt.kind === 'text' ? 'max_tokens' : traits.limitField] = limit;
   if (request.stop.length > 0) body.stop = request.stop;
   if (request.choices > 1) body.n = request.choices;
   if (request.logprobs !== undefined) {
@@ -56,6 +54,12 @@ export function openAiRequest(
   body.stream = request.isWhole !== true;
   if (body.stream === true && traits.streamOptions) body.stream_options = traits.streamOptions;
   return { path, body: JSON.stringify(body) };
+}
+
+/** What is left of the answer's limit, where a part of it was given already; undefined: it has none. */
+export function tokensLeft({ maxTokens, continueFrom }: ChatRequest): number | undefined {
+  if (maxTokens === undefined) return undefined;
+  return Math.max(1, maxTokens - (continueFrom?.choices[0]?.pieces ?? 0));
 }
 
 /** Whether the client switched thinking on or off, in any vendor's words; undefined: it did not say. */

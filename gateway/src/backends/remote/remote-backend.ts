@@ -8,7 +8,7 @@ import {
   type CallOrigin,
   HOPS_HEADER,
 } from '../../core/backend.ts';
-import { type ChatRequest, type EventSink, isDelta } from '../../core/chat.ts';
+import { type ChatRequest, type EventSink, isDelta, promptUnits } from '../../core/chat.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { AttemptClock } from './attempt-clock.ts';
@@ -83,7 +83,6 @@ export class RemoteBackend implements Backend {
     this.#basePath = pathname.replace(/\/+$/, '');
     this.#headers = {
       'content-type': 'application/json',
-      'user-agent': 'sluice',
       ...(options.apiKey !== undefined && { authorization: `Bearer ${options.apiKey}` }),
     };
     this.#health = new Health({
@@ -310,12 +309,7 @@ export class RemoteBackend implements Backend {
   #refuseWhatIsCut({ prompt }: ChatRequest): void {
     const { contextWindow } = this.#options;
     if (contextWindow === undefined || prompt.kind !== 'messages') return;
-    let units = 0;
-    for (const { content } of prompt.messages) {
-      if (typeof content === 'string') units += content.length;
-      else for (const part of content ?? []) if (part.type === 'text') units += part.text.length;
-    }
-    const least = Math.ceil(units / MOST_UNITS_PER_TOKEN);
+    const least = Math.ceil(promptUnits(prompt) / MOST_UNITS_PER_TOKEN);
     if (least <= contextWindow) return;
     throw new GatewayError(
       'context_length_exceeded',

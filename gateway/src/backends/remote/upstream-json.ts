@@ -30,10 +30,23 @@ export function parseExactly(text: string): unknown {
 /** Of a JSON object. */
 export type Members = Readonly<Record<string, unknown>>;
 
+/** Whether the value is an object, and no list. */
+export function hasMembers(value: unknown): value is Members {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /** None where the value is no object. */
 export function membersOf(value: unknown): Members {
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-  return isObject ? (value as Members) : NO_MEMBERS;
+  return hasMembers(value) ? value : NO_MEMBERS;
+}
+
+/** What a text says that may be JSON or not; undefined: it is none. For what is looked at, and never walked. */
+export function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** None where the value is no list. */

@@ -1,5 +1,6 @@
 // What the body of a refusal says, in any dialect that servers refuse in: text for people, and names for programs.
 // What it returns is for clients: bounded, without control characters, and without the secrets that it is given.
+import { hasMembers, jsonIn, type Members } from './upstream-json.ts';
 
 /** In characters. */
 const MOST_MESSAGE = 2_000;
@@ -25,7 +26,7 @@ export interface UpstreamMessage {
 export function readUpstreamMessage(body: string, secrets: readonly string[] = []): UpstreamMessage {
   const trimmed = body.slice(0, MOST_BODY).trim();
   if (trimmed.startsWith('<')) return { ...NOTHING, isPage: true };
-  const value = parse(body.trim());
+  const value = jsonIn(body.trim());
   if (value === undefined) return { ...NOTHING, text: clean(trimmed, secrets) };
   const fields = fieldsOf(value);
   const word = (name: string) => plainWord(fields[name], secrets);
@@ -46,25 +47,11 @@ const NOTHING: UpstreamMessage = {
   param: undefined,
 };
 
-type Fields = Readonly<Record<string, unknown>>;
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parse(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
-}
-
 /** Where type, code and param stand: in `error` if that is an object, else at the top. */
-function fieldsOf(value: unknown): Fields {
+function fieldsOf(value: unknown): Members {
   const top = Array.isArray(value) ? value[0] : value;
-  if (!isFields(top)) return {};
-  return isFields(top.error) ? top.error : top;
+  if (!hasMembers(top)) return {};
+  return hasMembers(top.error) ? top.error : top;
 }
 
 function textOf(value: unknown, depth = 0): string {
@@ -74,7 +61,7 @@ function textOf(value: unknown, depth = 0): string {
     if (typeof candidate === 'string') return candidate;
     if (Array.isArray(candidate))
       return candidate.slice(0, MOST_FAULTS).map(faultOf).filter(Boolean).join('; ');
-    if (isFields(candidate)) return depth < MOST_NESTED ? textOf(candidate, depth + 1) : '';
+    if (hasMembers(candidate)) return depth < MOST_NESTED ? textOf(candidate, depth + 1) : '';
   }
   return '';
 }
@@ -82,7 +69,7 @@ function textOf(value: unknown, depth = 0): string {
 /** Of a list of faults: the field and what is wrong with it. What the client wrote there is left out. */
 function faultOf(fault: unknown): string {
   if (typeof fault === 'string') return fault;
-  if (!isFields(fault) || typeof fault.msg !== 'string') return '';
+  if (!hasMembers(fault) || typeof fault.msg !== 'string') return '';
   const path = Array.isArray(fault.loc) ? fault.loc.filter((part) => part !== 'body').join('.') : '';
   return path ? `${path}: ${fault.msg}` : fault.msg;
 }
