@@ -38,9 +38,12 @@ function start(options: { file?: string; slots?: number } = {}): { backend: Llam
   return { backend, logs };
 }
 
-/** Has the shared beginning kept, and then puts others into both sequences, so that only the file can help. */
+/**
+ * Has the shared beginning kept, and then puts others into both sequences, so that only the file can help. The first must
+ * still run when the second comes, which would else take over its sequence and have nothing to keep.
+ */
 async function keepShared(backend: LlamaBackend): Promise<void> {
-  await Promise.all(['one', 'two'].map((end) => chat(backend, { user: SHARED + end, maxTokens: 2 })));
+  await Promise.all(['one', 'two'].map((end) => chat(backend, { user: SHARED + end, maxTokens: 24 })));
   await Promise.all(['x', 'y'].map((tenant) => chat(backend, { user: 'Hi.', tenant, maxTokens: 2 })));
 }
 
