@@ -1,9 +1,9 @@
 // Chat requests as people make them, and what their readers see: the first word, the silences, the speed.
 // A connection a request: some servers say keep-alive and close all the same.
 import { request } from 'node:http';
+import { median, quantile, rounded } from '../gateway/src/figures/statistics.ts';
 import { AnswerReader, longestGap } from './answer-reader.ts';
 import { KEY } from './servers.ts';
-import { median, quantile, rounded } from './statistics.ts';
 
 export interface Chat {
   readonly system: string;

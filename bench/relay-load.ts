@@ -1,11 +1,11 @@
 // What it costs to pass answers on: one way through one server, loaded in a fixed manner, its processes watched by the
 // kernel's figures. It must never count a load of which a single text was lost.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { quantile } from '../gateway/src/figures/statistics.ts';
 import type { Tally } from './client-process.ts';
 import type { Clients } from './clients.ts';
 import { cpuSecondsOfTree, rssOfTree } from './process-cost.ts';
 import { KEY } from './servers.ts';
-import { quantile } from './statistics.ts';
 import {
   type Ending,
   EVENTS,

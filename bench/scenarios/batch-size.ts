@@ -1,9 +1,10 @@
 // What more slots give and cost: 16 clients that ask again as soon as they are answered, on 1 to 16 slots. The slots are
 // what the article calls batch_size.
+
+import { type Panel, plot } from '../../gateway/src/figures/plot.ts';
+import { type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { closedLoop, figuresOf, type LoadFigures } from '../chat-load.ts';
-import { type Panel, plot } from '../plot.ts';
 import { modelFile, modelIn, startSluice } from '../servers.ts';
-import { type Spread, spreadOf } from '../statistics.ts';
 import { chat } from '../workload.ts';
 
 const ROUNDS = 3;

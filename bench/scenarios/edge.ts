@@ -1,9 +1,10 @@
 // What the gateway itself costs, on scripted words: CPU a streamed chunk, CPU a JSON request, memory an open stream,
 // each beside a bare node:http server that writes the same bytes. Keys, ids, metrics and logs are on.
+
+import { median, rounded } from '../../gateway/src/figures/statistics.ts';
 import { Clients } from '../clients.ts';
 import { REQUEST, record } from '../recording.ts';
 import { KEY, startBare, startSluice, type Target } from '../servers.ts';
-import { median, rounded } from '../statistics.ts';
 
 const ROUNDS = 5;
 const MEMORY_ROUNDS = 3;

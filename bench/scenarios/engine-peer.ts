@@ -1,5 +1,8 @@
 // Sluice beside llama.cpp's own server: the same weights, one thread each, 8 slots, the same prompts in turns. Clients
 // that ask again as soon as they are answered, and clients that come when they come (Poisson).
+
+import { type Panel, plot } from '../../gateway/src/figures/plot.ts';
+import { rounded, type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import {
   closedLoop,
   figuresOf,
@@ -9,9 +12,7 @@ import {
   poissonArrivals,
 } from '../chat-load.ts';
 import { startLlamaServer, XLLAMACPP } from '../peers/llama-server.ts';
-import { type Panel, plot } from '../plot.ts';
 import { modelFile, modelIn, startSluice } from '../servers.ts';
-import { rounded, type Spread, spreadOf } from '../statistics.ts';
 import { chat } from '../workload.ts';
 
 const ROUNDS = 3;

@@ -2,9 +2,9 @@
 // model in the same run; how late the gateway's timers get meanwhile, and its share of the CPU.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { median, rounded } from '../../gateway/src/figures/statistics.ts';
 import type { BindingOrder } from '../binding-process.ts';
 import { KEY, modelFile, startSluice, type Target } from '../servers.ts';
-import { median, rounded } from '../statistics.ts';
 
 const ROUNDS = 5;
 const NEW_TOKENS = 64;

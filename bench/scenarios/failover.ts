@@ -1,9 +1,9 @@
 // What a client feels when a back end fails, and what a back end feels when a client leaves: single moments, one request at a
 // time, between an upstream and a client that are in this process and so share a clock.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { median, rounded } from '../../gateway/src/figures/statistics.ts';
 import { type AskedUpstream, event, HandUpstream, say, sayAll } from '../hand-upstream.ts';
 import { KEY, startSluice, type Target } from '../servers.ts';
-import { median, rounded } from '../statistics.ts';
 import { TimedRequest } from '../timed-request.ts';
 
 const ROUNDS = 20;

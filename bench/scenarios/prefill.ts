@@ -1,10 +1,11 @@
 // A newcomer with a long prompt beside four running answers: how long these stand still, and how much later its own
 // first token comes than alone. As a curve over the time that a step may take (engine.longest_step_ms).
+
+import { plot } from '../../gateway/src/figures/plot.ts';
+import { type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { longestGap } from '../answer-reader.ts';
 import { ask, type Seen } from '../chat-load.ts';
-import { plot } from '../plot.ts';
 import { modelFile, modelIn, startSluice } from '../servers.ts';
-import { type Spread, spreadOf } from '../statistics.ts';
 import { chat } from '../workload.ts';
 
 const ROUNDS = 3;

@@ -1,9 +1,10 @@
 // The first token with a system message that was seen before beside one that was not, through the whole server. The
 // question is always new, so the system message is all that can be reused.
+
+import { plot } from '../../gateway/src/figures/plot.ts';
+import { type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { ask } from '../chat-load.ts';
-import { plot } from '../plot.ts';
 import { modelFile, modelIn, startSluice } from '../servers.ts';
-import { type Spread, spreadOf } from '../statistics.ts';
 import { question, shortQuestion, systemMessage } from '../workload.ts';
 
 const ROUNDS = 5;

@@ -1,9 +1,10 @@
 // What a token costs more when it is sampled, or held to a JSON schema, than when it is the likeliest: one answer alone
 // and eight at once, in turns.
+
+import { plot } from '../../gateway/src/figures/plot.ts';
+import { median, type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { closedLoop, Refusal, type Seen } from '../chat-load.ts';
-import { plot } from '../plot.ts';
 import { modelFile, modelIn, startSluice } from '../servers.ts';
-import { median, type Spread, spreadOf } from '../statistics.ts';
 import { question, systemMessage } from '../workload.ts';
 
 const ROUNDS = 5;

@@ -1,10 +1,11 @@
 // What clients that stop reading do to the others: nothing, is the claim. Scripted words; 50 readers are watched while 100
 // more clients ask for the same, once reading what they get and once not reading a byte. So both sides carry the same
 // load, and all that differs is that 100 clients have stopped.
+
+import { median, quantile, rounded } from '../../gateway/src/figures/statistics.ts';
 import { Clients } from '../clients.ts';
 import { REQUEST } from '../recording.ts';
 import { KEY, startSluice, type Target } from '../servers.ts';
-import { median, quantile, rounded } from '../statistics.ts';
 
 const ROUNDS = 5;
 const READERS = 50;

@@ -1,6 +1,7 @@
 // How long a start takes with the model in the store, and what the gateway's process holds when it has nothing to do.
+
+import { median, rounded } from '../../gateway/src/figures/statistics.ts';
 import { modelFile, startSluice } from '../servers.ts';
-import { median, rounded } from '../statistics.ts';
 
 const ROUNDS = 5;
 

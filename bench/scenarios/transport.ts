@@ -1,12 +1,14 @@
 // What the gateway costs in front of another server: CPU a streamed chunk and a JSON request, the delay of a chunk,
 // memory, and how fast a client's leaving is passed on. Beside it, in turns: vllm-router, nginx, and a bare proxy on Node.
 // The upstream is a fake one. Keys, ids, metrics and logs are on. SLUICE_BENCH_LITELLM=1 adds LiteLLM, for scale.
+
+import { type Panel, plot } from '../../gateway/src/figures/plot.ts';
+import { median, rounded, type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { Clients } from '../clients.ts';
 import { LITELLM, startLiteLlm } from '../peers/litellm.ts';
 import { findNginx, startNginx } from '../peers/nginx.ts';
 import { type Program, startBenchProgram } from '../peers/program.ts';
 import { startVllmRouter, VLLM_ROUTER } from '../peers/vllm-router.ts';
-import { type Panel, plot } from '../plot.ts';
 import {
   ARTICLE,
   CHAT,
@@ -20,7 +22,6 @@ import {
   type Way,
 } from '../relay-load.ts';
 import { startSluice } from '../servers.ts';
-import { median, rounded, type Spread, spreadOf } from '../statistics.ts';
 import { EVENTS, HOLD_MS, PHASES, type Phase, STEP_MS } from '../upstream-words.ts';
 
 const ROUNDS = 7;

@@ -29,6 +29,20 @@ export interface Ticket {
   /** Aborted when nobody wants the answer any more; its reason is a GatewayError. */
   readonly signal: AbortSignal;
   readonly cost: Cost;
+  /** Its tenant's share of what is computed where tenants wait at once, against the others'; absent: 1. */
+  readonly weight?: number | undefined;
+  /** What its prompt begins with; absent: it is like no other. */
+  readonly prefix?: PromptPrefix | undefined;
+  /** What its client calls the conversation that it belongs to. */
+  readonly session?: string | undefined;
+}
+
+/** How a prompt begins, in blocks, for those who know what a back end has computed. Worked out when first asked for. */
+export interface PromptPrefix {
+  /** A hash for each whole block of 256 bytes, each over all that came before it: equal hashes mean equal beginnings. */
+  readonly blocks: readonly number[];
+  /** Over the whole prompt. */
+  readonly whole: number;
 }
 
 /** How a call left its back end, for limits and breakers: `ignored` says nothing about the back end's health. */

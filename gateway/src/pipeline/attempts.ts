@@ -83,10 +83,11 @@ export async function runCall(options: CallOptions, push: EventSink): Promise<Us
     const { ticket, lease } = await nextLease(options, failed, loss);
     const progress: Progress = { isGiven: loss?.isGiven ?? false, hasMoved: false, fold: undefined };
     let outcome: Outcome = 'ignored';
+    let usage: Usage | undefined;
     try {
       const attempt = beginAttempt(options, lease, ticket, loss);
       progress.fold = attempt.fold;
-      const usage = await runAttempt(options, attempt, progress, push);
+      usage = await runAttempt(options, attempt, progress, push);
       outcome = 'ok';
       return usage;
     } catch (thrown) {
@@ -104,7 +105,7 @@ export async function runCall(options: CallOptions, push: EventSink): Promise<Us
         throw error;
       }
     } finally {
-      lease.release(outcome);
+      lease.release(outcome, usage);
     }
   }
 }
@@ -242,7 +243,10 @@ async function runAttempt(
         usage = event.usage;
         return;
       }
-      spoke ||= isDelta(event);
+      if (!spoke && isDelta(event)) {
+        spoke = true;
+        lease.spoke();
+      }
       // Its client has read a thought already.
       if (way === 'rethink' && event.type === 'reasoning-delta') return;
       progress.hasMoved ||= givesSomething(event);

@@ -3,6 +3,7 @@
 // first. Nobody waits for a back end that is busy or cannot be reached.
 // There is no await between choosing a slot and taking it, so there are no locks.
 import type { Backend, BackendLoad } from '../core/backend.ts';
+import type { Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Outcome, Ticket } from '../core/ticket.ts';
@@ -14,8 +15,12 @@ export interface Lease {
   readonly queueMs: number;
   /** Aborted when the call must stop: the ticket's own signal, or the scheduler took the right back. */
   readonly signal: AbortSignal;
-  /** Gives the slot to the next. Only the first call counts. */
-  release(outcome: Outcome): void;
+  /** The scheduler took the right back for a more urgent call: this one may go on later, on a lease of its own. */
+  readonly isPreempted: boolean;
+  /** The back end gave the call's first word. Only the first call counts. */
+  spoke(): void;
+  /** Gives the slot to the next; `usage` is what it really took, where known. Only the first call counts. */
+  release(outcome: Outcome, usage?: Usage): void;
 }
 
 export interface SchedulerOptions {
@@ -193,6 +198,8 @@ export class Scheduler {
       backend,
       queueMs: startedAt - since,
       signal: ticket.signal,
+      isPreempted: false,
+      spoke: () => {},
       release: () => {
         if (!isHeld) return;
         isHeld = false;
