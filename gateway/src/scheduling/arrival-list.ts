@@ -36,6 +36,10 @@ export class ArrivalList<T extends Arrival> {
     this.#items.push(item);
   }
 
+  *[Symbol.iterator](): Generator<T> {
+    for (const item of this.#items) if (!item.isGone) yield item;
+  }
+
   /** One of its items has been marked as gone. */
   left(): void {
     this.#gone += 1;

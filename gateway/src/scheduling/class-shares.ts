@@ -9,6 +9,8 @@ export interface Shares {
   readonly batch: number;
 }
 
+export const USUAL_SHARES: Shares = { standard: 0.2, batch: 0.05 };
+
 /** What the next call of each class costs, in tokens; absent: none of it waits. */
 export type Heads = Readonly<Partial<Record<Priority, number>>>;
 

@@ -107,6 +107,11 @@ export class FairQueue<T extends Waiting> {
     return entry;
   }
 
+  /** All that wait, in the order in which they came. */
+  *[Symbol.iterator](): Generator<T> {
+    for (const { item } of this.#arrivals) yield item;
+  }
+
   /** Who is next; undefined: nobody waits. */
   peek(): T | undefined {
     return this.#next()?.item;
