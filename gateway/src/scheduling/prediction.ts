@@ -47,6 +47,8 @@ export interface Place {
   readonly classTokens: number;
   /** Of its class, its own tenant's. */
   readonly tenantTokens: number;
+  /** Its own. */
+  readonly ownTokens: number;
   /** Its tenant's weight, and the sum over the tenants of the class that wait, its own among them. */
   readonly weight: number;
   readonly weights: number;
@@ -123,10 +125,10 @@ export function explainPrediction({ queueMs, promptMs, floorMs }: Prediction): s
  * it has in any case.
  */
 export function tokensAheadOf(place: Place): number {
-  const { aboveTokens, classTokens, tenantTokens, weight, weights, share, lowerShare } = place;
+  const { aboveTokens, classTokens, tenantTokens, ownTokens, weight, weights, share, lowerShare } = place;
   const inClass = Math.min(classTokens, (tenantTokens * Math.max(weight, weights)) / weight);
   const inOrder = (aboveTokens + inClass) / (1 - Math.min(lowerShare, 0.99));
-  return share > 0 ? Math.min(inOrder, inClass / share) : inOrder;
+  return share > 0 ? Math.min(inOrder, (inClass + ownTokens) / share - ownTokens) : inOrder;
 }
 
 /** What back ends get through while all their places are taken. */
@@ -139,13 +141,16 @@ export interface Pace {
   readonly variation: number;
 }
 
-/** Of all that were measured, together; undefined: none was. */
-export function paceTogether(prospects: readonly Prospect[]): Pace | undefined {
+/**
+ * Of all that were measured, together; undefined: none was. With `withinMs`, of no more calls at once than leave the next
+ * one's first token in time: that is the rate at which places can be promised.
+ */
+export function paceTogether(prospects: readonly Prospect[], withinMs = Infinity): Pace | undefined {
   let tokensPerMs = 0;
   let callsPerMs = 0;
   let variation = 0;
   for (const prospect of prospects) {
-    const pace = paceOf(prospect);
+    const pace = paceOf(prospect, withinMs);
     if (!pace) continue;
     tokensPerMs += pace.tokensPerMs;
     callsPerMs += pace.callsPerMs;
@@ -154,12 +159,27 @@ export function paceTogether(prospects: readonly Prospect[]): Pace | undefined {
   return callsPerMs > 0 ? { tokensPerMs, callsPerMs, variation: variation / callsPerMs } : undefined;
 }
 
-function paceOf({ service, limit }: Prospect): Pace | undefined {
+function paceOf(prospect: Prospect, withinMs = Infinity): Pace | undefined {
+  const { service, limit } = prospect;
   const { holdMsPerToken, meanHoldMs, holdVariation } = service;
   if (holdMsPerToken === undefined || meanHoldMs === undefined || limit <= 0) return undefined;
   // Without first tokens of its own it would take part in the wait and not in what comes after it.
   if (!service.firstTokenMs(0, 0)) return undefined;
-  return { tokensPerMs: limit / holdMsPerToken, callsPerMs: limit / meanHoldMs, variation: holdVariation };
+  const calls = withinMs === Infinity ? limit : callsInTime(prospect, withinMs);
+  return { tokensPerMs: calls / holdMsPerToken, callsPerMs: calls / meanHoldMs, variation: holdVariation };
+}
+
+/** The most calls at once, 1 to the limit, of which the last one to begin has its first token in time. By bisection. */
+function callsInTime({ service, limit, promptTokens }: Prospect, withinMs: number): number {
+  let least = 1;
+  let most = limit;
+  while (least < most) {
+    const calls = Math.ceil((least + most) / 2);
+    const estimate = service.firstTokenMs(promptTokens, calls - 1);
+    if (estimate && estimate.ms + estimate.marginMs <= withinMs) least = calls;
+    else most = calls - 1;
+  }
+  return least;
 }
 
 /** At once, on a back end that has a place free. One whose speed is unknown may be the quickest: then so is this. */
