@@ -4,11 +4,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
+  drainPerMs,
   explainPrediction,
   latenessMs,
   type Place,
   type Prospect,
-  paceTogether,
   predictFirstToken,
   tokensAheadOf,
 } from './prediction.ts';
@@ -106,17 +106,16 @@ test('a free back end whose speed is unknown makes all unknown; beside full ones
   const full = prospect({ ...UNKNOWN, running: 4 });
   assert.equal(predictFirstToken({ prospects: [known, full], tokensAhead: 0 })!.queueMs, 250);
   assert.equal(predictFirstToken({ prospects: [full], tokensAhead: 0 }), undefined);
-  assert.equal(paceTogether([full]), undefined);
+  assert.equal(drainPerMs([full]), undefined);
 });
 
 test('places are promised at the rate at which first tokens come in time, not at the one of full back ends', () => {
   const wide = prospect({ limit: 64 });
-  assert.equal(paceTogether([wide])!.callsPerMs, 0.064);
-  // 40 ms, 5 for each stream beside it, 100 for the prompt and 30 of margin.
-  assert.equal(paceTogether([wide], 200)!.callsPerMs, 0.007);
-  assert.equal(paceTogether([wide], 200)!.tokensPerMs, 0.7);
-  assert.equal(paceTogether([wide], 10)!.callsPerMs, 0.001, 'one at a time, whatever it takes');
-  assert.equal(paceTogether([wide, prospect()], 10_000)!.callsPerMs, 0.068);
+  assert.equal(drainPerMs([wide]), 6.4);
+  // 40 ms, 5 for each stream beside it, 100 for the prompt and 30 of margin: seven at once.
+  assert.equal(drainPerMs([wide], 200), 0.7);
+  assert.equal(drainPerMs([wide], 10), 0.1, 'one at a time, whatever it takes');
+  assert.equal(drainPerMs([wide, prospect()], 10_000), 6.8);
 });
 
 test('a call is late by what it is over its time, margin included; on an idle back end it never is', () => {

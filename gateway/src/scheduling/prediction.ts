@@ -131,8 +131,16 @@ export function tokensAheadOf(place: Place): number {
   return share > 0 ? Math.min(inOrder, (inClass + ownTokens) / share - ownTokens) : inOrder;
 }
 
-/** What back ends get through while all their places are taken. */
-export interface Pace {
+/**
+ * The rate at which places can be promised, in cost tokens a ms: what all that were measured get through together with no more
+ * calls at once than leave the next one's first token within `withinMs`. Undefined: none was measured.
+ */
+export function drainPerMs(prospects: readonly Prospect[], withinMs = Infinity): number | undefined {
+  return paceTogether(prospects, withinMs)?.tokensPerMs;
+}
+
+/** What back ends get through with so many calls at once. */
+interface Pace {
   /** Of cost tokens. */
   readonly tokensPerMs: number;
   /** A place gets free so often. */
@@ -141,11 +149,8 @@ export interface Pace {
   readonly variation: number;
 }
 
-/**
- * Of all that were measured, together; undefined: none was. With `withinMs`, of no more calls at once than leave the next
- * one's first token in time: that is the rate at which places can be promised.
- */
-export function paceTogether(prospects: readonly Prospect[], withinMs = Infinity): Pace | undefined {
+/** Of all that were measured, together; undefined: none was. */
+function paceTogether(prospects: readonly Prospect[], withinMs = Infinity): Pace | undefined {
   let tokensPerMs = 0;
   let callsPerMs = 0;
   let variation = 0;
@@ -159,7 +164,7 @@ export function paceTogether(prospects: readonly Prospect[], withinMs = Infinity
   return callsPerMs > 0 ? { tokensPerMs, callsPerMs, variation: variation / callsPerMs } : undefined;
 }
 
-function paceOf(prospect: Prospect, withinMs = Infinity): Pace | undefined {
+function paceOf(prospect: Prospect, withinMs: number): Pace | undefined {
   const { service, limit } = prospect;
   const { holdMsPerToken, meanHoldMs, holdVariation } = service;
   if (holdMsPerToken === undefined || meanHoldMs === undefined || limit <= 0) return undefined;
@@ -210,7 +215,7 @@ function afterWaiting(
     const decoding = Math.max(0, limit - 1);
     const own = service.firstTokenMs(promptTokens, decoding);
     const all = service.firstTokenMs(service.promptTokens + promptTokens, decoding);
-    const pace = paceOf(prospect);
+    const pace = paceOf(prospect, Infinity);
     if (!pace || !own || !all) continue;
     const portion = pace.callsPerMs / callsPerMs;
     sum.promptMs += portion * (own.ms - own.floorMs + Math.max(0, all.ms - own.ms - queueMs));
