@@ -32,21 +32,23 @@ interface Quarter {
   readonly bookings: Set<Booking>;
 }
 
+const SECOND_MS = 1_000;
 const QUARTER_MS = 250;
+/** A little less than the second, so that whoever rounds the rest of it up does not make it one more. */
+const ROUNDING_MS = 1;
 /** Further ahead nobody is told to come back: OpenAI's clients take a longer `Retry-After` for a mistake. */
 const HORIZON_MS = 60_000;
 /** A client's clock, and the way here, may be a little quicker than was thought. */
 const EARLY_MS = 250;
-/** `Retry-After` is in whole seconds, rounded up, and clients add some of their own. */
 const LATE_MS = 5_000;
-/** Who is not there by then, the second's rounding and the way here included, has most likely gone: no place is kept free for it. */
+/** Who has not come so long after its time has most likely gone: no place is kept free for it any more. */
 const KEPT_MS = 1_250;
 const MOST_BOOKINGS = 10_000;
 /**
- * How much of the rate is given away beforehand. Calls take longer than was thought, and clients come in whole seconds: a
- * queue that is full to the brim never gets shorter again after either.
+ * How much of the rate is given away beforehand. Calls take longer than was thought and come together by chance, and a queue
+ * that is full to the brim never gets shorter again. Nothing is lost by it: the rest goes to those who come meanwhile.
  */
-const BOOKED_SHARE = 0.9;
+const BOOKED_SHARE = 0.75;
 
 /** One for each set of back ends that are waited for alike. In memory of one process; bounded in number and time. */
 export class Bookings {
@@ -69,24 +71,23 @@ export class Bookings {
   }
 
   /**
-   * Books the first place from `earliestAt` on that nobody has, and returns its time on the clock. Undefined: there is none
-   * within a minute, or too many are booked already; those keep theirs.
+   * Books the first place from `earliestAt` on that nobody has, and returns its time on the clock: whole seconds from now,
+   * because that is when clients come back. Undefined: there is none within a minute, or too many are booked already; those
+   * keep theirs.
    */
   book({ key, tokens, earliestAt, tokensPerMs }: BookingRequest): number | undefined {
     this.#sweep();
     if (this.#size >= MOST_BOOKINGS || !(tokensPerMs > 0)) return undefined;
-    const now = this.#clock.now();
-    const quarter = this.#firstWithRoom(Math.max(now, earliestAt), now + HORIZON_MS);
-    if (!quarter) return undefined;
-    const startMs = quarter.number * QUARTER_MS;
-    const dueAt = Math.max(startMs + quarter.takenMs, now, earliestAt);
+    const dueAt = this.#firstWithRoom(earliestAt);
+    if (dueAt === undefined) return undefined;
+    const quarter = this.#quarter(quarterOf(dueAt));
     this.#take(quarter, tokens / (tokensPerMs * BOOKED_SHARE));
     const booking: Booking = { key, dueAt, tokens, quarter };
     quarter.tokens += tokens;
     quarter.bookings.add(booking);
     const own = this.#byKey.get(key) ?? [];
     own.push(booking);
-    own.sort((a, b) => a.dueAt - b.dueAt);
+    own.sort((one, other) => one.dueAt - other.dueAt);
     this.#byKey.set(key, own);
     this.#size += 1;
     return dueAt;
@@ -116,12 +117,14 @@ export class Bookings {
     return tokens;
   }
 
-  /** The first quarter of a second from `from` on, and before `until`, that is not all taken. */
-  #firstWithRoom(from: number, until: number): Quarter | undefined {
-    for (let number = quarterOf(from); number * QUARTER_MS < until; number += 1) {
-      const quarter = this.#quarter(number);
-      const passedMs = Math.max(0, from - number * QUARTER_MS);
-      if (Math.max(quarter.takenMs, passedMs) < QUARTER_MS) return quarter;
+  /** The first time, in whole seconds from now, whose quarter of a second is not all taken. */
+  #firstWithRoom(earliestAt: number): number | undefined {
+    const now = this.#clock.now();
+    const first = Math.max(1, Math.ceil((earliestAt - now) / SECOND_MS));
+    for (let seconds = first; seconds * SECOND_MS <= HORIZON_MS; seconds += 1) {
+      const dueAt = now + seconds * SECOND_MS - ROUNDING_MS;
+      const taken = this.#quarters.get(quarterOf(dueAt))?.takenMs ?? 0;
+      if (taken < QUARTER_MS) return dueAt;
     }
     return undefined;
   }

@@ -30,7 +30,7 @@ export class OutputEstimates {
   }
 }
 
-/** Neither holds a line break: model ids are a configuration's or were found among them, tenants are names of keys. */
+/** Two pairs of one name, which line breaks in names could make, would only share a mean. */
 function pairOf(model: string, tenant: string): string {
   return `${model}\n${tenant}`;
 }

@@ -47,6 +47,8 @@ export interface Place {
   readonly classTokens: number;
   /** Of its class, its own tenant's. */
   readonly tenantTokens: number;
+  /** Its own. */
+  readonly ownTokens: number;
   /** Its tenant's weight, and the sum over the tenants of the class that wait, its own among them. */
   readonly weight: number;
   readonly weights: number;
@@ -73,14 +75,14 @@ const P99 = 2.33;
  * V = (arrivals' + service's squared coefficient of variation) / 2: what Kingman's formula ("The single server queue in
  * heavy traffic", 1961) says makes a queue longer than an even stream would.
  *
- * Undefined: a back end that it needs has not been measured enough.
+ * Undefined: one that is free has not been measured enough, or, where the call must wait, none of them has. Beside others that
+ * have, one that has not counts for nothing: rather too long than too short.
  */
 export function predictFirstToken({ prospects, tokensAhead, arrivalVariation = 1 }: Outlook): Prediction | undefined {
   const free = prospects.reduce((sum, { service, limit }) => sum + Math.max(0, limit - service.running), 0);
   if (free >= 1 && tokensAhead <= 0) return ofTheQuickest(prospects);
-  const rates = prospects.map(rateOf);
-  if (rates.includes(undefined)) return undefined;
-  const pace = sumOf(rates as readonly Rate[]);
+  const pace = paceTogether(prospects);
+  if (!pace) return undefined;
   const meanTokens = pace.tokensPerMs / pace.callsPerMs;
   const tokens = tokensAhead - (free - 1) * meanTokens;
   if (tokens <= 0) return ofTheQuickest(prospects);
@@ -88,17 +90,7 @@ export function predictFirstToken({ prospects, tokensAhead, arrivalVariation = 1
   const calls = tokens / meanTokens;
   const variation = (arrivalVariation + pace.variation) / 2;
   const queueMarginMs = (P99 * Math.sqrt(calls * variation)) / pace.callsPerMs;
-  let promptMs = 0;
-  let floorMs = 0;
-  let marginMs = 0;
-  for (const [index, prospect] of prospects.entries()) {
-    const parts = afterWaiting(prospect, queueMs);
-    if (!parts) return undefined;
-    const portion = rates[index]!.callsPerMs / pace.callsPerMs;
-    promptMs += portion * parts.promptMs;
-    floorMs += portion * parts.floorMs;
-    marginMs += portion * parts.marginMs;
-  }
+  const { promptMs, floorMs, marginMs } = afterWaiting(prospects, queueMs, pace);
   return {
     ms: queueMs + promptMs + floorMs,
     queueMs,
@@ -133,50 +125,66 @@ export function explainPrediction({ queueMs, promptMs, floorMs }: Prediction): s
  * it has in any case.
  */
 export function tokensAheadOf(place: Place): number {
-  const { aboveTokens, classTokens, tenantTokens, weight, weights, share, lowerShare } = place;
+  const { aboveTokens, classTokens, tenantTokens, ownTokens, weight, weights, share, lowerShare } = place;
   const inClass = Math.min(classTokens, (tenantTokens * Math.max(weight, weights)) / weight);
   const inOrder = (aboveTokens + inClass) / (1 - Math.min(lowerShare, 0.99));
-  return share > 0 ? Math.min(inOrder, inClass / share) : inOrder;
+  return share > 0 ? Math.min(inOrder, (inClass + ownTokens) / share - ownTokens) : inOrder;
 }
 
-/** The mean time until one more place gets free while all are taken, in ms; undefined: nothing was measured. */
-export function departureMs(prospects: readonly Prospect[]): number | undefined {
-  let callsPerMs = 0;
-  for (const prospect of prospects) callsPerMs += rateOf(prospect)?.callsPerMs ?? 0;
-  return callsPerMs > 0 ? 1 / callsPerMs : undefined;
+/**
+ * The rate at which places can be promised, in cost tokens a ms: what all that were measured get through together with no more
+ * calls at once than leave the next one's first token within `withinMs`. Undefined: none was measured.
+ */
+export function drainPerMs(prospects: readonly Prospect[], withinMs = Infinity): number | undefined {
+  return paceTogether(prospects, withinMs)?.tokensPerMs;
 }
 
-/** Cost tokens a ms that they get through together while all places are taken; undefined: nothing was measured. */
-export function drainPerMs(prospects: readonly Prospect[]): number | undefined {
-  let tokensPerMs = 0;
-  for (const prospect of prospects) tokensPerMs += rateOf(prospect)?.tokensPerMs ?? 0;
-  return tokensPerMs > 0 ? tokensPerMs : undefined;
-}
-
-/** What a back end gets through while all its places are taken. */
-interface Rate {
+/** What back ends get through with so many calls at once. */
+interface Pace {
+  /** Of cost tokens. */
   readonly tokensPerMs: number;
+  /** A place gets free so often. */
   readonly callsPerMs: number;
   /** Squared coefficient of variation of how long calls take. */
   readonly variation: number;
 }
 
-function rateOf({ service, limit }: Prospect): Rate | undefined {
-  const { holdMsPerToken, meanHoldMs, holdVariation } = service;
-  if (holdMsPerToken === undefined || meanHoldMs === undefined || limit <= 0) return undefined;
-  return { tokensPerMs: limit / holdMsPerToken, callsPerMs: limit / meanHoldMs, variation: holdVariation };
-}
-
-function sumOf(rates: readonly Rate[]): Rate {
+/** Of all that were measured, together; undefined: none was. */
+function paceTogether(prospects: readonly Prospect[], withinMs = Infinity): Pace | undefined {
   let tokensPerMs = 0;
   let callsPerMs = 0;
   let variation = 0;
-  for (const rate of rates) {
-    tokensPerMs += rate.tokensPerMs;
-    callsPerMs += rate.callsPerMs;
-    variation += rate.callsPerMs * rate.variation;
+  for (const prospect of prospects) {
+    const pace = paceOf(prospect, withinMs);
+    if (!pace) continue;
+    tokensPerMs += pace.tokensPerMs;
+    callsPerMs += pace.callsPerMs;
+    variation += pace.callsPerMs * pace.variation;
   }
-  return { tokensPerMs, callsPerMs, variation: variation / callsPerMs };
+  return callsPerMs > 0 ? { tokensPerMs, callsPerMs, variation: variation / callsPerMs } : undefined;
+}
+
+function paceOf(prospect: Prospect, withinMs: number): Pace | undefined {
+  const { service, limit } = prospect;
+  const { holdMsPerToken, meanHoldMs, holdVariation } = service;
+  if (holdMsPerToken === undefined || meanHoldMs === undefined || limit <= 0) return undefined;
+  // Without first tokens of its own it would take part in the wait and not in what comes after it.
+  if (!service.firstTokenMs(0, 0)) return undefined;
+  const calls = withinMs === Infinity ? limit : callsInTime(prospect, withinMs);
+  return { tokensPerMs: calls / holdMsPerToken, callsPerMs: calls / meanHoldMs, variation: holdVariation };
+}
+
+/** The most calls at once, 1 to the limit, of which the last one to begin has its first token in time. By bisection. */
+function callsInTime({ service, limit, promptTokens }: Prospect, withinMs: number): number {
+  let least = 1;
+  let most = limit;
+  while (least < most) {
+    const calls = Math.ceil((least + most) / 2);
+    const estimate = service.firstTokenMs(promptTokens, calls - 1);
+    if (estimate && estimate.ms + estimate.marginMs <= withinMs) least = calls;
+    else most = calls - 1;
+  }
+  return least;
 }
 
 /** At once, on a back end that has a place free. One whose speed is unknown may be the quickest: then so is this. */
@@ -195,15 +203,24 @@ function ofTheQuickest(prospects: readonly Prospect[]): Prediction | undefined {
   return { ms, queueMs: 0, promptMs: ms - floorMs, floorMs, marginMs, isIdle };
 }
 
-/** On the last place that a full back end has, after `queueMs` in which it went on with the prompts that it has now. */
+/** On the last place of a full back end, after `queueMs` in which it went on with the prompts that it has now. */
 function afterWaiting(
-  { service, limit, promptTokens }: Prospect,
+  prospects: readonly Prospect[],
   queueMs: number,
-): { readonly promptMs: number; readonly floorMs: number; readonly marginMs: number } | undefined {
-  const decoding = Math.max(0, limit - 1);
-  const alone = service.firstTokenMs(promptTokens, decoding);
-  const behind = service.firstTokenMs(service.promptTokens + promptTokens, decoding);
-  if (!alone || !behind) return undefined;
-  const { floorMs, marginMs } = alone;
-  return { promptMs: alone.ms - floorMs + Math.max(0, behind.ms - alone.ms - queueMs), floorMs, marginMs };
+  { callsPerMs }: Pace,
+): Pick<Prediction, 'promptMs' | 'floorMs' | 'marginMs'> {
+  const sum = { promptMs: 0, floorMs: 0, marginMs: 0 };
+  for (const prospect of prospects) {
+    const { service, limit, promptTokens } = prospect;
+    const decoding = Math.max(0, limit - 1);
+    const own = service.firstTokenMs(promptTokens, decoding);
+    const all = service.firstTokenMs(service.promptTokens + promptTokens, decoding);
+    const pace = paceOf(prospect, Infinity);
+    if (!pace || !own || !all) continue;
+    const portion = pace.callsPerMs / callsPerMs;
+    sum.promptMs += portion * (own.ms - own.floorMs + Math.max(0, all.ms - own.ms - queueMs));
+    sum.floorMs += portion * own.floorMs;
+    sum.marginMs += portion * own.marginMs;
+  }
+  return sum;
 }
