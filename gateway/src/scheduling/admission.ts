@@ -171,6 +171,7 @@ export class Admission {
       aboveTokens,
       classTokens,
       tenantTokens,
+      ownTokens: tokens,
       weight,
       weights,
       share: this.#shareOf(priority),

@@ -43,7 +43,8 @@ export class ArrivalList<T extends Arrival> {
   /** One of its items has been marked as gone. */
   left(): void {
     this.#gone += 1;
-    if (this.#gone < LEAST_SWEEP || this.#gone * 2 < this.#items.length) return;
+    const isWorthIt = this.#gone >= LEAST_SWEEP && this.#gone * 2 >= this.#items.length;
+    if (!isWorthIt && this.size > 0) return;
     this.#items = this.#items.filter(({ isGone }) => !isGone);
     this.#first = 0;
     this.#gone = 0;

@@ -41,6 +41,8 @@ export interface FairQueueOptions {
 }
 
 interface Entry<T> extends Place<T>, HeapItem, Arrival {
+  /** Of two that give up at once, the one with the lower number goes first. */
+  readonly number: number;
   /** Where its cost is charged. */
   flow: Flow<T> | undefined;
 }
@@ -98,7 +100,7 @@ export class FairQueue<T extends Waiting> {
   }
 
   push(item: T): Place<T> {
-    const entry: Entry<T> = { item, isGone: false, heapIndex: -1, flow: undefined };
+    const entry: Entry<T> = { item, number: this.#changes++, isGone: false, heapIndex: -1, flow: undefined };
     this.#arrivals.push(entry);
     this.#tokens += item.tokens;
     if (item.isPromised) this.#promised.push(entry);
@@ -173,7 +175,7 @@ export class FairQueue<T extends Waiting> {
         order: 0,
         tokens: 0,
         heapIndex: -1,
-        byDue: new Heap((a, b) => a.item.dueAt < b.item.dueAt),
+        byDue: new Heap(givesUpBefore),
         arrivals: new ArrivalList(),
       };
       this.#flows.set(tenant, flow);
@@ -185,9 +187,10 @@ export class FairQueue<T extends Waiting> {
   #join(entry: Entry<T>, flow: Flow<T>): void {
     if (flow.byDue.size === 0) {
       this.#activeWeight += flow.weight;
-      const order = this.#changes++;
-      // Between tenants, too, who came last goes first.
-      flow.order = this.#isOverloaded() ? -order : order;
+      // Who was away saves up no turns.
+      flow.start = Math.max(flow.start, this.#virtualTime);
+      // Between tenants that start at once, too, who came last goes first in overload.
+      flow.order = this.#isOverloaded() ? -entry.number : entry.number;
       this.#byStart.moved(flow);
     }
     flow.tokens += entry.item.tokens;
@@ -240,4 +243,8 @@ export class FairQueue<T extends Waiting> {
     const calmUntil = oldest ? oldest.item.since + overload.targetMs : now;
     if (calmUntil >= now) this.#calmUntil = calmUntil;
   }
+}
+
+function givesUpBefore<T extends Waiting>(a: Entry<T>, b: Entry<T>): boolean {
+  return a.item.dueAt === b.item.dueAt ? a.number < b.number : a.item.dueAt < b.item.dueAt;
 }

@@ -61,7 +61,7 @@ export function route(
         outstandingTokens: seat.outstandingTokens,
         callTokens,
         tokensPerSecond: seat.service.tokensPerSecond(places),
-        waiting: load.waiting,
+        others: load.others,
         kvCacheUsage: load.kvCacheUsage,
         prefixShare,
         isSessionHome: seat.backend.id === home,
