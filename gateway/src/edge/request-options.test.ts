@@ -6,7 +6,7 @@ import type { Priority } from '../core/priority.ts';
 import type { AccessKey } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
 import type { Exchange } from './exchange.ts';
-import { deadlineOf, failoverOf, hopsOf, priorityOf } from './request-options.ts';
+import { deadlineOf, failoverOf, hopsOf, priorityOf, sessionOf } from './request-options.ts';
 
 function asking(headers: Readonly<Record<string, string>>): Exchange {
   return { header: (name: string) => headers[name] } as Exchange;
@@ -48,6 +48,15 @@ test('a wish that is none is refused by its header', () => {
   assert.throws(() => failoverOf(asking({ 'x-sluice-failover': 'maybe' })), { param: 'x-sluice-failover' });
   assert.equal(deadlineOf(asking({ 'x-sluice-deadline-ms': '250' })), 250);
   assert.equal(failoverOf(asking({})), true);
+});
+
+test('a session has a short plain name, or the request is refused', () => {
+  const named = (name: string) => sessionOf(asking({ 'x-sluice-session': name }));
+  assert.equal(sessionOf(asking({})), undefined);
+  for (const name of ['a', 'user-7/chat:12', '~'.repeat(128)]) assert.equal(named(name), name);
+  for (const name of ['a b', 'a\tb', 'café', '~'.repeat(129)]) {
+    assert.throws(() => named(name), { code: 'invalid_request', param: 'x-sluice-session' });
+  }
 });
 
 test('the gateways that a request has passed, of which none may see it twice', () => {

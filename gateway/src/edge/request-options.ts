@@ -1,4 +1,4 @@
-// What a request says outside of its body: its priority, its deadline, whether it may go on elsewhere.
+// What a request says outside of its body: its priority, its deadline, its session, whether it may go on elsewhere.
 import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
@@ -55,6 +55,17 @@ export function failoverOf(exchange: Exchange): boolean {
   throw new GatewayError('invalid_request', 'x-sluice-failover is "on" or "off".', {
     param: 'x-sluice-failover',
   });
+}
+
+/** The conversation that it belongs to, by its client's name for it: where its requests go together, less is computed. */
+export function sessionOf(exchange: Exchange): string | undefined {
+  const asked = exchange.header('x-sluice-session');
+  if (asked === undefined || /^[\x21-\x7e]{1,128}$/.test(asked)) return asked;
+  throw new GatewayError(
+    'invalid_request',
+    'x-sluice-session is a name of 1 to 128 printable ASCII characters without spaces.',
+    { param: 'x-sluice-session' },
+  );
 }
 
 /** The gateways that the request has passed. Throws `loop_detected` if this one, `instanceId`, is among them. */

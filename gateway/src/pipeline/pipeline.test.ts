@@ -7,7 +7,7 @@ import type { Backend, BackendLoad, CallContext } from '../core/backend.ts';
 import type { ChatRequest, EventSink, TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 import { newRecord, type RequestObserver } from '../core/observer.ts';
-import type { Outcome } from '../core/ticket.ts';
+import type { Outcome, Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { Scheduler } from '../scheduling/scheduler.ts';
 import { type Job, Pipeline } from './pipeline.ts';
@@ -381,4 +381,24 @@ test('an answer of thinking alone has a first token and no first answer', async 
   call.push(thought('hm'));
   assert.equal(record.firstTokenMs, 50);
   assert.equal(record.firstAnswerMs, undefined);
+});
+
+test('its ticket tells how the prompt begins, to its own tenant and model alone, and which session it belongs to', async () => {
+  const { scheduler, start } = setUp();
+  const tickets: Ticket[] = [];
+  scheduler.acquire = (ticket) => {
+    tickets.push(ticket);
+    return new Promise(() => {});
+  };
+  const prompt = { kind: 'text', text: 'long '.repeat(200) } as const;
+  const calls = [{ ...request(), prompt }];
+  const cold = newRecord('request-2', 'test', 'another', 0);
+  start({ calls, session: 'chat-7' });
+  start({ calls });
+  start({ calls, record: cold });
+  const [one = assert.fail(), same = assert.fail(), foreign = assert.fail()] = tickets;
+  assert.deepEqual([one.session, same.session], ['chat-7', undefined]);
+  assert.ok(one.prefix!.blocks.length >= 3);
+  assert.deepEqual(same.prefix!.blocks, one.prefix!.blocks);
+  assert.ok(foreign.prefix!.blocks.every((block) => !one.prefix!.blocks.includes(block)));
 });
