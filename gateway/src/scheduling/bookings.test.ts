@@ -35,7 +35,11 @@ test('a place is whole seconds away, so that "Retry-After" leads to it, and neve
 test('places are as far apart as calls take', () => {
   const { book } = setUp();
   const seconds = Array.from({ length: 12 }, (_, index) => Math.ceil(book(`${index}`)! / 1000));
-  assert.deepEqual(seconds, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4], 'all who came at one moment, a quarter each');
+  assert.deepEqual(
+    seconds,
+    [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4],
+    'all who came at one moment, a quarter each',
+  );
   const long = setUp();
   assert.deepEqual(
     Array.from({ length: 3 }, (_, index) => Math.ceil(long.book(`${index}`, 2_250)! / 1000)),

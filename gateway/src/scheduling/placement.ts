@@ -61,7 +61,6 @@ export function route(
         outstandingTokens: seat.outstandingTokens,
         callTokens,
         tokensPerSecond: seat.service.tokensPerSecond(places),
-        others: load.others,
         kvCacheUsage: load.kvCacheUsage,
         prefixShare,
         isSessionHome: seat.backend.id === home,

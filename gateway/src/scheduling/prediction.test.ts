@@ -78,7 +78,11 @@ test('what goes before it is waited for at the rate of all back ends', () => {
 
 test('places that others have booked take the room that is left', () => {
   const prospects = [prospect({ running: 1, decoding: 1 })];
-  assert.equal(predictFirstToken({ prospects, tokensAhead: 200 })!.queueMs, 0, 'two go before it, three are free');
+  assert.equal(
+    predictFirstToken({ prospects, tokensAhead: 200 })!.queueMs,
+    0,
+    'two go before it, three are free',
+  );
   assert.equal(predictFirstToken({ prospects, tokensAhead: 300 })!.queueMs, 250);
 });
 
@@ -158,15 +162,22 @@ test('whatever waits, the tokens before a call are a number and not negative, an
   const tokens = fc.nat(1_000_000);
   const share = fc.double({ min: 0, max: 1, noNaN: true });
   fc.assert(
-    fc.property(tokens, tokens, tokens, share, share, (aboveTokens, classTokens, tenantTokens, own, lower) => {
-      const place = { ...NOBODY, aboveTokens, classTokens, tenantTokens, share: own, lowerShare: lower };
-      const ahead = tokensAheadOf(place);
-      assert.ok(Number.isFinite(ahead) && ahead >= 0);
-      assert.ok(tokensAheadOf({ ...place, aboveTokens: aboveTokens + 1_000 }) >= ahead);
-      const prospects = [prospect({ running: 4 })];
-      const { ms, queueMs, promptMs, floorMs } = predictFirstToken({ prospects, tokensAhead: ahead })!;
-      assert.ok(Math.abs(ms - queueMs - promptMs - floorMs) < 1e-6 * ms);
-      assert.ok(predictFirstToken({ prospects, tokensAhead: ahead + 100 })!.ms > ms);
-    }),
+    fc.property(
+      tokens,
+      tokens,
+      tokens,
+      share,
+      share,
+      (aboveTokens, classTokens, tenantTokens, own, lower) => {
+        const place = { ...NOBODY, aboveTokens, classTokens, tenantTokens, share: own, lowerShare: lower };
+        const ahead = tokensAheadOf(place);
+        assert.ok(Number.isFinite(ahead) && ahead >= 0);
+        assert.ok(tokensAheadOf({ ...place, aboveTokens: aboveTokens + 1_000 }) >= ahead);
+        const prospects = [prospect({ running: 4 })];
+        const { ms, queueMs, promptMs, floorMs } = predictFirstToken({ prospects, tokensAhead: ahead })!;
+        assert.ok(Math.abs(ms - queueMs - promptMs - floorMs) < 1e-6 * ms);
+        assert.ok(predictFirstToken({ prospects, tokensAhead: ahead + 100 })!.ms > ms);
+      },
+    ),
   );
 });

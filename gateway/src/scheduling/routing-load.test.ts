@@ -48,14 +48,17 @@ interface Outcome {
 /** So many clients talk, one conversation after the other; each turn sends all that was said before. */
 function play(choose: Choose, count: number, clients: number, seed: number): Outcome {
   const random = seededRandom(seed);
-  const servers = Array.from({ length: count }, (): Server => ({
-    memory: new PrefixIndex(KEPT_BLOCKS),
-    index: new PrefixIndex(),
-    running: 0,
-    outstandingTokens: 0,
-    tokenMs: 0,
-    callMs: 0,
-  }));
+  const servers = Array.from(
+    { length: count },
+    (): Server => ({
+      memory: new PrefixIndex(KEPT_BLOCKS),
+      index: new PrefixIndex(),
+      running: 0,
+      outstandingTokens: 0,
+      tokenMs: 0,
+      callMs: 0,
+    }),
+  );
   const events: { readonly at: number; readonly run: () => void }[] = [];
   const waiting: Conversation[] = [];
   let now = 0;

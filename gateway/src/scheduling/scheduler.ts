@@ -63,13 +63,20 @@ interface Choice {
   readonly heads: Heads;
 }
 
+/** What has a usual value where the options do not say. */
+interface Chosen {
+  readonly shares: Shares;
+  readonly routing: RoutingWeights;
+  readonly random: () => number;
+}
+
 /** Weight of the newest call in the average that Retry-After is made of. */
 const HOLD_SMOOTHING = 0.1;
 /** Sets of back ends that nobody waits for are forgotten above this: calls exclude some, and configurations change. */
 const MOST_IDLE_POOLS = 256;
 
 export class Scheduler {
-  readonly #options: Required<SchedulerOptions>;
+  readonly #options: SchedulerOptions & Chosen;
   readonly #admission: Admission;
   readonly #seats = new Map<Backend, Seat>();
   readonly #pools = new Map<string, Pool>();
@@ -332,7 +339,8 @@ export class Scheduler {
       onSpoke: () => this.#seeTo(seat),
       onReleased: (call, outcome, usage) => {
         this.#running -= 1;
-        this.#averageHoldMs += HOLD_SMOOTHING * (this.#options.clock.now() - call.startedAt - this.#averageHoldMs);
+        this.#averageHoldMs +=
+          HOLD_SMOOTHING * (this.#options.clock.now() - call.startedAt - this.#averageHoldMs);
         const output = usage?.completionTokens;
         if (outcome === 'ok' && output !== undefined) this.#admission.answered(ticket, output);
         choice?.pool.settle(choice.waiter, tokensUsed(call, usage));

@@ -104,7 +104,13 @@ test('whatever it is told, it stays within 1 and its bound', () => {
     startedAt: fc.nat(1_000_000),
     firstTokenMs: fc.option(fc.integer({ min: 1, max: 100_000 }), { nil: undefined }),
     running: fc.integer({ min: 1, max: 300 }),
-    outcome: fc.constantFrom('ok' as const, 'ok' as const, 'ok' as const, 'overload' as const, 'ignored' as const),
+    outcome: fc.constantFrom(
+      'ok' as const,
+      'ok' as const,
+      'ok' as const,
+      'overload' as const,
+      'ignored' as const,
+    ),
   });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 200 }), fc.array(any, { maxLength: 500 }), (most, samples) => {
