@@ -12,7 +12,8 @@ import { Admission, type Applicant } from './admission.ts';
 import { type Heads, type Shares, type Turn, USUAL_SHARES } from './class-shares.ts';
 import type { Lease } from './lease.ts';
 import { candidatesOf, lookAt, type Placement, prospectsOf, route } from './placement.ts';
-import { Pool, type Waiter } from './pool.ts';
+import type { Pool, Waiter } from './pool.ts';
+import { Pools } from './pools.ts';
 import { LEAST_RETRY_MS, MOST_RETRY_MS, refusalOf } from './refusal.ts';
 import { type RoutingWeights, USUAL_WEIGHTS } from './router.ts';
 import { type RunningCall, Seat } from './seat.ts';
@@ -72,16 +73,12 @@ interface Chosen {
 
 /** Weight of the newest call in the average that Retry-After is made of. */
 const HOLD_SMOOTHING = 0.1;
-/** Sets of back ends that nobody waits for are forgotten above this: calls exclude some, and configurations change. */
-const MOST_IDLE_POOLS = 256;
 
 export class Scheduler {
   readonly #options: SchedulerOptions & Chosen;
   readonly #admission: Admission;
   readonly #seats = new Map<Backend, Seat>();
-  readonly #pools = new Map<string, Pool>();
-  /** Those in which somebody waits. */
-  readonly #waitedFor = new Set<Pool>();
+  readonly #pools: Pools;
   readonly #homes = new SessionHomes();
   /** Where there may be a slot that there was not before. */
   readonly #changed = new Set<Seat>();
@@ -95,6 +92,7 @@ export class Scheduler {
     const { shares = USUAL_SHARES, routing = USUAL_WEIGHTS, random = Math.random } = options;
     this.#options = { ...options, shares, routing, random };
     const retryAfterMs = () => this.retryAfterMs();
+    this.#pools = new Pools(clock);
     this.#admission = new Admission({ clock, maxWaitingTokens, shares, retryAfterMs });
   }
 
@@ -137,7 +135,7 @@ export class Scheduler {
   }
 
   snapshot(): SchedulerSnapshot {
-    return { waiting: this.#waiting, running: this.#running };
+    return { waiting: this.#pools.waiting, running: this.#running };
   }
 
   /** Calls that run on one back end. */
@@ -149,14 +147,8 @@ export class Scheduler {
   retryAfterMs(): number {
     let slots = 0;
     for (const { backend } of this.#seats.values()) slots += backend.load().slots;
-    const estimate = ((this.#waiting + 1) * this.#averageHoldMs) / Math.max(1, slots);
+    const estimate = ((this.#pools.waiting + 1) * this.#averageHoldMs) / Math.max(1, slots);
     return Math.round(Math.min(MOST_RETRY_MS, Math.max(LEAST_RETRY_MS, estimate)));
-  }
-
-  get #waiting(): number {
-    let sum = 0;
-    for (const { size } of this.#waitedFor) sum += size;
-    return sum;
   }
 
   /** What happens while it is at work (a back end calls back when it is looked at) is seen to afterwards. */
@@ -194,7 +186,7 @@ export class Scheduler {
 
   #arrivalOf(ticket: Ticket): Arrival {
     const placements = this.#lookAt(ticket);
-    const pool = this.#poolOf(placements);
+    const pool = this.#pools.of(placements.map(({ seat }) => seat));
     const rivals = new Set<Pool>();
     for (const { seat } of placements) for (const other of seat.pools) if (other !== pool) rivals.add(other);
     const free = this.#route(ticket, placements);
@@ -248,8 +240,8 @@ export class Scheduler {
   }
 
   #push(waiter: Waiter, pool: Pool): void {
-    pool.push(waiter, this.#waitedFor);
-    this.#waitedFor.add(pool);
+    pool.push(waiter, this.#pools.waitedFor);
+    this.#pools.waitedFor.add(pool);
     for (const backend of pool.backends) {
       const seat = this.#seatOf(backend);
       seat.pools.add(pool);
@@ -258,7 +250,7 @@ export class Scheduler {
   }
 
   #nobodyWaitsFor(pool: Pool): void {
-    this.#waitedFor.delete(pool);
+    this.#pools.waitedFor.delete(pool);
     for (const backend of pool.backends) this.#seats.get(backend)?.nobodyWaitsIn(pool);
   }
 
@@ -371,28 +363,6 @@ export class Scheduler {
     return route(placements, ticket, { weights, random, home });
   }
 
-  /** Where calls wait that the same back ends could run, whatever their order. */
-  #poolOf(placements: readonly Placement[]): Pool {
-    const key = placements
-      .map(({ seat }) => seat.number)
-      .sort((a, b) => a - b)
-      .join();
-    let pool = this.#pools.get(key);
-    if (!pool) {
-      if (this.#pools.size >= MOST_IDLE_POOLS) this.#forgetIdlePools();
-      const backends = placements.map(({ seat }) => seat.backend);
-      pool = new Pool(backends, this.#options.clock);
-      this.#pools.set(key, pool);
-    }
-    return pool;
-  }
-
-  #forgetIdlePools(): void {
-    for (const [key, pool] of this.#pools) {
-      if (pool.size === 0 && pool.bookings.size === 0) this.#pools.delete(key);
-    }
-  }
-
   #seatOf(backend: Backend): Seat {
     let seat = this.#seats.get(backend);
     if (!seat) {
@@ -413,7 +383,7 @@ export class Scheduler {
     if (seat.running > 0 || backend.load().state !== 'closed') return;
     seat.close();
     this.#seats.delete(backend);
-    for (const [key, pool] of this.#pools) if (pool.backends.includes(backend)) this.#pools.delete(key);
+    this.#pools.forget(backend);
   }
 }
 
