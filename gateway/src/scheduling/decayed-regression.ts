@@ -61,7 +61,10 @@ export class DecayedRegression {
     for (let subset = 1; subset < 2 ** this.#causes; subset += 1) {
       const found = this.#solveFor(subset);
       if (!found || found.some((coefficient) => coefficient < 0)) continue;
-      const explained = found.reduce((sum, coefficient, index) => sum + coefficient * this.#products[index]!, 0);
+      const explained = found.reduce(
+        (sum, coefficient, index) => sum + coefficient * this.#products[index]!,
+        0,
+      );
       if (explained > most) {
         most = explained;
         best = found;
@@ -76,7 +79,9 @@ export class DecayedRegression {
     const members: number[] = [];
     for (let cause = 0; cause < this.#causes; cause += 1) if (subset & (1 << cause)) members.push(cause);
     const rows = members.map((row) => [
-      ...members.map((column) => this.#squares[row * this.#causes + column]! * (row === column ? 1 + RIDGE : 1)),
+      ...members.map(
+        (column) => this.#squares[row * this.#causes + column]! * (row === column ? 1 + RIDGE : 1),
+      ),
       this.#products[row]!,
     ]);
     const values = solveLinear(rows);

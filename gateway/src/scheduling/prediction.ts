@@ -7,7 +7,13 @@ import type { FirstTokenEstimate, ServiceModel } from './service-model.ts';
 export interface Prospect {
   readonly service: Pick<
     ServiceModel,
-    'decoding' | 'firstTokenMs' | 'holdMsPerToken' | 'holdVariation' | 'meanHoldMs' | 'promptTokens' | 'running'
+    | 'decoding'
+    | 'firstTokenMs'
+    | 'holdMsPerToken'
+    | 'holdVariation'
+    | 'meanHoldMs'
+    | 'promptTokens'
+    | 'running'
   >;
   /** Calls that it may run at once. */
   readonly limit: number;
@@ -78,7 +84,11 @@ const P99 = 2.33;
  * Undefined: one that is free has not been measured enough, or, where the call must wait, none of them has. Beside others that
  * have, one that has not counts for nothing: rather too long than too short.
  */
-export function predictFirstToken({ prospects, tokensAhead, arrivalVariation = 1 }: Outlook): Prediction | undefined {
+export function predictFirstToken({
+  prospects,
+  tokensAhead,
+  arrivalVariation = 1,
+}: Outlook): Prediction | undefined {
   const free = prospects.reduce((sum, { service, limit }) => sum + Math.max(0, limit - service.running), 0);
   if (free >= 1 && tokensAhead <= 0) return ofTheQuickest(prospects);
   const pace = paceTogether(prospects);

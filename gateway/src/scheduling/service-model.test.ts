@@ -6,8 +6,8 @@ import { ManualClock } from '../../test/manual-clock.ts';
 import {
   ONE_BY_ONE,
   randomJobs,
-  SteppedClock,
   type Shape,
+  SteppedClock,
   seededRandom,
   serve,
   TOGETHER,
@@ -101,7 +101,10 @@ for (const [name, shape, load] of SERVERS) {
   test(`the rate of a server that computes prompts ${name} is what it gets through when it is full`, () => {
     const { model, perSecond } = observe(shape, { ...load, perSecond: load.perSecond * 4 });
     const rate = model.tokensPerSecond()!;
-    assert.ok(Math.abs(rate - perSecond) < 0.15 * perSecond, `${rate.toFixed(0)}, not ${perSecond.toFixed(0)}`);
+    assert.ok(
+      Math.abs(rate - perSecond) < 0.15 * perSecond,
+      `${rate.toFixed(0)}, not ${perSecond.toFixed(0)}`,
+    );
   });
 }
 

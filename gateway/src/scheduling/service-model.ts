@@ -136,7 +136,8 @@ export class ServiceModel {
         this.#running -= 1;
         const holdMs = now - beganAt;
         // Who was not waited for to the end took at least so long: without them only the quick ones would be learnt from.
-        if (speak(now) && expectedMs !== undefined && holdMs > expectedMs) this.#learn(causes, holdMs, expectedMs);
+        if (speak(now) && expectedMs !== undefined && holdMs > expectedMs)
+          this.#learn(causes, holdMs, expectedMs);
         this.#held(now, holdMs, costTokens, this.#fullMs - fullBefore);
       },
     };
