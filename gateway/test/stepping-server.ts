@@ -137,8 +137,7 @@ export function randomJobs(
   random: () => number,
   lengths: { readonly prompt: readonly [number, number]; readonly output: readonly [number, number] },
 ): Job[] {
-  const between = ([least, most]: readonly [number, number]) =>
-    Math.round(least + (most - least) * random());
+  const between = ([least, most]: readonly [number, number]) => Math.round(least + (most - least) * random());
   let at = 0;
   return Array.from({ length: count }, () => {
     at += (-Math.log(1 - random()) * 1000) / perSecond;
