@@ -60,18 +60,26 @@ test('against a walk over all blocks: the halving finds the same border, and the
     });
   };
   fc.assert(
-    fc.property(fc.array(path, { maxLength: 60 }), fc.integer({ min: 1, max: 40 }), path, (seen, most, asked) => {
-      const index = new PrefixIndex(most);
-      // The same memory, kept slowly: newest first.
-      let kept: number[] = [];
-      for (const steps of seen) {
-        const blocks = blocksOf(steps);
-        index.saw(prefix(...blocks));
-        kept = [...blocks, ...kept.filter((block) => !blocks.includes(block))].slice(0, most);
-      }
-      const blocks = blocksOf(asked);
-      const unknown = blocks.findIndex((block) => !kept.includes(block));
-      assert.equal(index.shareOf(prefix(...blocks)), (unknown < 0 ? blocks.length : unknown) / blocks.length);
-    }),
+    fc.property(
+      fc.array(path, { maxLength: 60 }),
+      fc.integer({ min: 1, max: 40 }),
+      path,
+      (seen, most, asked) => {
+        const index = new PrefixIndex(most);
+        // The same memory, kept slowly: newest first.
+        let kept: number[] = [];
+        for (const steps of seen) {
+          const blocks = blocksOf(steps);
+          index.saw(prefix(...blocks));
+          kept = [...blocks, ...kept.filter((block) => !blocks.includes(block))].slice(0, most);
+        }
+        const blocks = blocksOf(asked);
+        const unknown = blocks.findIndex((block) => !kept.includes(block));
+        assert.equal(
+          index.shareOf(prefix(...blocks)),
+          (unknown < 0 ? blocks.length : unknown) / blocks.length,
+        );
+      },
+    ),
   );
 });

@@ -41,14 +41,25 @@ test('the form in which a text is sent makes no difference', () => {
 
 test('who speaks, what is called, shown and offered makes one', () => {
   const base = user('x'.repeat(600));
-  const tool = { name: 'f', parameters: undefined, isStrict: false, path: 'tools[0]', original: { name: 'f' } };
+  const tool = {
+    name: 'f',
+    parameters: undefined,
+    isStrict: false,
+    path: 'tools[0]',
+    original: { name: 'f' },
+  };
   const variants: Pick<ChatRequest, 'prompt' | 'tools'>[] = [
     talk(base),
     talk({ ...base, role: 'system' }),
     talk({ ...base, name: 'n' }),
     talk({ ...base, role: 'tool', toolCallId: 'id' }),
     talk({ ...base, toolCalls: [{ id: 'id' }] }),
-    talk(user([{ type: 'text', text: 'x'.repeat(600) }, { type: 'other', kind: 'image_url', value: { url: 'u' } }])),
+    talk(
+      user([
+        { type: 'text', text: 'x'.repeat(600) },
+        { type: 'other', kind: 'image_url', value: { url: 'u' } },
+      ]),
+    ),
     talk(user(null)),
     { ...talk(base), tools: [tool] },
     text('x'.repeat(600)),
@@ -90,7 +101,10 @@ test('hashes are whole numbers of up to 53 bits, and alike by no more than chanc
   }
   const bits = [...seen].reduce((sum, block) => sum + (block / 2 ** 52 >= 1 ? 1 : 0), 0);
   assert.ok(seen.size > 15_000, `${seen.size} blocks`);
-  assert.ok(bits > seen.size * 0.45 && bits < seen.size * 0.55, 'the highest bit is set in about half of them');
+  assert.ok(
+    bits > seen.size * 0.45 && bits < seen.size * 0.55,
+    'the highest bit is set in about half of them',
+  );
 });
 
 test('the blocks of one prompt are bounded, its whole is not', () => {

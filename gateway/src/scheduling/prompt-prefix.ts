@@ -47,7 +47,8 @@ function messageText({ role, name, content, toolCalls, toolCallId }: Message): s
   if (name !== undefined) text += name + PART;
   if (toolCallId !== undefined) text += toolCallId + PART;
   if (typeof content === 'string') text += content;
-  else for (const part of content ?? []) text += part.type === 'text' ? part.text : JSON.stringify(part.value);
+  else
+    for (const part of content ?? []) text += part.type === 'text' ? part.text : JSON.stringify(part.value);
   return toolCalls === undefined ? text : text + PART + JSON.stringify(toolCalls);
 }
 

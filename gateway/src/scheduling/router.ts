@@ -127,7 +127,9 @@ function scoreOf(candidate: Candidate, scale: Scale, weights: RoutingWeights): n
   const { before, own } = loadOf(candidate, usualSpeed);
   const after = before + own;
   const isOverloaded = running >= FEW_CALLS && after > MOST_OF_MEAN * meanLoad;
-  const affinity = isOverloaded ? 0 : weights.prefix * prefixShare + weights.session * (isSessionHome ? 1 : 0);
+  const affinity = isOverloaded
+    ? 0
+    : weights.prefix * prefixShare + weights.session * (isSessionHome ? 1 : 0);
   return (
     affinity +
     weights.load * (after === 0 ? 1 : meanLoad / (meanLoad + after)) +
