@@ -31,6 +31,7 @@ export interface RemoteBackendConfig {
   /** What the user says of it that its kind does not. */
   readonly overrides: {
     readonly slots: number | undefined;
+    readonly limit: RawRemote['limit'];
     readonly thinkTags: boolean | undefined;
     readonly template: RawRemote['template'];
     readonly toolMarkup: RawRemote['tool_markup'];
@@ -104,6 +105,7 @@ export function resolveBackends(
       contextWindow: entry.context_window,
       overrides: {
         slots: entry.slots,
+        limit: entry.limit,
         thinkTags: entry.think_tags,
         template: entry.template,
         toolMarkup: entry.tool_markup,
@@ -136,6 +138,7 @@ export function backendsOfFlags(
       contextWindow: undefined,
       overrides: {
         slots: undefined,
+        limit: undefined,
         thinkTags: undefined,
         template: undefined,
         toolMarkup: undefined,

@@ -19,11 +19,13 @@ export const REMOTE_KINDS = [
 export type RemoteKind = (typeof REMOTE_KINDS)[number];
 
 const TEMPLATES = ['deepseek-r1', 'deepseek-v3.2', 'deepseek-v4', 'qwen'] as const;
+const LIMITS = ['fixed', 'aimd', 'gradient'] as const;
 const PRIORITIES = ['interactive', 'standard', 'batch'] as const;
 
 const ms = z.int().min(1).max(86_400_000);
 const count = z.int().min(1);
 const perMinute = z.int().min(1).max(1_000_000_000);
+const weight = z.number().min(0).max(1_000);
 const backendId = z.string().min(1).max(64);
 const modelId = z.string().min(1).max(200);
 const secret = z.union([z.string().min(1), z.strictObject({ file: z.string().min(1) })], {
@@ -74,6 +76,12 @@ const remoteBackend = z.strictObject({
     .max(100_000)
     .optional()
     .describe('Calls at once; default: what it says itself, or that of its kind.'),
+  limit: z
+    .enum(LIMITS)
+    .optional()
+    .describe(
+      'How many of these are used: all (fixed), or what its refusals (aimd) or its first tokens (gradient) show that it can take. Default: that of its kind.',
+    ),
   think_tags: z.boolean().optional().describe('It leaves <think> in the text of its answers.'),
   template: z.enum(TEMPLATES).optional().describe('The chat template whose ways it shows.'),
   tool_markup: z
@@ -209,6 +217,16 @@ export const schema = z.strictObject({
     })
     .prefault({})
     .describe('Calls that wait for a slot.'),
+  routing: z
+    .strictObject({
+      prefix: weight.default(3).describe('How much of the prompt it has computed before.'),
+      load: weight.default(2).describe('How soon it is done with what it has, by its measured speed.'),
+      kv_cache: weight.default(1).describe('How much room its KV cache has, where it says so.'),
+      session: weight.default(1).describe('That it had the last request of the session.'),
+      price: weight.default(1).describe('How little a token costs there.'),
+    })
+    .prefault({})
+    .describe('What counts when a back end is chosen among equals, and how much; 0: not at all.'),
   body_limit_bytes: z
     .int()
     .min(1024)

@@ -45,6 +45,8 @@ export interface BackendLoad {
   /** What it says itself that it runs, and has waiting, whoever asked for it; a snapshot of some seconds ago. */
   readonly running?: number | undefined;
   readonly waiting?: number | undefined;
+  /** Of these, calls that were not ours. */
+  readonly others?: number | undefined;
   /** 0 to 1. */
   readonly kvCacheUsage?: number | undefined;
   /** What its owner lets us have of it for now, where it says so; absent also once that is over. */

@@ -397,6 +397,7 @@ test('its ticket tells how the prompt begins, to its own tenant and model alone,
   start({ calls, session: 'chat-7' });
   start({ calls });
   start({ calls, record: cold });
+  await turn();
   const [one = assert.fail(), same = assert.fail(), foreign = assert.fail()] = tickets;
   assert.deepEqual([one.session, same.session], ['chat-7', undefined]);
   assert.ok(one.prefix!.blocks.length >= 3);

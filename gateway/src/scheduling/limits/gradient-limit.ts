@@ -21,12 +21,16 @@ const TOLERANCE = 1.5;
 /** No step takes more than a half, and none is made whole: of one window's verdict a fifth counts. */
 const LEAST_GRADIENT = 0.5;
 const SMOOTHING = 0.2;
+/** The part of the limit up to which nothing waits for certain: it may be far above the knee. */
+const QUIET = 0.25;
 /** Of one time of a quiet back end in the long-term one. */
 const LONG_WEIGHT = 0.1;
 /** An overload that is told, as in aimd-limit.ts. */
 const KEPT = 0.7;
 /** A queue of half the length takes about half the time; what is above this was no queue. */
 const NO_RELIEF = 0.75;
+/** What medians of ten times differ by without a cause is less. */
+const WORSE = 1.25;
 
 export class GradientLimit implements ConcurrencyLimit {
   readonly #most: number;
@@ -36,8 +40,8 @@ export class GradientLimit implements ConcurrencyLimit {
   #longMs: number | undefined;
   #window: number[] = [];
   #steppedAt = Number.NEGATIVE_INFINITY;
-  /** The limit when first tokens began to be late, or since then had fallen by half; and their longest time after that. */
-  #fall: { readonly from: number; readonly worstMs: number } | undefined;
+  /** While first tokens are late: their longest time, or their time when the limit had fallen by half; and the limit then. */
+  #worst: { readonly limit: number; readonly firstTokenMs: number } | undefined;
 
   constructor({ most }: GradientOptions) {
     this.#most = Math.max(1, Math.floor(most));
@@ -53,14 +57,15 @@ export class GradientLimit implements ConcurrencyLimit {
     if (outcome === 'ignored' || startedAt <= this.#steppedAt) return;
     if (outcome === 'overload') this.#stepTo(this.#estimate * KEPT, at);
     else if (firstTokenMs === undefined) return;
-    else if (running < this.#estimate / 2) this.#wasQuiet(firstTokenMs);
-    else {
+    else if (running < this.#estimate / 2) {
+      // Neither raised nor lowered is a limit of which not half is used.
+      if (running <= Math.max(1, this.#estimate * QUIET)) this.#wasQuiet(firstTokenMs);
+    } else {
       this.#window.push(firstTokenMs);
       if (this.#window.length >= WINDOW) this.#judge(median(this.#window), at);
     }
   }
 
-  /** A limit of which not half is used is neither raised nor lowered. */
   #wasQuiet(firstTokenMs: number): void {
     this.#longMs ??= firstTokenMs;
     this.#longMs += LONG_WEIGHT * (firstTokenMs - this.#longMs);
@@ -79,16 +84,19 @@ export class GradientLimit implements ConcurrencyLimit {
   #longAfter(shortMs: number): number {
     const longMs = this.#longMs ?? shortMs;
     if (shortMs <= longMs * TOLERANCE) {
-      this.#fall = undefined;
+      this.#worst = undefined;
       // Faster under load than it ever was without: it is another back end by now.
       return shortMs * TOLERANCE < longMs ? shortMs : longMs;
     }
-    const { from = this.#estimate, worstMs = shortMs } = this.#fall ?? {};
-    const isHalved = this.#estimate <= from / 2;
-    const isRelieved = shortMs < worstMs * NO_RELIEF;
-    if (!isHalved) this.#fall = { from, worstMs: Math.max(worstMs, shortMs) };
-    else this.#fall = isRelieved ? { from: this.#estimate, worstMs: shortMs } : undefined;
-    return isHalved && !isRelieved ? shortMs : longMs;
+    const worst = this.#worst;
+    if (!worst || shortMs > worst.firstTokenMs * WORSE) {
+      this.#worst = { limit: this.#estimate, firstTokenMs: shortMs };
+      return longMs;
+    }
+    if (this.#estimate > worst.limit / 2) return longMs;
+    const isRelieved = shortMs < worst.firstTokenMs * NO_RELIEF;
+    this.#worst = isRelieved ? { limit: this.#estimate, firstTokenMs: shortMs } : undefined;
+    return isRelieved ? longMs : shortMs;
   }
 
   #stepTo(limit: number, at: number): void {
