@@ -61,6 +61,7 @@ export function route(
         outstandingTokens: seat.outstandingTokens,
         callTokens,
         tokensPerSecond: seat.service.tokensPerSecond(places),
+        others: load.others,
         kvCacheUsage: load.kvCacheUsage,
         prefixShare,
         isSessionHome: seat.backend.id === home,
