@@ -64,18 +64,34 @@ test('who comes to a flood waits for one call of it and not for the flood', () =
   assert.deepEqual([take(), take(), take()], ['other', 'flood', 'flood']);
 });
 
-test('who was away saves up no turns, and who had many turns does not get out of them by leaving', () => {
+test('who comes for the first time, or was away, has eight calls before its turn, and then its turns', () => {
+  const { push, take } = setUp();
+  for (let number = 0; number < 100; number += 1) push('steady', { tenant: 'steady' });
+  for (let number = 0; number < 20; number += 1) take();
+  const calls = (count: number) => {
+    for (let number = 0; number < count; number += 1) push('guest', { tenant: 'guest' });
+    let beforeOthers = 0;
+    while (take() === 'guest') beforeOthers += 1;
+    return beforeOthers;
+  };
+  assert.equal(calls(12), 8 + 1);
+  // The rest of them have their turns among the others; then it has been away for hardly any time.
+  for (let number = 0; number < 6; number += 1) take();
+  assert.ok(calls(12) <= 2);
+  for (let number = 0; number < 40; number += 1) take();
+  assert.equal(calls(12), 8 + 1);
+});
+
+test('nobody gets out of what it was served by leaving', () => {
   const { push, take, queue } = setUp();
-  for (let number = 0; number < 10; number += 1) push('steady', { tenant: 'steady' });
-  const leaving = push('early', { tenant: 'sprinter' });
-  take();
-  queue.remove(leaving);
-  for (let number = 0; number < 5; number += 1) take();
-  push('early', { tenant: 'sprinter', tokens: 40 });
-  assert.equal(take(), 'early');
-  // It has had forty tokens: the other one, which had ten meanwhile, has thirty before it has its next turn.
-  push('again', { tenant: 'sprinter' });
-  assert.deepEqual([take(), take(), take(), take()], ['steady', 'steady', 'steady', 'again']);
+  for (let number = 0; number < 100; number += 1) push('steady', { tenant: 'steady' });
+  push('sprinter', { tenant: 'sprinter', tokens: 1_000 });
+  assert.deepEqual([take(), take()], ['steady', 'sprinter']);
+  for (let number = 0; number < 50; number += 1) {
+    const place = push('again', { tenant: 'sprinter' });
+    assert.equal(take(), 'steady');
+    queue.remove(place);
+  }
 });
 
 test('what a call really took is charged once it is known', () => {
@@ -145,14 +161,15 @@ test('a queue that is long but moves is served in order', () => {
   }
 });
 
-test('in overload the newest tenant goes first, too, of those that were served alike', () => {
+test("one tenant's overload does not turn another's order", () => {
   const { clock, push, take } = setUp();
-  push('old', { tenant: 'old' });
-  push('older', { tenant: 'older' });
-  clock.advance(1_100);
-  push('new', { tenant: 'new' });
-  push('newer', { tenant: 'newer' });
-  assert.deepEqual([take(), take(), take(), take()], ['newer', 'new', 'old', 'older']);
+  push('flood 1', { tenant: 'flood' });
+  push('flood 2', { tenant: 'flood' });
+  clock.advance(2_000);
+  push('other 1', { tenant: 'other' });
+  push('other 2', { tenant: 'other' });
+  push('flood 3', { tenant: 'flood' });
+  assert.deepEqual([take(), take(), take(), take()], ['flood 3', 'other 1', 'flood 2', 'other 2']);
 });
 
 test('the tokens of all, of one tenant, and the weights of those who wait are known at any time', () => {
