@@ -193,9 +193,9 @@ test('what is predicted for a call counts those before it, and its class', async
   await scheduler.acquire(ticket());
   const busy = predicted();
   for (let call = 0; call < 5; call += 1) {
-    void scheduler.acquire(ticket({ priority: 'standard' }));
     // Evenly: bursts would be allowed for.
     clock.advance(HOLD_MS);
+    void scheduler.acquire(ticket({ priority: 'standard' }));
   }
   const [urgent, standard, other] = [
     predicted(),
