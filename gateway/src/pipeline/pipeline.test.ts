@@ -7,7 +7,7 @@ import type { Backend, BackendLoad, CallContext } from '../core/backend.ts';
 import type { ChatRequest, EventSink, TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 import { newRecord, type RequestObserver } from '../core/observer.ts';
-import type { Outcome } from '../core/ticket.ts';
+import type { Outcome, Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { Scheduler } from '../scheduling/scheduler.ts';
 import { type Job, Pipeline } from './pipeline.ts';
@@ -381,4 +381,25 @@ test('an answer of thinking alone has a first token and no first answer', async 
   call.push(thought('hm'));
   assert.equal(record.firstTokenMs, 50);
   assert.equal(record.firstAnswerMs, undefined);
+});
+
+test('its ticket tells the weight of its tenant and the prices of its back ends', async () => {
+  const { scheduler, start } = setUp();
+  const tickets: Ticket[] = [];
+  scheduler.acquire = (ticket) => {
+    tickets.push(ticket);
+    return new Promise(() => {});
+  };
+  const prices = new Map([['hand', { input: 1, output: 2 }]]);
+  const unknown = { contextWindow: undefined, licence: undefined, created: 0 };
+  start({ weight: 3, model: { id: 'm', speaker: 's', backends: [new HandBackend()], prices, ...unknown } });
+  start();
+  await turn();
+  assert.deepEqual(
+    tickets.map(({ weight, prices: told }) => [weight, told]),
+    [
+      [3, prices],
+      [undefined, undefined],
+    ],
+  );
 });

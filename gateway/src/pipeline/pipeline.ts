@@ -30,6 +30,8 @@ export interface Job {
   readonly failover?: boolean | undefined;
   /** Gateways that the request passed before this one, by their ids. */
   readonly hops?: readonly string[] | undefined;
+  /** Its tenant's share against the others'; absent: 1. */
+  readonly weight?: number | undefined;
 }
 
 /** An answer in the making. */
@@ -117,6 +119,8 @@ export class Pipeline {
       resumes: false,
       signal: abort.signal,
       cost: estimateCost(request),
+      weight: job.weight,
+      prices: model.prices,
     };
     return await runCall(
       {
