@@ -7,8 +7,7 @@ import {
   type RequestOutcome,
   type RequestRecord,
 } from '../core/observer.ts';
-import { costOf, type Price } from '../core/price.ts';
-import type { Cost } from '../core/ticket.ts';
+import { dearest, type Price } from '../core/price.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
 import { countCalls } from '../pipeline/choices.ts';
 import { AnswerFold } from '../pipeline/partial.ts';
@@ -151,7 +150,7 @@ export class Generation {
       cost.outputTokens += outputTokens;
     }
     try {
-      return quotas.admit(key, { parallel, cost, price: dearestPrice(model, cost) });
+      return quotas.admit(key, { parallel, cost, price: highestPrice(model) });
     } finally {
       setRateLimitHeaders(exchange, quotas.standing(key));
     }
@@ -235,16 +234,10 @@ export class Generation {
   }
 }
 
-/** The price of the back end that would cost the most for so much; undefined: none of the model's has one. */
-function dearestPrice({ backends, prices }: ServedModel, cost: Cost): Price | undefined {
-  if (!prices) return undefined;
-  const usage = { promptTokens: cost.promptTokens, completionTokens: cost.outputTokens };
-  let dearest: Price | undefined;
-  for (const { id } of backends) {
-    const price = prices.get(id);
-    if (price && (!dearest || costOf(price, usage) > costOf(dearest, usage))) dearest = price;
-  }
-  return dearest;
+/** What none of the model's back ends is dearer than; undefined: none of them has a price. */
+function highestPrice({ backends, prices }: ServedModel): Price | undefined {
+  const known = backends.flatMap(({ id }) => prices?.get(id) ?? []);
+  return known.length === 0 ? undefined : dearest(known);
 }
 
 /** What was never begun counts for nothing. Of an answer that was cut nobody counted the tokens: they stay estimated. */
