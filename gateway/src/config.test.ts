@@ -61,7 +61,7 @@ test('without any source there are the documented defaults', () => {
     probe_interval_ms: 15_000,
     continuation: true,
     replay_buffer_bytes: 1024 * 1024,
-    queue: { max_wait_ms: 60_000, max_tokens: 500_000 },
+    queue: { max_wait_ms: 60_000, max_tokens: 500_000, shares: { standard: 0.2, batch: 0.05 } },
     routing: { prefix: 3, load: 2, kv_cache: 1, session: 1, price: 1 },
     body_limit_bytes: 32 * 1024 * 1024,
     body_timeout_ms: 15_000,
@@ -74,7 +74,11 @@ test('without any source there are the documented defaults', () => {
 
 test('an empty file changes nothing, and a section that is half filled keeps its other defaults', () => {
   assert.equal(fromFile('').port, 8080);
-  assert.deepEqual(fromFile('queue: {max_tokens: 7}').queue, { max_wait_ms: 60_000, max_tokens: 7 });
+  assert.deepEqual(fromFile('queue: {max_tokens: 7, shares: {batch: 0.1}}').queue, {
+    max_wait_ms: 60_000,
+    max_tokens: 7,
+    shares: { standard: 0.2, batch: 0.1 },
+  });
 });
 
 test('flags win over the environment, and the environment over the file', () => {
@@ -133,7 +137,10 @@ test('a setting like no other is refused with the names that there are at its pl
   const top = complaint('temperature_default: 1');
   assert.match(top, /"temperature_default" in .*\.yaml:1:1 is no setting/);
   for (const name of ['host', 'port', 'engine', 'queue', 'keys']) assert.ok(top.includes(name), top);
-  assert.match(complaint('queue: {colour: red}'), /"queue\.colour".* Known are: max_wait_ms, max_tokens\./);
+  assert.match(
+    complaint('queue: {colour: red}'),
+    /"queue\.colour".* Known are: max_wait_ms, max_tokens, shares\./,
+  );
   const inArray = complaint('backends: [{kind: fake}, {kind: fake, temperature: 1}]');
   assert.match(inArray, /"backends\[1\]\.temperature".* Known are: kind, id, slots/);
 });

@@ -69,6 +69,8 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     clock: systemClock,
     maxWaitingTokens: config.queue.max_tokens,
     maxWaitMs: config.queue.max_wait_ms,
+    shares: config.queue.shares,
+    routing: { ...config.routing, kvCache: config.routing.kv_cache },
   });
   const metrics = new Metrics({ backends: () => registry.open, queue: () => scheduler.snapshot() });
   const observer = allObservers(metrics, requestLog(log));

@@ -24,6 +24,7 @@ const PRIORITIES = ['interactive', 'standard', 'batch'] as const;
 
 const ms = z.int().min(1).max(86_400_000);
 const count = z.int().min(1);
+const guarantee = z.number().min(0.01).max(0.45);
 const perMinute = z.int().min(1).max(1_000_000_000);
 const weight = z.number().min(0).max(1_000);
 const backendId = z.string().min(1).max(64);
@@ -213,7 +214,16 @@ export const schema = z.strictObject({
   queue: z
     .strictObject({
       max_wait_ms: ms.default(60_000).describe('Longest wait for a slot.'),
-      max_tokens: count.default(500_000).describe('Tokens, prompts and expected answers, that may wait.'),
+      max_tokens: count
+        .default(500_000)
+        .describe('Tokens, prompts and expected answers, that may wait in each class.'),
+      shares: z
+        .strictObject({
+          standard: guarantee.default(0.2).describe('Of the tokens, while such requests wait.'),
+          batch: guarantee.default(0.05).describe('The same.'),
+        })
+        .prefault({})
+        .describe('What lower classes get at least, 0.01 to 0.45; the highest has the rest.'),
     })
     .prefault({})
     .describe('Calls that wait for a slot.'),

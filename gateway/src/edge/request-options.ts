@@ -1,7 +1,7 @@
 // What a request says outside of its body: its priority, its deadline, its session, whether it may go on elsewhere.
 import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { Priority } from '../core/priority.ts';
+import { PRIORITIES, type Priority } from '../core/priority.ts';
 import type { AccessKey } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
 import type { Exchange } from './exchange.ts';
@@ -10,8 +10,6 @@ const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const MOST_IGNORED_NAMES = 10;
 /** More gateways in a row than anyone needs. */
 const MOST_HOPS = 16;
-/** Highest first. */
-const PRIORITIES: readonly Priority[] = ['interactive', 'standard', 'batch'];
 
 /** As asked, or as its kind has it, but never above what the key may have. Throws `invalid_request`. */
 export function priorityOf(exchange: Exchange, request: ParsedRequest, key: AccessKey): Priority {

@@ -63,11 +63,12 @@ function setUp({ logBytes = 1024 * 1024, observer = {} as RequestObserver } = {}
   const acquire = scheduler.acquire.bind(scheduler);
   scheduler.acquire = async (ticket) => {
     const lease = await acquire(ticket);
-    const release = (outcome: Outcome) => {
+    const release = lease.release.bind(lease);
+    lease.release = (outcome, usage) => {
       outcomes.push(outcome);
-      lease.release(outcome);
+      release(outcome, usage);
     };
-    return { ...lease, release };
+    return lease;
   };
   const pipeline = new Pipeline({ scheduler, observer, clock, logBytes });
   const unknown = { contextWindow: undefined, licence: undefined, created: 0 };
