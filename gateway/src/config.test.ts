@@ -251,8 +251,23 @@ test('limits of a key come out by their names', () => {
   const { keys } = fromFile('keys: [{key: a, max_parallel: 2, rpm: 10, tpm: 1000, priority: batch}]');
   const { maxParallel, rpm, tpm, priority } = keys[0]!;
   assert.deepEqual([maxParallel, rpm, tpm, priority], [2, 10, 1000, 'batch']);
+  const long = fromFile('keys: [{key: a, rph: 1, rpd: 2, tpd: 3, daily_budget: 0.5, weight: 4}]').keys[0]!;
+  assert.deepEqual([long.rph, long.rpd, long.tpd, long.dailyBudget, long.weight], [1, 2, 3, 0.5, 4]);
+  assert.equal(keys[0]!.weight, 1, 'one share, where nothing is said');
   assert.match(complaint('keys: [{key: a, rpm: 0}]'), /"keys\[0\]\.rpm"/);
+  assert.match(complaint('keys: [{key: a, daily_budget: 0}]'), /"keys\[0\]\.daily_budget"/);
+  assert.match(complaint('keys: [{key: a, weight: 0}]'), /"keys\[0\]\.weight"/);
   assert.match(complaint('keys: [{key: a, priority: urgent}]'), /"keys\[0\]\.priority"/);
+});
+
+test('a back end of any kind may have a price, whole and never negative', () => {
+  const price = '{input: 0.5, output: 2, cached: 0.1}';
+  for (const kind of ['kind: fake', 'kind: embedded', 'url: "http://h"']) {
+    const { backends } = fromFile(`backends: [{${kind}, price: ${price}}]`);
+    assert.deepEqual(backends![0]!.price, { input: 0.5, output: 2, cached: 0.1 });
+  }
+  assert.match(complaint('backends: [{url: "http://h", price: {input: 1}}]'), /price\.output/);
+  assert.match(complaint('backends: [{kind: fake, price: {input: -1, output: 1}}]'), /price\.input/);
 });
 
 test('the admin key is kept as its hash, and an empty one is none', () => {

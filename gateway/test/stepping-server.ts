@@ -64,12 +64,16 @@ export class SteppedClock implements Clock {
   }
 }
 
-/** Runs jobs in their order to their end. `began` is called when one has got a place; until then it waits, in order. */
+/**
+ * Runs jobs in their order to their end. `began` is called when one has got a place; until then it waits, in order. `arrived`
+ * is called before that, with those that it stands behind.
+ */
 export function serve(
   shape: Shape,
   clock: SteppedClock,
   jobs: readonly Job[],
   began: (job: Job) => Watcher,
+  arrived: (job: Job, waiting: readonly Job[]) => void = () => {},
 ): void {
   const waiting: Job[] = [];
   const running: Running[] = [];
@@ -83,6 +87,7 @@ export function serve(
   const arriveUntil = (end: number) => {
     for (; next < jobs.length && jobs[next]!.arrivesAt <= end; next += 1) {
       clock.set(jobs[next]!.arrivesAt);
+      arrived(jobs[next]!, waiting);
       waiting.push(jobs[next]!);
       fill();
     }

@@ -25,13 +25,26 @@ const PRIORITIES = ['interactive', 'standard', 'batch'] as const;
 const ms = z.int().min(1).max(86_400_000);
 const count = z.int().min(1);
 const guarantee = z.number().min(0.01).max(0.45);
-const perMinute = z.int().min(1).max(1_000_000_000);
 const weight = z.number().min(0).max(1_000);
+const most = z.int().min(1).max(1_000_000_000_000);
 const backendId = z.string().min(1).max(64);
 const modelId = z.string().min(1).max(200);
 const secret = z.union([z.string().min(1), z.strictObject({ file: z.string().min(1) })], {
   error: `expected the secret, "\${VARIABLE}" or {file: PATH}`,
 });
+
+/** Of a million tokens. */
+const perMillion = z.number().min(0).max(1_000_000);
+const price = z
+  .strictObject({
+    input: perMillion.describe('Of a million tokens of prompts.'),
+    output: perMillion.describe('Of a million tokens of answers.'),
+    cached: perMillion
+      .optional()
+      .describe('Of a million tokens of prompts that need not be computed. Default: as input.'),
+  })
+  .optional()
+  .describe('What it costs, in whatever currency you count in. Default: nothing.');
 
 const fakeBackend = z.strictObject({
   kind: z.literal('fake').describe('Speaks a script, for tests and demos.'),
@@ -47,11 +60,13 @@ const fakeBackend = z.strictObject({
   token_ms: z.int().min(1).max(600_000).default(20).describe('From piece to piece, in ms.'),
   fail_after: z.int().min(0).optional().describe('Breaks every answer after so many pieces.'),
   stall_after: z.int().min(0).optional().describe('Goes silent for good after so many pieces.'),
+  price,
 });
 
 const embeddedBackend = z.strictObject({
   kind: z.literal('embedded').describe('The embedded engine; "model" and "engine" are its settings.'),
   id: backendId.optional().describe('Unique; default: engine.'),
+  price,
 });
 
 const remoteBackend = z.strictObject({
@@ -90,6 +105,7 @@ const remoteBackend = z.strictObject({
     .optional()
     .describe('It leaves tool calls in the text of its answers, in this markup.'),
   ignores_stop: z.boolean().optional().describe('It does not end an answer at a stop string.'),
+  price,
 });
 
 const backend = z.discriminatedUnion('kind', [fakeBackend, embeddedBackend, remoteBackend]);
@@ -118,6 +134,12 @@ const model = z.strictObject({
   first_token_objective_ms: ms
     .optional()
     .describe('When the first token is due, where a request does not say, in ms.'),
+  priority: z
+    .enum(PRIORITIES)
+    .optional()
+    .describe(
+      'The priority of its requests, where neither they nor their kind say. Default: streams interactive, others standard.',
+    ),
 });
 
 const accessKey = z.strictObject({
@@ -132,12 +154,27 @@ const accessKey = z.strictObject({
     .describe('Whose it is: for logs, and to keep what is computed for one apart from others.'),
   models: z.array(z.string().min(1)).min(1).optional().describe('The models it may use. Default: all.'),
   max_parallel: count.max(1_000_000).optional().describe('Calls that may run or wait at once.'),
-  rpm: perMinute.optional().describe('Requests a minute.'),
-  tpm: perMinute.optional().describe('Tokens a minute, of prompts and answers.'),
+  rpm: most.optional().describe('Requests a minute.'),
+  rph: most.optional().describe('Requests an hour.'),
+  rpd: most.optional().describe('Requests a day.'),
+  tpm: most.optional().describe('Tokens a minute, of prompts and answers.'),
+  tpd: most.optional().describe('Tokens a day, of prompts and answers.'),
+  daily_budget: z
+    .number()
+    .positive()
+    .max(1_000_000)
+    .optional()
+    .describe('What its requests may cost a day, by the prices of the back ends.'),
   priority: z
     .enum(PRIORITIES)
     .optional()
     .describe('The highest priority that it may have. Default: interactive.'),
+  weight: z
+    .number()
+    .min(0.01)
+    .max(1_000)
+    .default(1)
+    .describe('Its share of what is computed where keys wait at once, against the others.'),
 });
 
 const engine = z.strictObject({
@@ -253,6 +290,8 @@ export const schema = z.strictObject({
 export type Settings = z.output<typeof schema>;
 export type RawBackend = z.output<typeof backend>;
 export type RawModel = z.output<typeof model>;
+export type RawPriority = (typeof PRIORITIES)[number];
+export type RawPrice = z.output<typeof price>;
 export type RawKey = z.output<typeof accessKey>;
 export type RawSecret = z.output<typeof secret>;
 

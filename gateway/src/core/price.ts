@@ -20,3 +20,13 @@ export function costOf({ input, output, cached = input }: Price, usage: Usage): 
     ((promptTokens - cachedTokens) * input + cachedTokens * cached + completionTokens * output) / MILLION
   );
 }
+
+/** A price that none of these is above: for whom it is not known yet which it will be. `prices` is not empty. */
+export function dearest(prices: readonly Price[]): Price {
+  const highest = (of: (price: Price) => number) => Math.max(...prices.map(of));
+  return {
+    input: highest(({ input }) => input),
+    output: highest(({ output }) => output),
+    cached: highest(({ input, cached = input }) => cached),
+  };
+}

@@ -16,17 +16,30 @@ function priority(
   highest: Priority | undefined,
   asked?: string,
   request: Partial<ParsedRequest> = {},
+  ofModel?: Priority,
 ): Priority {
   const headers: Record<string, string> = asked === undefined ? {} : { 'x-sluice-priority': asked };
   const parsed = { calls: [{}], stream: false, ...request } as unknown as ParsedRequest;
   const key: AccessKey = { tenant: 't', digest: Buffer.alloc(32), models: undefined, priority: highest };
-  return priorityOf(asking(headers), parsed, key);
+  return priorityOf(asking(headers), parsed, { priority: ofModel }, key);
 }
 
 test('without a wish a stream is interactive, an answer standard, an array of prompts batch', () => {
   assert.equal(priority(undefined, undefined, { stream: true }), 'interactive');
   assert.equal(priority(undefined), 'standard');
   assert.equal(priority(undefined, undefined, { calls: [{}, {}] as never, stream: true }), 'batch');
+});
+
+test('a model has a priority of its own for those who do not wish; an array of prompts is work in bulk everywhere', () => {
+  assert.equal(priority(undefined, undefined, { stream: true }, 'batch'), 'batch');
+  assert.equal(priority(undefined, undefined, {}, 'interactive'), 'interactive');
+  assert.equal(priority(undefined, 'standard', { stream: true }, 'batch'), 'standard');
+  assert.equal(priority(undefined, undefined, { calls: [{}, {}] as never }, 'interactive'), 'batch');
+  assert.equal(
+    priority('standard', undefined, {}, 'interactive'),
+    'standard',
+    'never above what its key may have',
+  );
 });
 
 test('a wish is granted up to what the key may have', () => {

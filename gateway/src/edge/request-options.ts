@@ -2,7 +2,7 @@
 import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
-import type { AccessKey } from '../core/world.ts';
+import type { AccessKey, ServedModel } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -11,19 +11,28 @@ const MOST_IGNORED_NAMES = 10;
 /** More gateways in a row than anyone needs. */
 const MOST_HOPS = 16;
 
-/** As asked, or as its kind has it, but never above what the key may have. Throws `invalid_request`. */
-export function priorityOf(exchange: Exchange, request: ParsedRequest, key: AccessKey): Priority {
-  const wanted = wantedPriority(exchange, request);
+/** As asked, or as its kind or its model has it, but never above what the key may have. Throws `invalid_request`. */
+export function priorityOf(
+  exchange: Exchange,
+  request: ParsedRequest,
+  model: Pick<ServedModel, 'priority'>,
+  key: AccessKey,
+): Priority {
+  const wanted = wantedPriority(exchange, request, model);
   const { priority: highest = wanted } = key;
   return PRIORITIES.indexOf(wanted) < PRIORITIES.indexOf(highest) ? highest : wanted;
 }
 
 /** Someone waits for a stream's next word; an array of prompts is work in bulk. */
-function wantedPriority(exchange: Exchange, request: ParsedRequest): Priority {
+function wantedPriority(
+  exchange: Exchange,
+  request: ParsedRequest,
+  model: Pick<ServedModel, 'priority'>,
+): Priority {
   const asked = exchange.header('x-sluice-priority');
   if (asked === undefined) {
     if (request.calls.length > 1) return 'batch';
-    return request.stream ? 'interactive' : 'standard';
+    return model.priority ?? (request.stream ? 'interactive' : 'standard');
   }
   const priority = PRIORITIES.find((one) => one === asked);
   if (priority) return priority;

@@ -404,3 +404,24 @@ test('its ticket tells how the prompt begins, to its own tenant and model alone,
   assert.deepEqual(same.prefix!.blocks, one.prefix!.blocks);
   assert.ok(foreign.prefix!.blocks.every((block) => !one.prefix!.blocks.includes(block)));
 });
+
+test('its ticket tells the weight of its tenant and the prices of its back ends', async () => {
+  const { scheduler, start } = setUp();
+  const tickets: Ticket[] = [];
+  scheduler.acquire = (ticket) => {
+    tickets.push(ticket);
+    return new Promise(() => {});
+  };
+  const prices = new Map([['hand', { input: 1, output: 2 }]]);
+  const unknown = { contextWindow: undefined, licence: undefined, created: 0 };
+  start({ weight: 3, model: { id: 'm', speaker: 's', backends: [new HandBackend()], prices, ...unknown } });
+  start();
+  await turn();
+  assert.deepEqual(
+    tickets.map(({ weight, prices: told }) => [weight, told]),
+    [
+      [3, prices],
+      [undefined, undefined],
+    ],
+  );
+});

@@ -33,6 +33,8 @@ export interface Job {
   readonly session?: string | undefined;
   /** Gateways that the request passed before this one, by their ids. */
   readonly hops?: readonly string[] | undefined;
+  /** Its tenant's share against the others'; absent: 1. */
+  readonly weight?: number | undefined;
 }
 
 /** An answer in the making. */
@@ -122,6 +124,8 @@ export class Pipeline {
       cost: estimateCost(request),
       prefix: promptPrefix(request, `${record.tenant} ${model.id}`),
       session,
+      weight: job.weight,
+      prices: model.prices,
     };
     return await runCall(
       {

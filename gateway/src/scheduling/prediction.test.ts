@@ -4,14 +4,26 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
+  type Job,
+  ONE_BY_ONE,
+  randomJobs,
+  type Shape,
+  SteppedClock,
+  seededRandom,
+  serve,
+  TOGETHER,
+} from '../../test/stepping-server.ts';
+import {
   drainPerMs,
   explainPrediction,
   latenessMs,
   type Place,
+  type Prediction,
   type Prospect,
   predictFirstToken,
   tokensAheadOf,
 } from './prediction.ts';
+import { ServiceModel } from './service-model.ts';
 
 /** A back end with a floor of 40 ms and 1 ms a prompt token, whose calls of 100 tokens hold a place for a second. */
 function prospect(changes: Partial<Prospect['service']> & { limit?: number } = {}): Prospect {
@@ -181,3 +193,52 @@ test('whatever waits, the tokens before a call are a number and not negative, an
     ),
   );
 });
+
+/** A server that is nearly full: a third of its calls, or a fifth, have to wait. */
+function calibrate(shape: Shape, perSecond: number, lengths: Parameters<typeof randomJobs>[3]) {
+  const clock = new SteppedClock();
+  const service = new ServiceModel(clock);
+  const predictions = new Map<Job, Prediction | undefined>();
+  const told: { prediction: Prediction; came: number }[] = [];
+  const jobs = randomJobs(3_000, perSecond, seededRandom(11), lengths);
+  const costOf = ({ promptTokens, outputTokens }: Job) => promptTokens + outputTokens;
+  serve(
+    shape,
+    clock,
+    jobs,
+    (job) => {
+      const call = service.began({ promptTokens: job.promptTokens, costTokens: costOf(job) }, shape.limit);
+      return {
+        spoke: () => {
+          call.spoke();
+          const prediction = predictions.get(job);
+          if (prediction) told.push({ prediction, came: clock.now() - job.arrivesAt });
+        },
+        ended: () => call.ended(),
+      };
+    },
+    (job, waiting) => {
+      const tokensAhead = waiting.reduce((sum, one) => sum + costOf(one), 0);
+      const prospects = [{ service, limit: shape.limit, promptTokens: job.promptTokens }];
+      predictions.set(job, predictFirstToken({ prospects, tokensAhead }));
+    },
+  );
+  return told.slice(200);
+}
+
+for (const [name, shape, perSecond, lengths] of [
+  ['one by one', ONE_BY_ONE, 1.1, { prompt: [20, 400], output: [16, 112] }],
+  ['many at once', TOGETHER, 10.5, { prompt: [50, 1_000], output: [20, 300] }],
+] as const) {
+  test(`a server that computes prompts ${name}, with a queue before it: predictions are near, and within their margin`, () => {
+    const told = calibrate(shape, perSecond, lengths);
+    const waited = told.filter(({ prediction }) => prediction.queueMs > 0);
+    assert.ok(waited.length > 100, `${waited.length} waited`);
+    const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+    const off = mean(waited.map(({ prediction, came }) => Math.abs(prediction.ms - came)));
+    const usual = mean(waited.map(({ came }) => came));
+    const late = told.filter(({ prediction, came }) => came > prediction.ms + prediction.marginMs);
+    assert.ok(off < 0.4 * usual, `off by ${off.toFixed(0)} of ${usual.toFixed(0)} ms`);
+    assert.ok(late.length <= 0.02 * told.length, `${((100 * late.length) / told.length).toFixed(1)} % late`);
+  });
+}

@@ -62,7 +62,7 @@ const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + 
 const learnt = (told: readonly Told[]) => told.slice(100);
 
 const ONE_BY_ONE_LOAD: Load = { perSecond: 1.1, prompt: [20, 400], output: [16, 112] };
-const TOGETHER_LOAD: Load = { perSecond: 15, prompt: [50, 4_000], output: [20, 300] };
+const TOGETHER_LOAD: Load = { perSecond: 10, prompt: [50, 1_000], output: [20, 300] };
 const SERVERS: [string, Shape, Load][] = [
   ['one by one', ONE_BY_ONE, ONE_BY_ONE_LOAD],
   ['many at once', TOGETHER, TOGETHER_LOAD],
