@@ -62,6 +62,7 @@ test('without any source there are the documented defaults', () => {
     continuation: true,
     replay_buffer_bytes: 1024 * 1024,
     queue: { max_wait_ms: 60_000, max_tokens: 500_000, shares: { standard: 0.2, batch: 0.05 } },
+    routing: { prefix: 3, load: 2, kv_cache: 1, session: 1, price: 1 },
     body_limit_bytes: 32 * 1024 * 1024,
     body_timeout_ms: 15_000,
     header_timeout_ms: 15_000,

@@ -270,7 +270,7 @@ export const schema = z.strictObject({
       load: weight.default(2).describe('How soon it is done with what it has, by its measured speed.'),
       kv_cache: weight.default(1).describe('How much room its KV cache has, where it says so.'),
       session: weight.default(1).describe('That it had the last request of the session.'),
-      price: weight.default(1).describe('How little a token costs there.'),
+      price: weight.default(1).describe('How little the call costs there.'),
     })
     .prefault({})
     .describe('What counts when a back end is chosen among equals, and how much; 0: not at all.'),

@@ -161,8 +161,7 @@ export class Generation {
   async #compute(understood: Understood, parallel: number): Promise<void> {
     const { exchange, key, record, request, model, deadlineMs, failover, session, hops } = understood;
     const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
-    const { weight } = key;
-    const job = { record, model, calls, parallel, deadlineMs, failover, session, hops, weight };
+    const job = { record, model, calls, parallel, deadlineMs, failover, session, hops, weight: key.weight };
     const answer = this.#options.pipeline.start(job);
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);

@@ -1,5 +1,6 @@
 // Where a call could run: its back ends as they are found when it comes, and which of them it goes to if several have room.
 import type { Backend, BackendLoad } from '../core/backend.ts';
+import { costOf } from '../core/price.ts';
 import type { Ticket } from '../core/ticket.ts';
 import type { Prospect } from './prediction.ts';
 import { type Candidate, pick, type RoutingWeights } from './router.ts';
@@ -46,26 +47,28 @@ export function lookAt(ticket: Ticket, seatOf: (backend: Backend) => Seat): Plac
 /** Of those with a free place, the one that the call goes to. */
 export function route(
   placements: readonly Placement[],
-  { cost }: Ticket,
+  { cost, prices }: Ticket,
   { weights, random, home }: Routing,
 ): Placement | undefined {
   const ready = placements.filter(({ places }) => places > 0);
   if (ready.length < 2) return ready.find(hasRoom);
   const index = pick(
     ready.map(({ seat, tier, load, places, prefixShare }): Candidate => {
-      const callTokens = cost.promptTokens * (1 - prefixShare) + cost.outputTokens;
+      const { promptTokens, outputTokens: completionTokens } = cost;
+      const cachedTokens = promptTokens * prefixShare;
+      const price = prices?.get(seat.backend.id);
       return {
         tier,
         running: seat.running,
         limit: places,
         outstandingTokens: seat.outstandingTokens,
-        callTokens,
+        callTokens: promptTokens - cachedTokens + completionTokens,
         tokensPerSecond: seat.service.tokensPerSecond(places),
         others: load.others,
         kvCacheUsage: load.kvCacheUsage,
         prefixShare,
         isSessionHome: seat.backend.id === home,
-        price: undefined,
+        price: price && costOf(price, { promptTokens, cachedTokens, completionTokens }),
       };
     }),
     weights,

@@ -26,7 +26,7 @@ export interface Candidate {
   readonly prefixShare: number;
   /** The call's session ran here last. */
   readonly isSessionHome: boolean;
-  /** What a token costs there, in any one currency; undefined: nothing. */
+  /** What the call would cost there, in any one currency; undefined: nothing. */
   readonly price: number | undefined;
 }
 

@@ -21,7 +21,7 @@ const TOLERANCE = 1.5;
 /** No step takes more than a half, and none is made whole: of one window's verdict a fifth counts. */
 const LEAST_GRADIENT = 0.5;
 const SMOOTHING = 0.2;
-/** The part of the limit up to which nothing waits for certain: it may be far above the knee. */
+/** While no more than this part of the limit runs, nothing waits, even where the limit is far above the knee. */
 const QUIET = 0.25;
 /** Of one time of a quiet back end in the long-term one. */
 const LONG_WEIGHT = 0.1;
