@@ -15,7 +15,6 @@ const SLOTS = 8;
 /** A slot computes so many tokens a second. */
 const TOKENS_PER_SECOND = 150;
 const PREFILL_MS_PER_TOKEN = 1;
-const STEP_MS = 5;
 
 interface Source {
   readonly name: string;
@@ -39,7 +38,10 @@ interface Told {
 }
 
 /** Lets calls of 50 to 250 tokens come from each source, and serves them. */
-async function serve(sources: readonly Source[], seconds: number, seed: number): Promise<Map<string, Told>> {
+async function serve(
+  sources: readonly Source[],
+  { seconds, seed, stepMs }: { readonly seconds: number; readonly seed: number; readonly stepMs: number },
+): Promise<Map<string, Told>> {
   const clock = new ManualClock();
   const scheduler = new Scheduler({ clock, maxWaitingTokens: 20_000, maxWaitMs: 60_000 });
   const backend = new StillBackend('a', SLOTS);
@@ -55,7 +57,13 @@ async function serve(sources: readonly Source[], seconds: number, seed: number):
     const ask = (tokens: number, whole: number, isBack: boolean) => {
       const deadlineAt = deadlineMs === undefined ? undefined : clock.now() + deadlineMs;
       const cost = { promptTokens: 40, outputTokens: tokens - 40 };
-      const rest: Partial<Ticket> = { tenant: name, priority, deadlineAt, cost, prefix: { blocks: [], whole } };
+      const rest: Partial<Ticket> = {
+        tenant: name,
+        priority,
+        deadlineAt,
+        cost,
+        prefix: { blocks: [], whole },
+      };
       const askedAt = clock.now();
       scheduler.acquire(ticketFor([backend], rest)).then(
         (lease) => {
@@ -71,7 +79,7 @@ async function serve(sources: readonly Source[], seconds: number, seed: number):
           own.refused += 1;
           if (code === 'queue_timeout') own.timeouts += 1;
           if (isBack) own.returnedInVain += 1;
-          else if (returns) {
+          else if (returns && retryAfterMs! < Infinity) {
             own.returned += 1;
             clock.after(Math.ceil(retryAfterMs! / 1_000) * 1_000, () => ask(tokens, whole, true));
           }
@@ -86,10 +94,11 @@ async function serve(sources: readonly Source[], seconds: number, seed: number):
     const wait = () => clock.after((-Math.log(1 - random()) * 1_000) / rate, come);
     wait();
   }
-  for (let ms = 0; ms < seconds * 1_000; ms += STEP_MS) {
-    clock.advance(STEP_MS);
+  for (let ms = 0; ms < seconds * 1_000; ms += stepMs) {
+    clock.advance(stepMs);
     // What was given or refused in this step is told before the next one.
-    for (let turns = 0; turns < 3; turns += 1) await undefined;
+    await undefined;
+    await undefined;
   }
   return told;
 }
@@ -102,14 +111,14 @@ test('a tenant that sends a hundred times its share moves the waits of the other
   const share = (0.9 * CAPACITY) / TENANTS;
   const waits = { even: [] as number[], flooded: [] as number[] };
   let refused = 0;
-  for (const seed of [1, 2, 3]) {
+  for (const seed of [1, 2]) {
     for (const times of [1, 100]) {
       const sources = Array.from({ length: TENANTS }, (_, index) => ({
         name: `tenant ${index}`,
         priority: 'standard' as const,
         rate: share * (index === 0 ? times : 1),
       }));
-      const told = await serve(sources, 300, seed);
+      const told = await serve(sources, { seconds: 200, seed, stepMs: 10 });
       for (const [name, own] of told) {
         if (name === 'tenant 0') continue;
         waits[times === 1 ? 'even' : 'flooded'].push(...own.waitsMs);
@@ -122,19 +131,18 @@ test('a tenant that sends a hundred times its share moves the waits of the other
   assert.equal(refused, 0);
 });
 
-test('an hour of three times too much: no class starves, each has its share, nothing idles', async () => {
+test('twenty minutes of three times too much: no class starves, each has its share, nothing idles', async () => {
   const told = await serve(
     (['interactive', 'standard', 'batch'] as const).map((priority) => ({
       name: priority,
       priority,
       rate: CAPACITY,
     })),
-    3_600,
-    1,
+    { seconds: 1_200, seed: 1, stepMs: 50 },
   );
   const tokens = (name: string) => told.get(name)!.tokens;
   const all = tokens('interactive') + tokens('standard') + tokens('batch');
-  assert.ok(all > 0.97 * 3_600 * SLOTS * TOKENS_PER_SECOND, `${all}`);
+  assert.ok(all > 0.93 * 1_200 * SLOTS * TOKENS_PER_SECOND, `${all}`);
   assert.ok(Math.abs(tokens('standard') / all - 0.2) < 0.01, `${tokens('standard') / all}`);
   assert.ok(Math.abs(tokens('batch') / all - 0.05) < 0.01, `${tokens('batch') / all}`);
 });
@@ -142,9 +150,11 @@ test('an hour of three times too much: no class starves, each has its share, not
 test('in a surge first tokens come in time for who is let in, and who comes back when it was told finds a place', async () => {
   const told = await serve(
     [{ name: 'surge', priority: 'interactive', rate: 2 * CAPACITY, deadlineMs: 500, returns: true }],
-    600,
-    1,
+    { seconds: 600, seed: 1, stepMs: 10 },
   );
-  const { firstTokensMs, asked, refused, returned, returnedInVain, timeouts } = told.get('surge')!;
-  console.log({ asked, refused, returned, returnedInVain, timeouts, served: firstTokensMs.length, p50: quantile(firstTokensMs, 0.5), p99: quantile(firstTokensMs, 0.99) });
+  const { firstTokensMs, returned, returnedInVain } = told.get('surge')!;
+  assert.ok(quantile(firstTokensMs, 0.99) <= 500, `${quantile(firstTokensMs, 0.99)} ms`);
+  assert.ok(returned > 1_000 && returnedInVain <= 0.05 * returned, `${returnedInVain} of ${returned}`);
+  // Room is left for chance: a server that is full to the brim is late.
+  assert.ok(firstTokensMs.length > 0.8 * 600 * CAPACITY, `${firstTokensMs.length}`);
 });
