@@ -67,15 +67,13 @@ export class Admission {
     this.#outputs.finished(model, tenant, outputTokens);
   }
 
-  /** Undefined: not enough was measured yet. */
-  predict(applicant: Applicant): Prediction | undefined {
-    const { ticket, pool, prospects } = applicant;
+  /** Undefined: not enough was measured yet. `goesFirst`: it waits behind nobody of its class. */
+  predict(applicant: Applicant, goesFirst = false): Prediction | undefined {
+    const { pool, prospects } = applicant;
     if (prospects.length === 0) return undefined;
-    const now = this.#options.clock.now();
-    const booked = pool.bookings.tokensDueBefore(ticket.deadlineAt ?? now);
     return predictFirstToken({
       prospects,
-      tokensAhead: this.#waitingAhead(applicant) + booked,
+      tokensAhead: goesFirst ? 0 : this.#waitingAhead(applicant) + this.#bookedAhead(applicant),
       arrivalVariation: pool.arrivals.variation,
     });
   }
@@ -159,6 +157,11 @@ export class Admission {
     const part = (maxWaitingTokens * weight) / queue.activeWeightWith({ tenant, weight });
     if (queue.tokensOf(tenant) + tokens <= part) return 0;
     return Math.max(0, queue.tokens + tokens - maxWaitingTokens);
+  }
+
+  /** Tokens of those who are told to be here before the call's first token is due. */
+  #bookedAhead({ ticket, pool }: Applicant): number {
+    return pool.bookings.tokensDueBefore(ticket.deadlineAt ?? this.#options.clock.now());
   }
 
   /** Tokens that are served before a call that comes now. */

@@ -50,7 +50,11 @@ export function route(
   { cost, prices }: Ticket,
   { weights, random, home }: Routing,
 ): Placement | undefined {
-  const ready = placements.filter(({ places }) => places > 0);
+  const open = placements.filter(({ places }) => places > 0);
+  const needed = cost.promptTokens + cost.outputTokens;
+  // A cloud that has fewer tokens left than that would refuse the call; where there is nobody else, it is to say so itself.
+  const isEnough = ({ load }: Placement) => needed <= (load.budget?.tokens ?? needed);
+  const ready = open.some((one) => hasRoom(one) && isEnough(one)) ? open.filter(isEnough) : open;
   if (ready.length < 2) return ready.find(hasRoom);
   const index = pick(
     ready.map(({ seat, tier, load, places, prefixShare }): Candidate => {

@@ -174,7 +174,7 @@ export class Scheduler {
     const isFresh = !ticket.resumes && !ticket.wasPreempted;
     if (isFresh) pool.arrivals.arrived(since);
     const isPromised = isFresh && this.#admission.claim(ticket, pool);
-    const prediction = this.#admission.predict(arrival);
+    const prediction = this.#admission.predict(arrival, isPromised || ticket.resumes);
     if (isFresh && !isPromised) {
       const refusal = this.#admission.refusalOf(arrival, prediction, free === undefined);
       if (refusal) return Promise.reject(refusal);
