@@ -20,10 +20,10 @@ const LEAST_WEIGHED = 2_000;
 /** The decision with 10,000 waiting against the one with 10. */
 const WANTED_FACTOR = 2;
 
-/** Who they are that wait. */
+/** Who they are that wait: all alike, or of many tenants, in all classes and with deadlines. */
 const CROWDS: Readonly<Record<string, (number: number) => Partial<Ticket>>> = {
   'one tenant': () => ({ tenant: 'one' }),
-  'a thousand tenants, all classes, deadlines': (number) => ({
+  '1,000 tenants': (number) => ({
     tenant: `tenant ${number % 1_000}`,
     priority: PRIORITIES[number % PRIORITIES.length]!,
     deadlineAt: systemClock.now() + 500_000 + ((number * 7_919) % 100_000),
