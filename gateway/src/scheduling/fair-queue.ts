@@ -65,9 +65,9 @@ interface Flow<T> extends HeapItem {
 }
 
 /**
- * What a tenant may have been away for at most, in calls of the mean cost. With none, a tenant well within its share waits
- * several times as long beside a flood, behind its own few calls (P99, 4 to 10 tenants at 70 to 95 % of their shares, in
- * virtual time); with eight, no longer than without a flood.
+ * The most that having been away counts for, in calls of the mean cost. With none a tenant within its share waited two to
+ * three times as long beside a flood, behind its own few calls (P99; 4 to 10 tenants at 70 to 95 % of their shares, in virtual
+ * time); with eight, at most an eighth longer.
  */
 const MOST_CREDIT_CALLS = 8;
 /** Weight of the newest call in the mean cost. */
