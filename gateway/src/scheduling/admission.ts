@@ -99,7 +99,7 @@ export class Admission {
     }
     const { deadlineAt } = applicant.ticket;
     if (deadlineAt === undefined || !prediction) return undefined;
-    const withinMs = deadlineAt - clock.now();
+    const withinMs = Math.max(0, deadlineAt - clock.now());
     const lateMs = latenessMs(prediction, withinMs);
     if (lateMs <= 0) return undefined;
     const message = `The first token is due in ${Math.round(withinMs)} ms and could come ${Math.ceil(lateMs)} ms later: ${explainPrediction(prediction)}, and ${Math.round(prediction.marginMs)} ms to be sure.`;
