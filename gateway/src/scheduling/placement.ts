@@ -1,5 +1,6 @@
 // Where a call could run: its back ends as they are found when it comes, and which of them it goes to if several have room.
 import type { Backend, BackendLoad } from '../core/backend.ts';
+import { costOf } from '../core/price.ts';
 import type { Ticket } from '../core/ticket.ts';
 import type { Prospect } from './prediction.ts';
 import { type Candidate, pick, type RoutingWeights } from './router.ts';
@@ -46,32 +47,37 @@ export function lookAt(ticket: Ticket, seatOf: (backend: Backend) => Seat): Plac
 /** Of those with a free place, the one that the call goes to. */
 export function route(
   placements: readonly Placement[],
-  { cost }: Ticket,
+  { cost, prices }: Ticket,
   { weights, random, home }: Routing,
 ): Placement | undefined {
   const ready = placements.filter(({ places }) => places > 0);
-  if (ready.length < 2) return ready.find(hasRoom);
+  // Where less is left by its limits than the call needs, it would be refused; there it goes for want of any other.
+  const able = ready.filter(({ load }) => (load.budget?.tokens ?? Infinity) >= cost.promptTokens);
+  const those = able.some(hasRoom) ? able : ready;
+  if (those.length < 2) return those.find(hasRoom);
   const index = pick(
-    ready.map(({ seat, tier, load, places, prefixShare }): Candidate => {
-      const callTokens = cost.promptTokens * (1 - prefixShare) + cost.outputTokens;
+    those.map(({ seat, tier, load, places, prefixShare }): Candidate => {
+      const cachedTokens = cost.promptTokens * prefixShare;
+      const usage = { promptTokens: cost.promptTokens, cachedTokens, completionTokens: cost.outputTokens };
+      const price = prices?.get(seat.backend.id);
       return {
         tier,
         running: seat.running,
         limit: places,
         outstandingTokens: seat.outstandingTokens,
-        callTokens,
+        callTokens: cost.promptTokens - cachedTokens + cost.outputTokens,
         tokensPerSecond: seat.service.tokensPerSecond(places),
         others: load.others,
         kvCacheUsage: load.kvCacheUsage,
         prefixShare,
         isSessionHome: seat.backend.id === home,
-        price: undefined,
+        price: price && costOf(price, usage),
       };
     }),
     weights,
     random,
   );
-  return index === undefined ? undefined : ready[index];
+  return index === undefined ? undefined : those[index];
 }
 
 /** What a prediction is made from: where there is room, those of that tier; else all, for any of them may be free first. */
