@@ -23,7 +23,7 @@ export interface AdmissionOptions {
   /** Expected tokens that may wait, in each class of a pool. A call that finds none of its class may always wait. */
   readonly maxWaitingTokens: number;
   readonly shares: Shares;
-  /** When to come again where nothing better is known, in ms. */
+  /** When to come again where no place can be booked, in ms. */
   readonly retryAfterMs: () => number;
 }
 
@@ -97,47 +97,54 @@ export class Admission {
     const excess = mustWait ? this.#excessTokens(applicant) : 0;
     if (excess > 0) {
       const message = 'The queue is full: the server has more to do than it can promise to do.';
-      return this.#refuse('overloaded', message, applicant, excess);
+      return this.#refuse('overloaded', message, applicant, this.#drainMs(applicant, excess));
     }
     const { deadlineAt } = applicant.ticket;
     if (deadlineAt === undefined || !prediction) return undefined;
     const withinMs = deadlineAt - clock.now();
     const lateMs = latenessMs(prediction, withinMs);
     if (lateMs <= 0) return undefined;
-    const [due, late] = [Math.round(withinMs), Math.ceil(lateMs)];
-    const message = `The first token is due in ${due} ms and could come ${late} ms after that: ${explainPrediction(prediction)}, give or take ${Math.round(prediction.marginMs)} ms.`;
-    const earliestAt = clock.now() + lateMs;
-    const retryAfterMs = this.#book(applicant, earliestAt) ?? this.#options.retryAfterMs();
-    return new GatewayError('overloaded', message, { retryAfterMs });
+    const message = `The first token is due in ${Math.round(withinMs)} ms and could come ${Math.ceil(lateMs)} ms later: ${explainPrediction(prediction)}, and ${Math.round(prediction.marginMs)} ms to be sure.`;
+    return this.#refuse('overloaded', message, applicant, lateMs, withinMs);
   }
 
   /** The call has waited as long as it may. */
   timeout(applicant: Applicant, waitedMs: number): GatewayError {
     const message = `No slot became free in ${Math.round(waitedMs)} ms; nothing was computed.`;
-    return this.#refuse('queue_timeout', message, applicant, this.#waitingAhead(applicant));
+    return this.#refuse(
+      'queue_timeout',
+      message,
+      applicant,
+      this.#drainMs(applicant, this.#waitingAhead(applicant)),
+    );
   }
 
-  /** `tokensBefore`: what has to be done first, before there is room for it. */
+  /** `afterMs`: when there is room for it, if nobody comes in between. `withinMs`: its first token's time, if that is promised. */
   #refuse(
     code: 'overloaded' | 'queue_timeout',
     message: string,
-    applicant: Applicant,
-    tokensBefore: number,
+    { ticket, tokens, pool, prospects }: Applicant,
+    afterMs: number,
+    withinMs?: number,
   ): GatewayError {
-    const tokensPerMs = drainPerMs(applicant.prospects) ?? Infinity;
-    const earliestAt = this.#options.clock.now() + tokensBefore / tokensPerMs;
-    const retryAfterMs = this.#book(applicant, earliestAt) ?? this.#options.retryAfterMs();
-    return new GatewayError(code, message, { retryAfterMs });
+    const { clock } = this.#options;
+    const { tenant, prefix } = ticket;
+    const tokensPerMs = drainPerMs(prospects, withinMs);
+    if (!prefix || tokensPerMs === undefined) {
+      return new GatewayError(code, message, { retryAfterMs: this.#options.retryAfterMs() });
+    }
+    const key = keyOf(tenant, prefix.whole);
+    const earliestAt = clock.now() + afterMs;
+    const dueAt = pool.bookings.book({ key, tokens, earliestAt, tokensPerMs });
+    if (dueAt !== undefined) return new GatewayError(code, message, { retryAfterMs: dueAt - clock.now() });
+    const full = `${message} Every place of the next minute is promised to others.`;
+    return new GatewayError(code, full, { retryAfterMs: Infinity });
   }
 
-  /** When to come back, in ms; undefined: no place can be promised. */
-  #book({ ticket, tokens, pool, prospects }: Applicant, earliestAt: number): number | undefined {
-    const { tenant, prefix } = ticket;
+  /** How long so many tokens take, in ms. */
+  #drainMs({ prospects }: Applicant, tokens: number): number {
     const tokensPerMs = drainPerMs(prospects);
-    if (!prefix || tokensPerMs === undefined) return undefined;
-    const key = keyOf(tenant, prefix.whole);
-    const dueAt = pool.bookings.book({ key, tokens, earliestAt, tokensPerMs });
-    return dueAt === undefined ? undefined : Math.max(1, dueAt - this.#options.clock.now());
+    return tokensPerMs === undefined ? 0 : tokens / tokensPerMs;
   }
 
   /**

@@ -57,21 +57,21 @@ export function route(
   if (those.length < 2) return those.find(hasRoom);
   const index = pick(
     those.map(({ seat, tier, load, places, prefixShare }): Candidate => {
-      const cachedTokens = cost.promptTokens * prefixShare;
-      const usage = { promptTokens: cost.promptTokens, cachedTokens, completionTokens: cost.outputTokens };
+      const { promptTokens, outputTokens: completionTokens } = cost;
+      const cachedTokens = promptTokens * prefixShare;
       const price = prices?.get(seat.backend.id);
       return {
         tier,
         running: seat.running,
         limit: places,
         outstandingTokens: seat.outstandingTokens,
-        callTokens: cost.promptTokens - cachedTokens + cost.outputTokens,
+        callTokens: promptTokens - cachedTokens + completionTokens,
         tokensPerSecond: seat.service.tokensPerSecond(places),
         others: load.others,
         kvCacheUsage: load.kvCacheUsage,
         prefixShare,
         isSessionHome: seat.backend.id === home,
-        price: price && costOf(price, usage),
+        price: price && costOf(price, { promptTokens, cachedTokens, completionTokens }),
       };
     }),
     weights,
