@@ -7,6 +7,10 @@ import type { Priority } from './priority.ts';
 /** A silence within an answer that its reader notices, in ms. */
 export const STUTTER_MS = 500;
 
+/** What may be given up of an answer so that there is one in time, mildest first. */
+export const DEGRADE_STEPS = ['cache', 'coalesced', 'trimmed', 'smaller-model', 'shorter', 'spill'] as const;
+export type DegradeStep = (typeof DEGRADE_STEPS)[number];
+
 /** One request's story, written as it goes. `startedAt` is on the monotonic clock; what ends in `Ms` is a duration. */
 export interface RequestRecord {
   readonly id: string;
@@ -36,6 +40,8 @@ export interface RequestRecord {
   failovers: number;
   /** How often the answer lost its back end and went on. */
   continued: number;
+  /** What was given up for it, in the order of `DEGRADE_STEPS`; written by `noteDegraded`. */
+  degraded: readonly DegradeStep[];
   usage: Usage | undefined;
 }
 
@@ -59,8 +65,14 @@ export function newRecord(id: string, route: string, tenant: string, startedAt: 
     stutters: 0,
     failovers: 0,
     continued: 0,
+    degraded: [],
     usage: undefined,
   };
+}
+
+/** Writes down, once and in its place, that a step was taken. */
+export function noteDegraded(record: RequestRecord, step: DegradeStep): void {
+  record.degraded = DEGRADE_STEPS.filter((one) => one === step || record.degraded.includes(one));
 }
 
 /** How an answer went on. */
