@@ -75,6 +75,8 @@ function servedModel(
     tiers,
     names: new Map(Object.entries(model.names)),
     firstTokenObjectiveMs: model.firstTokenObjectiveMs,
+    coalesces: model.coalesces,
+    answerCache: model.answerCache,
   };
 }
 

@@ -17,6 +17,10 @@ export interface ModelConfig {
   readonly contextWindow: number | undefined;
   /** When the first token is due where a request does not say, in ms. */
   readonly firstTokenObjectiveMs: number | undefined;
+  /** Identical requests under way are computed once. */
+  readonly coalesces?: boolean | undefined;
+  /** How whole answers are kept; absent: they are not. */
+  readonly answerCache?: { readonly ttlMs: number; readonly maxBytes: number } | undefined;
 }
 
 /** `backendIds`: all that there are, preferred first. Throws ConfigError. */
@@ -41,6 +45,11 @@ export function resolveModels(
       names: upstreamNames(entry, tiers.flat(), path, fault),
       contextWindow: entry.context_window,
       firstTokenObjectiveMs: entry.first_token_objective_ms,
+      coalesces: entry.coalesce,
+      answerCache: entry.answer_cache && {
+        ttlMs: entry.answer_cache.ttl_ms,
+        maxBytes: entry.answer_cache.max_bytes,
+      },
     };
   });
 }

@@ -109,6 +109,23 @@ const model = z.strictObject({
   first_token_objective_ms: ms
     .optional()
     .describe('When the first token is due, where a request does not say, in ms.'),
+  coalesce: z
+    .boolean()
+    .default(false)
+    .describe('Identical requests of one key at temperature 0 that are under way are computed once.'),
+  answer_cache: z
+    .strictObject({
+      ttl_ms: ms.default(300_000).describe('How long an answer is kept, in ms.'),
+      max_bytes: z
+        .int()
+        .min(1024)
+        .default(64 * 1024 * 1024)
+        .describe('Memory for kept answers, about; the ones not asked for longest go first.'),
+    })
+    .optional()
+    .describe(
+      'Whole answers at temperature 0 are kept, and given again to the same request of the same key.',
+    ),
 });
 
 const accessKey = z.strictObject({
@@ -193,6 +210,12 @@ export const schema = z.strictObject({
     .default(600_000)
     .describe("A back end's time for an answer that it gives as one JSON."),
   probe_interval_ms: ms.default(15_000).describe('From one look at a back end to the next.'),
+  hedge_after_ms: z
+    .union([ms, z.literal('auto')], { error: 'expected a number of milliseconds, or auto' })
+    .optional()
+    .describe(
+      "A stream without a first token is sent to a second back end after this, in ms, and the first to speak goes on; auto: later than 95 of 100 of that back end's own. Paid twice, for one call in 20 at most. Default: never.",
+    ),
   continuation: z
     .boolean()
     .default(true)

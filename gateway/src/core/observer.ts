@@ -40,6 +40,10 @@ export interface RequestRecord {
   failovers: number;
   /** How often the answer lost its back end and went on. */
   continued: number;
+  /** How often a call of it was sent to a second back end, because the first was late. */
+  hedged: number;
+  /** How often a call of it gave its slot back to a more urgent one, and went on later. */
+  preempted: number;
   /** What was given up for it, in the order of `DEGRADE_STEPS`; written by `noteDegraded`. */
   degraded: readonly DegradeStep[];
   usage: Usage | undefined;
@@ -65,6 +69,8 @@ export function newRecord(id: string, route: string, tenant: string, startedAt: 
     stutters: 0,
     failovers: 0,
     continued: 0,
+    hedged: 0,
+    preempted: 0,
     degraded: [],
     usage: undefined,
   };
@@ -77,6 +83,9 @@ export function noteDegraded(record: RequestRecord, step: DegradeStep): void {
 
 /** How an answer went on. */
 export type ContinuationKind = 'ids' | 'text' | 'rethink';
+
+/** Whether the second of two back ends that ran the same call gave the answer. */
+export type HedgeResult = 'won' | 'lost';
 
 /** `ok`, or why the request did not end well. */
 export type RequestOutcome = 'ok' | ErrorCode;
@@ -93,6 +102,10 @@ export interface RequestObserver {
    * thinking again unseen.
    */
   continued?(record: RequestRecord, kind: ContinuationKind): void;
+  /** A call ran on two back ends at once, and that is over. */
+  hedged?(record: RequestRecord, result: HedgeResult): void;
+  /** A call gave its slot back to a more urgent one. */
+  preempted?(record: RequestRecord): void;
   /** Once for every request to a model, whatever became of it; `totalMs` is to the last byte. */
   ended?(record: RequestRecord, outcome: RequestOutcome, totalMs: number, cause: unknown): void;
 }

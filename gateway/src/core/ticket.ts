@@ -26,6 +26,8 @@ export interface Ticket {
   readonly deadlineAt: number | undefined;
   /** It had its turn and lost its back end, perhaps in the middle of an answer: it goes before those who wait. */
   readonly resumes: boolean;
+  /** A more urgent call took its slot: it waits in its class like others, but no full queue and no prediction refuses it. */
+  readonly wasPreempted?: boolean | undefined;
   /** Aborted when nobody wants the answer any more; its reason is a GatewayError. */
   readonly signal: AbortSignal;
   readonly cost: Cost;

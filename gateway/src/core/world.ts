@@ -23,6 +23,16 @@ export interface ServedModel {
   readonly names?: ReadonlyMap<string, string> | undefined;
   /** When the first token is due where a request does not say, in ms. */
   readonly firstTokenObjectiveMs?: number | undefined;
+  /** Identical requests of a tenant that are decided by what they ask are computed once while they are under way. */
+  readonly coalesces?: boolean | undefined;
+  /** How such answers are kept for later requests; absent: they are not. */
+  readonly answerCache?: AnswerCachePolicy | undefined;
+}
+
+/** How long answers are kept, and how much of them. */
+export interface AnswerCachePolicy {
+  readonly ttlMs: number;
+  readonly maxBytes: number;
 }
 
 /** Back ends to which any model's name may be sent. */

@@ -33,6 +33,8 @@ export function reportOf(record: RequestRecord): Report {
     backend: record.backend,
     model: record.speaker,
     continued: record.continued,
+    hedged: record.hedged || undefined,
+    preempted: record.preempted || undefined,
     stutters: record.stutters,
     longest_gap_ms: Math.round(record.longestGapMs),
     queue_ms: rounded(record.queueMs),

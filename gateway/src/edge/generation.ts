@@ -21,7 +21,7 @@ import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
-import { deadlineOf, failoverOf, hopsOf, ignoredWarning, priorityOf } from './request-options.ts';
+import { deadlineOf, failoverOf, hopsOf, ignoredWarning, mayShareOf, priorityOf } from './request-options.ts';
 import { findModel, modelLabel } from './served-models.ts';
 import { writeStream } from './stream-writer.ts';
 
@@ -55,6 +55,7 @@ interface Understood extends Call {
   readonly model: ServedModel;
   readonly deadlineMs: number | undefined;
   readonly failover: boolean;
+  readonly mayShare: boolean;
   readonly hops: readonly string[];
   readonly meta: AnswerMeta;
   readonly wantsReport: boolean;
@@ -119,6 +120,7 @@ export class Generation {
       model,
       deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
       failover: failoverOf(exchange),
+      mayShare: mayShareOf(exchange),
       hops: hopsOf(exchange, this.#options.instanceId),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
       wantsReport: exchange.header('x-sluice-report') === '1',
@@ -153,9 +155,9 @@ export class Generation {
   }
 
   async #compute(understood: Understood, parallel: number): Promise<void> {
-    const { exchange, record, request, model, deadlineMs, failover, hops } = understood;
+    const { exchange, record, request, model, deadlineMs, failover, mayShare, hops } = understood;
     const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
-    const job = { record, model, calls, parallel, deadlineMs, failover, hops };
+    const job = { record, model, calls, parallel, deadlineMs, failover, mayShare, hops };
     const answer = this.#options.pipeline.start(job);
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);

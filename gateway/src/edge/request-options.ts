@@ -8,6 +8,8 @@ import type { Exchange } from './exchange.ts';
 
 const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const MOST_IGNORED_NAMES = 10;
+/** Of a `Cache-Control`: there are not as many. */
+const MOST_DIRECTIVES = 32;
 /** More gateways in a row than anyone needs. */
 const MOST_HOPS = 16;
 /** Highest first. */
@@ -57,6 +59,12 @@ export function failoverOf(exchange: Exchange): boolean {
   throw new GatewayError('invalid_request', 'x-sluice-failover is "on" or "off".', {
     param: 'x-sluice-failover',
   });
+}
+
+/** Whether the request may be answered from what is computed or was kept for another one like it. */
+export function mayShareOf(exchange: Exchange): boolean {
+  const directives = exchange.header('cache-control')?.split(',', MOST_DIRECTIVES) ?? [];
+  return !directives.some((one) => /^\s*no-(store|cache)\s*$/i.test(one));
 }
 
 /** The gateways that the request has passed. Throws `loop_detected` if this one, `instanceId`, is among them. */

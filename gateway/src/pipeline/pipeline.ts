@@ -8,11 +8,14 @@ import type { Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { estimateCost } from '../scheduling/cost.ts';
 import type { Scheduler } from '../scheduling/scheduler.ts';
+import { AttemptBudget } from './attempt-budget.ts';
 import { runCall } from './attempts.ts';
 import { addChoice, countCalls, type PlannedCall, planCalls } from './choices.ts';
+import { type HedgeAfter, Hedging } from './hedging.ts';
 import { addUsage } from './partial.ts';
 import { recorded } from './recorder.ts';
-import { RetryBudget } from './retry-budget.ts';
+import type { Run } from './shared-answer.ts';
+import { SharedAnswers } from './shared-answers.ts';
 import { StreamLog } from './stream-log.ts';
 
 /** A request as the pipeline gets it. */
@@ -28,6 +31,8 @@ export interface Job {
   readonly deadlineMs: number | undefined;
   /** False: where its back end is lost, its client wants the error. Default true. */
   readonly failover?: boolean | undefined;
+  /** False: its client wants it computed for itself alone, and nothing of it kept. Default true. */
+  readonly mayShare?: boolean | undefined;
   /** Gateways that the request passed before this one, by their ids. */
   readonly hops?: readonly string[] | undefined;
 }
@@ -48,16 +53,25 @@ export interface PipelineOptions {
   readonly logBytes: number;
   /** Whether answers that lose their back end in the middle go on. Default true. */
   readonly continuation?: boolean | undefined;
+  /** When a call without a first word is sent to a second back end too; absent: never. */
+  readonly hedgeAfter?: HedgeAfter | undefined;
   /** By which other gateways know this one, so that no request comes back to it; absent: it is not told. */
   readonly instanceId?: string | undefined;
 }
 
+/** Attempts after "busy" and "too slow": a tenth of the calls, and a burst of ten. */
+const RETRY_BUDGET = { callsAnAttempt: 10, most: 10, atFirst: 10 };
+
 export class Pipeline {
   readonly #options: PipelineOptions;
-  readonly #retries = new RetryBudget();
+  readonly #retries = new AttemptBudget(RETRY_BUDGET);
+  readonly #hedging: Hedging | undefined;
+  readonly #shared: SharedAnswers;
 
   constructor(options: PipelineOptions) {
     this.#options = options;
+    this.#hedging = options.hedgeAfter === undefined ? undefined : new Hedging(options.hedgeAfter);
+    this.#shared = new SharedAnswers(options);
   }
 
   /** Begins at once and goes on in the background; whatever happens is told through the log. */
@@ -86,7 +100,8 @@ export class Pipeline {
       // One generator for all lanes: whoever is free takes the next call.
       for (const call of calls) {
         if (abort.signal.aborted) return;
-        const usage = await this.#call(job, call, abort, shifted(push, call.firstChoice));
+        const reader = { log, push: shifted(push, call.firstChoice) };
+        const usage = await this.#answer(job, call, abort, reader);
         usages[call.prompt] = addChoice(usages[call.prompt], usage);
       }
     };
@@ -98,11 +113,30 @@ export class Pipeline {
     log.end();
   }
 
-  async #call(job: Job, call: PlannedCall, abort: AbortController, push: EventSink): Promise<Usage> {
+  /** From another one's compute or from what was kept, where that may be; else it is computed. */
+  async #answer(job: Job, call: PlannedCall, abort: AbortController, { log, push }: Reader): Promise<Usage> {
+    const { record, model, deadlineMs, failover = true, mayShare = true } = job;
+    const onFailed = (error: GatewayError) => abort.abort(error);
+    const run = { record, push, signal: abort.signal, onFailed };
+    const compute = (own: Run) => this.#compute(job, call, own);
+    if (!mayShare) return await compute(run);
+    return await this.#shared.answer({
+      ...run,
+      model,
+      request: call.request,
+      log,
+      terms: `${record.priority} ${deadlineMs} ${failover}`,
+      mayGoOn: failover && (this.#options.continuation ?? true),
+      compute,
+    });
+  }
+
+  async #compute(job: Job, { request, number }: PlannedCall, run: Run): Promise<Usage> {
     const { clock, observer, scheduler, continuation = true, instanceId } = this.#options;
-    const { record, model, failover = true, hops = [] } = job;
-    const { request, number } = call;
+    const { model, failover = true, hops = [] } = job;
+    const { record, signal, standing, onFailed } = run;
     this.#retries.earn();
+    this.#hedging?.earn();
     // Once the answer has begun, the promise is kept: its later calls are bound by it no more.
     const isDue = job.deadlineMs !== undefined && record.firstTokenMs === undefined;
     const deadlineAt = isDue ? record.startedAt + job.deadlineMs : undefined;
@@ -115,7 +149,7 @@ export class Pipeline {
       priority: record.priority,
       deadlineAt,
       resumes: false,
-      signal: abort.signal,
+      signal,
       cost: estimateCost(request),
     };
     return await runCall(
@@ -130,14 +164,22 @@ export class Pipeline {
         names: model.names,
         hops: instanceId === undefined ? hops : [...hops, instanceId],
         retries: this.#retries,
+        hedging: this.#hedging,
         mayFailOver: failover,
         mayGoOn: continuation && failover,
         resumeLimitMs: job.deadlineMs,
-        onFailed: (error) => abort.abort(error),
+        standing,
+        onFailed,
       },
-      push,
+      run.push,
     );
   }
+}
+
+/** Where a call's events go. */
+interface Reader {
+  readonly log: StreamLog;
+  readonly push: EventSink;
 }
 
 /** Numbers a call's choices on from those of the calls before it. */

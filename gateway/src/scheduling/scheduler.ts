@@ -85,11 +85,19 @@ export class Scheduler {
     const tokens = ticket.cost.promptTokens + ticket.cost.outputTokens;
     const isFull =
       !ticket.resumes &&
+      !ticket.wasPreempted &&
       this.#waiters.size > 0 &&
       this.#waitingTokens + tokens > this.#options.maxWaitingTokens;
     // A queue before another model's back ends refuses nobody who would not have to wait in it.
     if (isFull && !free) return Promise.reject(this.#queueIsFull());
     return new Promise((resolve, reject) => this.#wait(ticket, tokens, resolve, reject));
+  }
+
+  /** A lease if there is one at once, without waiting and before nobody who waits. */
+  tryAcquire(ticket: Ticket): Lease | undefined {
+    if (ticket.signal.aborted || this.#waiters.size > 0) return undefined;
+    const free = this.#freeFor(ticket);
+    return free && this.#lease(free, ticket, this.#options.clock.now());
   }
 
   snapshot(): SchedulerSnapshot {

@@ -70,6 +70,8 @@ export function requestLog(log: Log): RequestObserver {
         stutters: record.stutters || undefined,
         failovers: record.failovers || undefined,
         continued: record.continued || undefined,
+        hedged: record.hedged || undefined,
+        preempted: record.preempted || undefined,
         ...(cause === undefined ? {} : { cause }),
       });
     },
@@ -90,6 +92,12 @@ export function allObservers(...observers: readonly RequestObserver[]): RequestO
     },
     continued: (record, kind) => {
       for (const observer of observers) observer.continued?.(record, kind);
+    },
+    hedged: (record, result) => {
+      for (const observer of observers) observer.hedged?.(record, result);
+    },
+    preempted: (record) => {
+      for (const observer of observers) observer.preempted?.(record);
     },
     ended: (record, outcome, totalMs, cause) => {
       for (const observer of observers) observer.ended?.(record, outcome, totalMs, cause);

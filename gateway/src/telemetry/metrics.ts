@@ -6,6 +6,7 @@ import type { Backend, BackendLoad } from '../core/backend.ts';
 import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
 import {
   type ContinuationKind,
+  type HedgeResult,
   type RequestObserver,
   type RequestOutcome,
   type RequestRecord,
@@ -93,6 +94,16 @@ export class Metrics implements RequestObserver {
     labelNames: ['kind'],
     registers: [this.#registry],
   });
+  readonly #hedges = new Counter({
+    name: 'sluice_hedges_total',
+    help: 'Calls that were sent to a second back end, by whether that one gave the answer.',
+    labelNames: ['result'],
+    registers: [this.#registry],
+  });
+  readonly #preemptions = this.#counter(
+    'sluice_preemptions_total',
+    'Slots that calls gave back to more urgent ones.',
+  );
 
   constructor({ backends, queue }: MetricsSources) {
     this.#gauge(
@@ -164,6 +175,14 @@ export class Metrics implements RequestObserver {
 
   continued(_record: RequestRecord, kind: ContinuationKind): void {
     this.#continuations.inc({ kind });
+  }
+
+  hedged(_record: RequestRecord, result: HedgeResult): void {
+    this.#hedges.inc({ result });
+  }
+
+  preempted(): void {
+    this.#preemptions.inc();
   }
 
   ended(record: RequestRecord, outcome: RequestOutcome, totalMs: number): void {

@@ -32,6 +32,9 @@ export interface Report {
   readonly backend: string | undefined;
   readonly model: string | undefined;
   readonly continued: number;
+  /** Absent, here and below: never. */
+  readonly hedged?: number | undefined;
+  readonly preempted?: number | undefined;
   readonly stutters: number;
   readonly longest_gap_ms: number;
   readonly queue_ms: number | undefined;
