@@ -306,3 +306,31 @@ test('the probabilities of tokens take of the bound', () => {
     code: 'slow_reader',
   });
 });
+
+test('who has its events already may wait for the reader, and then takes no memory', async () => {
+  const { log } = newLog(10);
+  const reader = log.read();
+  const waits = log.whenReaderWaits();
+  assert.ok(waits);
+  assert.equal(await isSettled(waits), false);
+  const first = reader.next();
+  await waits;
+  assert.equal(log.whenReaderWaits(), undefined);
+  log.push(text('x'.repeat(1_000)));
+  assert.deepEqual(await first, { value: text('x'.repeat(1_000)), done: false });
+  assert.ok(log.whenReaderWaits());
+});
+
+test('nobody waits for a reader that will read no more', async () => {
+  for (const end of ['end', 'fail', 'leave'] as const) {
+    const { log } = newLog();
+    const reader = log.read();
+    const waits = log.whenReaderWaits();
+    assert.ok(waits);
+    if (end === 'end') log.end();
+    if (end === 'fail') log.fail(failure());
+    if (end === 'leave') void reader.return?.();
+    await waits;
+    assert.equal(log.whenReaderWaits(), undefined, end);
+  }
+});
