@@ -102,6 +102,16 @@ test('what the first back end calls it is who speaks, until it says so itself', 
   assert.deepEqual([...speaker(['a', 'b'])!.names!], [['b', 'theirs']]);
 });
 
+test('what of its answers is shared and kept is that of the configuration', () => {
+  const models = [{ id: 'm', coalesce: true, answer_cache: { ttl_ms: 5 } }, { id: 'n' }];
+  const { model } = worldOf({ backends: [A], models });
+  assert.deepEqual(
+    [model('m')?.coalesces, model('m')?.answerCache],
+    [true, { ttlMs: 5, maxBytes: 64 * 1024 * 1024 }],
+  );
+  assert.deepEqual([model('n')?.coalesces, model('n')?.answerCache], [false, undefined]);
+});
+
 test('windows and objectives are those of the configuration', () => {
   const models = [{ id: 'm', context_window: 99, first_token_objective_ms: 5 }, { id: 'n' }];
   const { model } = worldOf({ backends: [A], models });

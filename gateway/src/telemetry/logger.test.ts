@@ -36,6 +36,7 @@ function record(rest: Partial<RequestRecord> = {}): RequestRecord {
     longestGapMs: 600,
     stutters: 2,
     continued: 1,
+    preempted: 3,
     usage: { promptTokens: 3, completionTokens: 4 },
     ...rest,
   };
@@ -119,6 +120,8 @@ test("a request's line tells its story: who, where, how long, how many tokens", 
       stutters: 2,
       failovers: undefined,
       continued: 1,
+      hedged: undefined,
+      preempted: 3,
     },
   });
 });
@@ -143,6 +146,8 @@ test('the line holds nothing but these fields: no place where a prompt or an ans
     'stutters',
     'failovers',
     'continued',
+    'hedged',
+    'preempted',
   ];
   assert.deepEqual(Object.keys(lineOf('internal', cause).fields), [...known, ...tokens, 'cause']);
   assert.equal(lineOf('internal', cause).fields.cause, cause);
@@ -177,6 +182,8 @@ test('several observers are told in order, each of everything that it wants to h
       gap: (_record, gapMs, readerWaiting) => heard.push(`2 gap ${gapMs} ${readerWaiting}`),
       failedOver: (_record, code) => heard.push(`2 failed over ${code}`),
       continued: (_record, kind) => heard.push(`2 continued ${kind}`),
+      hedged: (_record, result) => heard.push(`2 hedge ${result}`),
+      preempted: () => heard.push('2 preempted'),
       ended: () => heard.push('2 ended'),
     },
   );
@@ -184,6 +191,8 @@ test('several observers are told in order, each of everything that it wants to h
   all.gap?.(record(), 5, true);
   all.failedOver?.(record(), 'backend_busy');
   all.continued?.(record(), 'text');
+  all.hedged?.(record(), 'lost');
+  all.preempted?.(record());
   all.ended?.(record(), 'internal', 7, 'why');
   assert.deepEqual(heard, [
     '1 started request-1',
@@ -191,6 +200,8 @@ test('several observers are told in order, each of everything that it wants to h
     '2 gap 5 true',
     '2 failed over backend_busy',
     '2 continued text',
+    '2 hedge lost',
+    '2 preempted',
     '1 ended internal 7 why',
     '2 ended',
   ]);

@@ -217,6 +217,8 @@ test('labels are made of the closed sets of the record only: not of id, tenant, 
   metrics.failedOver(record(written), 'backend_busy');
   metrics.continued(record(written), 'ids');
   metrics.continued(record(written), 'rethink');
+  metrics.hedged(record(written), 'won');
+  metrics.preempted();
   const { text } = await metrics.render();
   assert.match(
     text,
@@ -225,5 +227,7 @@ test('labels are made of the closed sets of the record only: not of id, tenant, 
   assert.match(text, /sluice_failovers_total\{code="backend_busy"\} 1/);
   assert.match(text, /sluice_continuations_total\{kind="ids"\} 1/);
   assert.match(text, /sluice_continuations_total\{kind="rethink"\} 1/);
+  assert.match(text, /sluice_hedges_total\{result="won"\} 1/);
+  assert.match(text, /sluice_preemptions_total 1/);
   for (const value of Object.values(written)) assert.doesNotMatch(text, new RegExp(value));
 });
