@@ -65,6 +65,7 @@ export class Pipeline {
     const abort = new AbortController();
     const log = new StreamLog({
       maxBytes: this.#options.logBytes,
+      clock: this.#options.clock,
       onAbandoned: () => cancel(new GatewayError('cancelled', 'The client left.')),
     });
     const cancel = (reason: GatewayError) => {

@@ -2,16 +2,25 @@
 // Producers push synchronously; one reader takes events out in order, and what it has taken is freed.
 // Nothing is ever dropped from the middle: a log that is full ends its stream.
 import type { TokenEvent } from '../core/chat.ts';
+import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 
 export interface StreamLogOptions {
   /** Bound on what waits to be read, in estimated bytes of memory. */
   readonly maxBytes: number;
+  readonly clock: Clock;
   /** The reader left before the end. */
   readonly onAbandoned: () => void;
 }
 
 type Result = IteratorResult<TokenEvent, undefined>;
+
+/** The reader, waiting. */
+interface Pending {
+  readonly since: number;
+  resolve(result: Result): void;
+  reject(error: GatewayError): void;
+}
 
 /** An event's memory: two bytes a UTF-16 unit, and the object around it. */
 const EVENT_BYTES = 64;
@@ -27,16 +36,16 @@ export class StreamLog {
   #bytes = 0;
   #state: 'open' | 'ended' | 'failed' | 'abandoned' = 'open';
   #failure: GatewayError | undefined;
-  #pending: { resolve(result: Result): void; reject(error: GatewayError): void } | undefined;
+  #pending: Pending | undefined;
   #hasReader = false;
 
   constructor(options: StreamLogOptions) {
     this.#options = options;
   }
 
-  /** Whether the reader has read all and waits: if so, a silence is the model's and not the client's. */
-  get isReaderWaiting(): boolean {
-    return this.#pending !== undefined;
+  /** Since when the reader has read all and waits, on the clock: so long a silence is the model's. Undefined: it does not wait. */
+  get readerWaitsSince(): number | undefined {
+    return this.#pending?.since;
   }
 
   /** Throws `slow_reader` when full, and `cancelled` when the reader has left: whoever computes should stop then. */
@@ -117,7 +126,7 @@ export class StreamLog {
     if (this.#state === 'failed') return Promise.reject(this.#failure);
     if (this.#state !== 'open') return Promise.resolve(DONE);
     return new Promise((resolve, reject) => {
-      this.#pending = { resolve, reject };
+      this.#pending = { since: this.#options.clock.now(), resolve, reject };
     });
   }
 

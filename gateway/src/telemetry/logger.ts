@@ -70,6 +70,7 @@ export function requestLog(log: Log): RequestObserver {
         stutters: record.stutters || undefined,
         failovers: record.failovers || undefined,
         continued: record.continued || undefined,
+        degraded: record.degraded.join(',') || undefined,
         ...(cause === undefined ? {} : { cause }),
       });
     },
@@ -82,8 +83,8 @@ export function allObservers(...observers: readonly RequestObserver[]): RequestO
     started: (record) => {
       for (const observer of observers) observer.started?.(record);
     },
-    gap: (record, gapMs, readerWaiting) => {
-      for (const observer of observers) observer.gap?.(record, gapMs, readerWaiting);
+    gap: (record, gapMs, heardMs) => {
+      for (const observer of observers) observer.gap?.(record, gapMs, heardMs);
     },
     failedOver: (record, code) => {
       for (const observer of observers) observer.failedOver?.(record, code);
