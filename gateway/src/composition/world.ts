@@ -44,7 +44,7 @@ function unnamedModels(config: Config): readonly ModelConfig[] {
   if (ids.length === 0) return [];
   const tiers = ids.map((id) => [id]);
   const { model_id: id } = config;
-  return [{ id, aliases: [], tiers, names: {}, contextWindow: undefined, firstTokenObjectiveMs: undefined }];
+  return [{ id, aliases: [], tiers, names: {}, contextWindow: undefined, firstTokenObjectiveMs: undefined, isPaced: false }];
 }
 
 function servedModel(
@@ -75,6 +75,7 @@ function servedModel(
     tiers,
     names: new Map(Object.entries(model.names)),
     firstTokenObjectiveMs: model.firstTokenObjectiveMs,
+    isPaced: model.isPaced,
   };
 }
 

@@ -17,6 +17,8 @@ export interface ModelConfig {
   readonly contextWindow: number | undefined;
   /** When the first token is due where a request does not say, in ms. */
   readonly firstTokenObjectiveMs: number | undefined;
+  /** Its streams leave evenly. */
+  readonly isPaced: boolean;
 }
 
 /** `backendIds`: all that there are, preferred first. Throws ConfigError. */
@@ -41,6 +43,7 @@ export function resolveModels(
       names: upstreamNames(entry, tiers.flat(), path, fault),
       contextWindow: entry.context_window,
       firstTokenObjectiveMs: entry.first_token_objective_ms,
+      isPaced: entry.pacing,
     };
   });
 }

@@ -42,6 +42,7 @@ const fakeBackend = z.strictObject({
   reasoning: z.array(z.string().min(1)).optional().describe('What it thinks before, a piece a step.'),
   first_token_ms: z.int().min(0).max(600_000).default(50).describe('Until its first piece, in ms.'),
   token_ms: z.int().min(1).max(600_000).default(20).describe('From piece to piece, in ms.'),
+  burst: count.max(10_000).default(1).describe('Pieces that come at once.'),
   fail_after: z.int().min(0).optional().describe('Breaks every answer after so many pieces.'),
   stall_after: z.int().min(0).optional().describe('Goes silent for good after so many pieces.'),
 });
@@ -109,6 +110,10 @@ const model = z.strictObject({
   first_token_objective_ms: ms
     .optional()
     .describe('When the first token is due, where a request does not say, in ms.'),
+  pacing: z
+    .boolean()
+    .default(false)
+    .describe('Streams leave evenly where a back end gives them in bursts; no piece is held over 250 ms.'),
 });
 
 const accessKey = z.strictObject({

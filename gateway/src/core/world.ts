@@ -23,6 +23,8 @@ export interface ServedModel {
   readonly names?: ReadonlyMap<string, string> | undefined;
   /** When the first token is due where a request does not say, in ms. */
   readonly firstTokenObjectiveMs?: number | undefined;
+  /** Its streams leave evenly where its back ends give them in bursts. */
+  readonly isPaced?: boolean | undefined;
 }
 
 /** Back ends to which any model's name may be sent. */

@@ -20,6 +20,7 @@ import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
+import { Pacer } from './pacer.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
 import { deadlineOf, failoverOf, hopsOf, ignoredWarning, priorityOf } from './request-options.ts';
 import { findModel, modelLabel } from './served-models.ts';
@@ -177,7 +178,8 @@ export class Generation {
     answer: Answer,
   ): Promise<void> {
     const codec = dialect.stream(meta, request);
-    return writeStream(answer.log, {
+    const source = model.isPaced ? new Pacer(answer.log, this.#options.clock) : answer.log;
+    return writeStream(source, {
       response: exchange.response,
       codec,
       sendHead: () =>
