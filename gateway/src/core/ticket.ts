@@ -26,6 +26,8 @@ export interface Ticket {
   readonly deadlineAt: number | undefined;
   /** It had its turn and lost its back end, perhaps in the middle of an answer: it goes before those who wait. */
   readonly resumes: boolean;
+  /** There is another way to its answer, which is tried if it is refused: a refusal books no place for it. Absent: false. */
+  readonly isTrial?: boolean | undefined;
   /** Aborted when nobody wants the answer any more; its reason is a GatewayError. */
   readonly signal: AbortSignal;
   readonly cost: Cost;

@@ -22,7 +22,7 @@ import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
 import { Pacer } from './pacer.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
-import { deadlineOf, failoverOf, hopsOf, ignoredWarning, priorityOf } from './request-options.ts';
+import { deadlineOf, degradeOf, failoverOf, hopsOf, ignoredWarning, priorityOf } from './request-options.ts';
 import { findModel, modelLabel } from './served-models.ts';
 import { writeStream } from './stream-writer.ts';
 
@@ -56,6 +56,7 @@ interface Understood extends Call {
   readonly model: ServedModel;
   readonly deadlineMs: number | undefined;
   readonly failover: boolean;
+  readonly mayDegrade: boolean;
   readonly hops: readonly string[];
   readonly meta: AnswerMeta;
   readonly wantsReport: boolean;
@@ -120,6 +121,7 @@ export class Generation {
       model,
       deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
       failover: failoverOf(exchange),
+      mayDegrade: degradeOf(exchange),
       hops: hopsOf(exchange, this.#options.instanceId),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
       wantsReport: exchange.header('x-sluice-report') === '1',
@@ -154,9 +156,9 @@ export class Generation {
   }
 
   async #compute(understood: Understood, parallel: number): Promise<void> {
-    const { exchange, record, request, model, deadlineMs, failover, hops } = understood;
+    const { exchange, record, request, model, deadlineMs, failover, mayDegrade, hops } = understood;
     const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
-    const job = { record, model, calls, parallel, deadlineMs, failover, hops };
+    const job = { record, model, calls, parallel, deadlineMs, failover, mayDegrade, hops };
     const answer = this.#options.pipeline.start(job);
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);

@@ -41,10 +41,11 @@ function play(bursts: readonly Burst[]): Gone[] {
     now = cameAt;
     const isFree = queue.length === 0;
     const pieces = Array.from({ length: count }, (_, index) => ({
-      piece: (piece += 1),
+      piece: piece + index + 1,
       cameAt,
       cameAlone: isFree && index === 0,
     }));
+    piece += count;
     queue.add(pieces, now);
     takeUntil(now);
   }

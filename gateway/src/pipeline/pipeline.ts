@@ -8,8 +8,11 @@ import type { Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { estimateCost } from '../scheduling/cost.ts';
 import type { Scheduler } from '../scheduling/scheduler.ts';
+import { SpillBudgets } from '../scheduling/spill-budgets.ts';
 import { runCall } from './attempts.ts';
 import { addChoice, countCalls, type PlannedCall, planCalls } from './choices.ts';
+import { type FormRun, runMildest } from './degrade.ts';
+import { type Form, formAsAsked } from './degraded-forms.ts';
 import { addUsage } from './partial.ts';
 import { recorded } from './recorder.ts';
 import { RetryBudget } from './retry-budget.ts';
@@ -28,6 +31,8 @@ export interface Job {
   readonly deadlineMs: number | undefined;
   /** False: where its back end is lost, its client wants the error. Default true. */
   readonly failover?: boolean | undefined;
+  /** False: its client wants the answer as it asked for it, or none. Default true. */
+  readonly mayDegrade?: boolean | undefined;
   /** Gateways that the request passed before this one, by their ids. */
   readonly hops?: readonly string[] | undefined;
 }
@@ -55,9 +60,11 @@ export interface PipelineOptions {
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #retries = new RetryBudget();
+  readonly #spillBudgets: SpillBudgets;
 
   constructor(options: PipelineOptions) {
     this.#options = options;
+    this.#spillBudgets = new SpillBudgets(options.clock);
   }
 
   /** Begins at once and goes on in the background; whatever happens is told through the log. */
@@ -100,13 +107,26 @@ export class Pipeline {
   }
 
   async #call(job: Job, call: PlannedCall, abort: AbortController, push: EventSink): Promise<Usage> {
-    const { clock, observer, scheduler, continuation = true, instanceId } = this.#options;
-    const { record, model, failover = true, hops = [] } = job;
-    const { request, number } = call;
+    const { mayDegrade = true, model, record } = job;
     this.#retries.earn();
+    return await runMildest(formAsAsked(model, call.request, mayDegrade), {
+      record,
+      budgets: this.#spillBudgets,
+      mayDegrade,
+      signal: abort.signal,
+      run: (form, how) => this.#form(job, call, form, abort.signal, how),
+      push,
+      onFailed: (error) => abort.abort(error),
+    });
+  }
+
+  /** Runs a call in one of its forms. */
+  async #form(job: Job, call: PlannedCall, form: Form, signal: AbortSignal, how: FormRun): Promise<Usage> {
+    const { clock, observer, scheduler, continuation = true, instanceId } = this.#options;
+    const { record, failover = true, hops = [] } = job;
+    const { request, model } = form;
     // Once the answer has begun, the promise is kept: its later calls are bound by it no more.
     const isDue = job.deadlineMs !== undefined && record.firstTokenMs === undefined;
-    const deadlineAt = isDue ? record.startedAt + job.deadlineMs : undefined;
     const ticket: Ticket = {
       id: record.id,
       model: model.id,
@@ -114,9 +134,10 @@ export class Pipeline {
       tiers: model.tiers,
       tenant: record.tenant,
       priority: record.priority,
-      deadlineAt,
+      deadlineAt: isDue ? record.startedAt + job.deadlineMs : undefined,
       resumes: false,
-      signal: abort.signal,
+      isTrial: how.isTrial,
+      signal,
       cost: estimateCost(request),
     };
     return await runCall(
@@ -125,7 +146,7 @@ export class Pipeline {
         observer,
         clock,
         record,
-        callId: number === undefined ? record.id : `${record.id}#${number}`,
+        callId: call.number === undefined ? record.id : `${record.id}#${call.number}`,
         request,
         ticket,
         names: model.names,
@@ -134,9 +155,9 @@ export class Pipeline {
         mayFailOver: failover,
         mayGoOn: continuation && failover,
         resumeLimitMs: job.deadlineMs,
-        onFailed: (error) => abort.abort(error),
+        onFailed: how.onFailed,
       },
-      push,
+      how.push,
     );
   }
 }
