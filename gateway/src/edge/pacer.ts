@@ -79,7 +79,7 @@ export class Pacer implements EventSource {
   #wait(): void {
     const { nextAt } = this.#queue;
     if (nextAt !== undefined) {
-      this.#cancelTimer = this.#clock.after(nextAt - this.#clock.now(), () => this.#serve());
+      this.#cancelTimer = this.#clock.after(Math.max(0, nextAt - this.#clock.now()), () => this.#serve());
     }
     if (this.#isAsking || this.#ending) return;
     this.#isAsking = true;

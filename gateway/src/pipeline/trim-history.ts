@@ -6,7 +6,7 @@ import { type Message, type Prompt, promptUnits } from '../core/chat.ts';
 import { UNITS_PER_TOKEN } from '../scheduling/cost.ts';
 
 /**
- * What goes is a multiple of this part of the budget. If each new turn pushed out one more of the oldest, every prompt would
+ * What goes is a multiple of this part of what the budget leaves for turns. If each new turn pushed out one more of the oldest, every prompt would
  * differ from the one before right behind the system message, and nothing that was computed for that could be used again.
  */
 const STEP_SHARE = 0.5;
@@ -19,15 +19,18 @@ export function trimmedPrompt(prompt: Prompt, maxTokens: number): Prompt | undef
   const last = turns.findLast((turn) => turn !== undefined) ?? 0;
   const unitsOfTurn = Array<number>(last + 1).fill(0);
   let units = 0;
+  let instructions = 0;
   for (const [place, message] of messages.entries()) {
     const size = unitsOf(message);
     const turn = turns[place];
-    if (turn !== undefined) unitsOfTurn[turn]! += size;
+    if (turn === undefined) instructions += size;
+    else unitsOfTurn[turn]! += size;
     units += size;
   }
   const budget = maxTokens * UNITS_PER_TOKEN;
-  const step = budget * STEP_SHARE;
-  let excess = Math.ceil((units - budget) / step) * step;
+  if (units <= budget) return undefined;
+  const step = (budget - instructions) * STEP_SHARE;
+  let excess = step > 0 ? Math.ceil((units - budget) / step) * step : Infinity;
   let first = 0;
   while (first < last && excess > 0) {
     excess -= unitsOfTurn[first]!;
