@@ -45,7 +45,7 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const ENGINE_ALONE: readonly BackendConfig[] = [{ kind: 'embedded', id: EMBEDDED_ID }];
+const ENGINE_ALONE: readonly BackendConfig[] = [{ kind: 'embedded', id: EMBEDDED_ID, price: undefined }];
 
 /** Rejects with Node's own error if the address cannot be had. */
 export async function startServer(config: Config, startup: Startup): Promise<RunningServer> {

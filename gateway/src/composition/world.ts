@@ -2,10 +2,12 @@
 
 import type { BackendSet } from '../backends/registry.ts';
 import { EMBEDDED_ID, isRemote } from '../config/backends.ts';
+import type { DegradeConfig, SpillConfig } from '../config/degrade.ts';
 import type { ModelConfig } from '../config/models.ts';
 import type { Config } from '../config.ts';
 import type { Backend } from '../core/backend.ts';
-import type { ServedModel, World } from '../core/world.ts';
+import { dearest } from '../core/price.ts';
+import type { DegradePolicy, ServedModel, SpillPolicy, World } from '../core/world.ts';
 import type { EmbeddedEngine } from './embedded-engine.ts';
 
 /** What of a configuration is there already. */
@@ -22,11 +24,19 @@ const FAKE_SPEAKER = 'fake (scripted words, no model)';
 /** Models whose back ends are all still on their way are not in it yet. */
 export function makeWorld(config: Config, parts: Parts): World {
   const { set } = parts;
-  const models = new Map<string, ServedModel>();
-  for (const model of config.models ?? unnamedModels(config)) {
+  const configured = config.models ?? unnamedModels(config);
+  // What stands in for another is that model as it is by itself.
+  const plain = new Map<string, ServedModel>();
+  for (const model of configured) {
     const served = servedModel(model, config, parts);
+    if (served) plain.set(model.id, served);
+  }
+  const models = new Map<string, ServedModel>();
+  for (const { id, aliases, degrade } of configured) {
+    const served = plain.get(id);
     if (!served) continue;
-    for (const name of [model.id, ...model.aliases]) models.set(name, served);
+    const whole = degrade ? { ...served, degrade: degradePolicy(degrade, config, set, plain) } : served;
+    for (const name of [id, ...aliases]) models.set(name, whole);
   }
   const open = config.models ? [] : remoteBackends(config, set);
   return {
@@ -44,7 +54,19 @@ function unnamedModels(config: Config): readonly ModelConfig[] {
   if (ids.length === 0) return [];
   const tiers = ids.map((id) => [id]);
   const { model_id: id } = config;
-  return [{ id, aliases: [], tiers, names: {}, contextWindow: undefined, firstTokenObjectiveMs: undefined }];
+  return [
+    {
+      id,
+      aliases: [],
+      tiers,
+      names: {},
+      contextWindow: undefined,
+      firstTokenObjectiveMs: undefined,
+      trim: undefined,
+      degrade: undefined,
+      isPaced: false,
+    },
+  ];
 }
 
 function servedModel(
@@ -77,7 +99,35 @@ function servedModel(
     firstTokenObjectiveMs: model.firstTokenObjectiveMs,
     coalesces: model.coalesces,
     answerCache: model.answerCache,
+    trim: model.trim,
+    isPaced: model.isPaced,
   };
+}
+
+/** What is still on its way is not in it. */
+function degradePolicy(
+  { smallerModel, shorterTokens, spill }: DegradeConfig,
+  config: Config,
+  set: BackendSet,
+  models: ReadonlyMap<string, ServedModel>,
+): DegradePolicy {
+  return {
+    smallerModel: smallerModel === undefined ? undefined : models.get(smallerModel),
+    shorterTokens,
+    spill: spill && spillPolicy(spill, config, set),
+  };
+}
+
+function spillPolicy(
+  { backends: ids, budgetPerDay }: SpillConfig,
+  { backends: configs = [] }: Config,
+  set: BackendSet,
+): SpillPolicy | undefined {
+  const there = (id: string) => set.backends.find((backend) => backend.id === id) ?? [];
+  const backends = ids.flatMap(there);
+  const prices = configs.flatMap(({ id, price }) => (ids.includes(id) && price ? [price] : []));
+  if (backends.length === 0 || prices.length === 0) return undefined;
+  return { backends, budgetPerDay, price: dearest(prices) };
 }
 
 function remoteBackends({ backends }: Config, set: BackendSet): readonly Backend[] {

@@ -16,6 +16,7 @@ export interface FakeBackendConfig extends Readonly<Omit<RawFake, 'id'>> {
 export interface EmbeddedBackendConfig {
   readonly kind: 'embedded';
   readonly id: string;
+  readonly price: RawBackend['price'];
 }
 
 /** Another server. Two that are equal in all of this are one and the same to a reload. */
@@ -37,6 +38,8 @@ export interface RemoteBackendConfig {
     readonly ignoresStop: boolean | undefined;
   };
   readonly limits: BackendLimits;
+  /** What its tokens cost, by the million. */
+  readonly price: RawBackend['price'];
 }
 
 export type BackendConfig = FakeBackendConfig | EmbeddedBackendConfig | RemoteBackendConfig;
@@ -92,7 +95,7 @@ export function resolveBackends(
       embedded += 1;
       if (embedded > 1)
         throw fault([...path, 'kind'], 'is wrong: there is one embedded engine, and it is above.');
-      return { kind: 'embedded', id: ids.of(entry.id, EMBEDDED_ID) };
+      return { kind: 'embedded', id: ids.of(entry.id, EMBEDDED_ID), price: entry.price };
     }
     const url = parseUrl(entry.url, (rest) => fault([...path, 'url'], rest));
     return {
@@ -110,6 +113,7 @@ export function resolveBackends(
         ignoresStop: entry.ignores_stop,
       },
       limits,
+      price: entry.price,
     };
   });
 }
@@ -142,6 +146,7 @@ export function backendsOfFlags(
         ignoresStop: undefined,
       },
       limits,
+      price: undefined,
     };
   });
 }

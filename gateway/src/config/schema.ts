@@ -30,6 +30,16 @@ const secret = z.union([z.string().min(1), z.strictObject({ file: z.string().min
   error: `expected the secret, "\${VARIABLE}" or {file: PATH}`,
 });
 
+const money = z.number().min(0).max(1_000_000_000);
+const price = z
+  .strictObject({
+    input: money.describe("Of a prompt's tokens."),
+    output: money.describe("Of an answer's tokens."),
+    cached: money.optional().describe("Of a prompt's tokens that need not be computed; default: as input."),
+  })
+  .optional()
+  .describe('What a million tokens cost there, in your own currency.');
+
 const fakeBackend = z.strictObject({
   kind: z.literal('fake').describe('Speaks a script, for tests and demos.'),
   id: backendId.optional().describe('Unique; default: fake.'),
@@ -42,13 +52,16 @@ const fakeBackend = z.strictObject({
   reasoning: z.array(z.string().min(1)).optional().describe('What it thinks before, a piece a step.'),
   first_token_ms: z.int().min(0).max(600_000).default(50).describe('Until its first piece, in ms.'),
   token_ms: z.int().min(1).max(600_000).default(20).describe('From piece to piece, in ms.'),
+  burst: count.max(10_000).default(1).describe('Pieces that come at once.'),
   fail_after: z.int().min(0).optional().describe('Breaks every answer after so many pieces.'),
   stall_after: z.int().min(0).optional().describe('Goes silent for good after so many pieces.'),
+  price,
 });
 
 const embeddedBackend = z.strictObject({
   kind: z.literal('embedded').describe('The embedded engine; "model" and "engine" are its settings.'),
   id: backendId.optional().describe('Unique; default: engine.'),
+  price,
 });
 
 const remoteBackend = z.strictObject({
@@ -81,9 +94,30 @@ const remoteBackend = z.strictObject({
     .optional()
     .describe('It leaves tool calls in the text of its answers, in this markup.'),
   ignores_stop: z.boolean().optional().describe('It does not end an answer at a stop string.'),
+  price,
 });
 
 const backend = z.discriminatedUnion('kind', [fakeBackend, embeddedBackend, remoteBackend]);
+
+const trim = z.strictObject({
+  max_tokens: count.describe('Tokens of a conversation that are kept, estimated.'),
+  always: z.boolean().default(false).describe('Also where there is time for all of it.'),
+});
+
+const degrade = z.strictObject({
+  smaller_model: modelId.optional().describe('Another model of this list, which answers in its place.'),
+  shorter: count.optional().describe('The most tokens that an answer then has.'),
+  spill: z
+    .strictObject({
+      backends: z
+        .array(z.string().min(1))
+        .min(1)
+        .describe('Ids of back ends that serve it only then, preferred first. Each has a price.'),
+      budget_per_day: money.describe('What may be spent there in 24 hours, in the currency of the prices.'),
+    })
+    .optional()
+    .describe('Other back ends, within a budget.'),
+});
 
 const model = z.strictObject({
   id: modelId.describe('What clients put into "model".'),
@@ -126,6 +160,16 @@ const model = z.strictObject({
     .describe(
       'Whole answers at temperature 0 are kept, and given again to the same request of the same key.',
     ),
+  trim: trim
+    .optional()
+    .describe(
+      'Long conversations lose their oldest turns where a first token would come too late, or always.',
+    ),
+  degrade: degrade.optional().describe('What is given up of an answer before it is refused.'),
+  pacing: z
+    .boolean()
+    .default(false)
+    .describe('Streams leave evenly where a back end gives them in bursts; no piece is held over 250 ms.'),
 });
 
 const accessKey = z.strictObject({

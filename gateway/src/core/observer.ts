@@ -32,9 +32,12 @@ export interface RequestRecord {
   firstTokenMs: number | undefined;
   /** To the first event of the answer itself. */
   firstAnswerMs: number | undefined;
-  /** The longest silence between two deltas. */
+  /**
+   * The longest silence between two deltas, as far as its client waited through it: who has not read yet what there is
+   * hears no silence, nor does who takes the answer whole.
+   */
   longestGapMs: number;
-  /** Gaps over 500 ms. */
+  /** Such silences over 500 ms. */
   stutters: number;
   /** How often a call of it went to another back end, or to the same one again, before it had said anything. */
   failovers: number;
@@ -93,8 +96,8 @@ export type RequestOutcome = 'ok' | ErrorCode;
 export interface RequestObserver {
   /** A back end was found; the wait in the queue is over. */
   started?(record: RequestRecord): void;
-  /** A delta after the first: the silence before it, and whether the client was ready to read meanwhile. */
-  gap?(record: RequestRecord, gapMs: number, readerWaiting: boolean): void;
+  /** A delta after the first: the silence before it, and how much of it the client waited through. */
+  gap?(record: RequestRecord, gapMs: number, heardMs: number): void;
   /** A call failed before it had said anything, with this code, and is tried again. */
   failedOver?(record: RequestRecord, code: ErrorCode): void;
   /**

@@ -20,8 +20,17 @@ import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
+import { Pacer } from './pacer.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
-import { deadlineOf, failoverOf, hopsOf, ignoredWarning, mayShareOf, priorityOf } from './request-options.ts';
+import {
+  deadlineOf,
+  degradeOf,
+  failoverOf,
+  hopsOf,
+  ignoredWarning,
+  mayShareOf,
+  priorityOf,
+} from './request-options.ts';
 import { findModel, modelLabel } from './served-models.ts';
 import { writeStream } from './stream-writer.ts';
 
@@ -55,6 +64,7 @@ interface Understood extends Call {
   readonly model: ServedModel;
   readonly deadlineMs: number | undefined;
   readonly failover: boolean;
+  readonly mayDegrade: boolean;
   readonly mayShare: boolean;
   readonly hops: readonly string[];
   readonly meta: AnswerMeta;
@@ -120,6 +130,7 @@ export class Generation {
       model,
       deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
       failover: failoverOf(exchange),
+      mayDegrade: degradeOf(exchange),
       mayShare: mayShareOf(exchange),
       hops: hopsOf(exchange, this.#options.instanceId),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
@@ -155,9 +166,9 @@ export class Generation {
   }
 
   async #compute(understood: Understood, parallel: number): Promise<void> {
-    const { exchange, record, request, model, deadlineMs, failover, mayShare, hops } = understood;
+    const { exchange, record, request, model, deadlineMs, failover, mayDegrade, mayShare, hops } = understood;
     const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
-    const job = { record, model, calls, parallel, deadlineMs, failover, mayShare, hops };
+    const job = { record, model, calls, parallel, deadlineMs, failover, mayDegrade, mayShare, hops };
     const answer = this.#options.pipeline.start(job);
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);
@@ -179,7 +190,8 @@ export class Generation {
     answer: Answer,
   ): Promise<void> {
     const codec = dialect.stream(meta, request);
-    return writeStream(answer.log, {
+    const source = model.isPaced ? new Pacer(answer.log, this.#options.clock) : answer.log;
+    return writeStream(source, {
       response: exchange.response,
       codec,
       sendHead: () =>

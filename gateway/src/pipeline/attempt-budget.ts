@@ -1,5 +1,5 @@
 // How many attempts may be made on top of the calls that came: each is work that nobody asked for, and where back ends have
-// too much to do it makes that worse. A token bucket: each call puts a part of an attempt in.
+// too much to do it makes that worse. A token bucket: each call that runs puts a part of an attempt in.
 // It must never read a clock: an idle server earns nothing.
 // Pure.
 
@@ -22,7 +22,7 @@ export class AttemptBudget {
     this.#calls = options.atFirst * options.callsAnAttempt;
   }
 
-  /** A call came. */
+  /** A call runs. */
   earn(): void {
     const { callsAnAttempt, most } = this.#options;
     if (this.#calls < most * callsAnAttempt) this.#calls += 1;

@@ -21,6 +21,7 @@ export async function runCall(call: Call, push: EventSink): Promise<Usage> {
   let attempts = 0;
   for (;;) {
     const turn = await nextTurn(call, failed, standing);
+    if (!standing) earn(call);
     tell(call, turn, standing);
     const ending = await runHedged(call, turn, standing, failed, push);
     try {
@@ -45,6 +46,12 @@ export async function runCall(call: Call, push: EventSink): Promise<Usage> {
       ending.giveBack();
     }
   }
+}
+
+/** A call that runs pays for a part of those attempts that nobody asked for. */
+function earn({ retries, hedging }: Call): void {
+  retries.earn();
+  hedging?.earn();
 }
 
 /** Who gave its slot to a more urgent call has not failed, and what it failed by before still counts. */

@@ -20,7 +20,7 @@ export class Hedging {
     this.#afterMs = afterMs;
   }
 
-  /** A call came. */
+  /** A call runs. */
   earn(): void {
     this.#budget.earn();
   }

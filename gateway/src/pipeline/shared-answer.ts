@@ -1,22 +1,13 @@
 // One answer in the making that several requests read, each from its beginning: what came so far at once, the rest as it
 // comes. The compute ends with its last reader, and not with the one for whom it was begun.
 // It must never let a slow reader hold up another, and takes nobody in once it is over.
-import { type EventSink, isDelta, type TokenEvent, type Usage } from '../core/chat.ts';
+import { isDelta, type TokenEvent, type Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import { ERROR_TRAITS, type GatewayError } from '../core/errors.ts';
-import type { RequestRecord } from '../core/observer.ts';
+import { noteDegraded, type RequestRecord } from '../core/observer.ts';
 import type { Standing } from './call.ts';
+import type { Run } from './call-runner.ts';
 import { Recording } from './recording.ts';
-
-/** What runs a call: with a record, a reader and an end of its own. */
-export interface Run {
-  readonly record: RequestRecord;
-  readonly push: EventSink;
-  readonly signal: AbortSignal;
-  /** How the call stands where it begins; absent: nothing of it is there. */
-  readonly standing?: Standing | undefined;
-  readonly onFailed: (error: GatewayError, standing: Standing) => void;
-}
 
 /** A request that reads along. */
 export interface Reader extends Pick<Run, 'record' | 'push' | 'signal'> {
@@ -112,6 +103,11 @@ export class SharedAnswer {
   /** What a reader does not take is its own end only. */
   #give(reader: Reader, event: TokenEvent): void {
     this.#tellSpeaker(reader);
+    const { record, isFollower } = reader;
+    // Before a word of it, another form of the answer may still be given.
+    if (isFollower && event.type !== 'start' && !record.degraded.includes('coalesced')) {
+      noteDegraded(record, 'coalesced');
+    }
     try {
       reader.push(event);
     } catch (thrown) {

@@ -7,8 +7,9 @@ import { noteDegraded } from '../core/observer.ts';
 import type { ServedModel } from '../core/world.ts';
 import { AnswerCache, type KeptAnswer } from './answer-cache.ts';
 import { answerKey } from './answer-key.ts';
+import type { Run } from './call-runner.ts';
 import { wayOn } from './going-on.ts';
-import { type Reader, type Run, SharedAnswer } from './shared-answer.ts';
+import { type Reader, SharedAnswer } from './shared-answer.ts';
 import type { StreamLog } from './stream-log.ts';
 
 /** A call whose answer may be shared. */
@@ -59,7 +60,6 @@ export class SharedAnswers {
     const running = model.coalesces ? answers.inTheMaking.get(place) : undefined;
     if (!running) return await this.#begin(call, answers, key, place);
     if (running.recording.bytes > this.#mostAtOnce) return await call.compute(call);
-    noteDegraded(record, 'coalesced');
     return await read(call, running, true);
   }
 

@@ -3,16 +3,25 @@
 // nothing, and has an answer's events already, may wait for the reader.
 // Nothing is ever dropped from the middle: a log that is full ends its stream.
 import type { TokenEvent } from '../core/chat.ts';
+import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 
 export interface StreamLogOptions {
   /** Bound on what waits to be read, in estimated bytes of memory. */
   readonly maxBytes: number;
+  readonly clock: Clock;
   /** The reader left before the end. */
   readonly onAbandoned: () => void;
 }
 
 type Result = IteratorResult<TokenEvent, undefined>;
+
+/** The reader, waiting. */
+interface Pending {
+  readonly since: number;
+  resolve(result: Result): void;
+  reject(error: GatewayError): void;
+}
 
 /** The object around an event's text, which has two bytes a UTF-16 unit. */
 const EVENT_BYTES = 64;
@@ -28,7 +37,7 @@ export class StreamLog {
   #bytes = 0;
   #state: 'open' | 'ended' | 'failed' | 'abandoned' = 'open';
   #failure: GatewayError | undefined;
-  #pending: { resolve(result: Result): void; reject(error: GatewayError): void } | undefined;
+  #pending: Pending | undefined;
   #hasReader = false;
   #readerWaits: PromiseWithResolvers<void> | undefined;
 
@@ -36,9 +45,9 @@ export class StreamLog {
     this.#options = options;
   }
 
-  /** Whether the reader has read all and waits: if so, a silence is the model's and not the client's. */
-  get isReaderWaiting(): boolean {
-    return this.#pending !== undefined;
+  /** Since when the reader has read all and waits, on the clock: so long a silence is the model's. Undefined: it does not wait. */
+  get readerWaitsSince(): number | undefined {
+    return this.#pending?.since;
   }
 
   /**
@@ -131,7 +140,7 @@ export class StreamLog {
     if (this.#state === 'failed') return Promise.reject(this.#failure);
     if (this.#state !== 'open') return Promise.resolve(DONE);
     return new Promise((resolve, reject) => {
-      this.#pending = { resolve, reject };
+      this.#pending = { since: this.#options.clock.now(), resolve, reject };
       this.#wakeProducers();
     });
   }

@@ -72,6 +72,7 @@ export function requestLog(log: Log): RequestObserver {
         continued: record.continued || undefined,
         hedged: record.hedged || undefined,
         preempted: record.preempted || undefined,
+        degraded: record.degraded.join(',') || undefined,
         ...(cause === undefined ? {} : { cause }),
       });
     },
@@ -84,8 +85,8 @@ export function allObservers(...observers: readonly RequestObserver[]): RequestO
     started: (record) => {
       for (const observer of observers) observer.started?.(record);
     },
-    gap: (record, gapMs, readerWaiting) => {
-      for (const observer of observers) observer.gap?.(record, gapMs, readerWaiting);
+    gap: (record, gapMs, heardMs) => {
+      for (const observer of observers) observer.gap?.(record, gapMs, heardMs);
     },
     failedOver: (record, code) => {
       for (const observer of observers) observer.failedOver?.(record, code);

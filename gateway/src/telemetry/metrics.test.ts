@@ -68,6 +68,7 @@ test('every name of the contract is there from the start', async () => {
     ['sluice_backend_state', 'gauge'],
     ['sluice_failovers_total', 'counter'],
     ['sluice_continuations_total', 'counter'],
+    ['sluice_degraded_total', 'counter'],
     ['sluice_event_loop_delay_seconds', 'gauge'],
   ] as const) {
     assert.ok(text.includes(`# TYPE ${name} ${type}\n`), `${name} as ${type}`);
@@ -178,13 +179,27 @@ test('times are seconds, tokens are summed, what is unknown adds nothing', async
   for (const [name, value] of Object.entries(sums)) assert.equal(samples.get(name), value, name);
 });
 
-test('gaps over half a second are stutters', async () => {
+test('silences are told by model; what a reader heard of them over half a second, also by back end', async () => {
   const metrics = new Metrics(NONE);
-  for (const gapMs of [20, 500, 501]) metrics.gap(record(), gapMs);
+  for (const gapMs of [20, 500, 501]) metrics.gap(record(), gapMs, gapMs);
+  metrics.gap(record({ model: 'n', backend: 'b' }), 900, 0);
+  metrics.gap(record({ model: 'n', backend: 'b' }), 900, 800);
   const samples = await scrape(metrics);
-  assert.equal(samples.get('sluice_stutters_total'), 1);
-  assert.equal(samples.get('sluice_inter_token_seconds_count'), 3);
-  assert.equal(samples.get('sluice_inter_token_seconds_sum'), 1.021);
+  assert.equal(samples.get('sluice_stutters_total{model="m",backend="engine"}'), 1);
+  assert.equal(samples.get('sluice_stutters_total{model="n",backend="b"}'), 1);
+  assert.equal(samples.get('sluice_inter_token_seconds_count{model="m"}'), 3);
+  assert.equal(samples.get('sluice_inter_token_seconds_sum{model="m"}'), 1.021);
+  assert.equal(samples.get('sluice_inter_token_seconds_count{model="n"}'), 2);
+});
+
+test('each step that an answer was given up for counts, and none of a refusal', async () => {
+  const metrics = new Metrics(NONE);
+  metrics.ended(record({ degraded: ['trimmed', 'spill'] }), 'ok', 10);
+  metrics.ended(record({ degraded: ['trimmed'] }), 'cancelled', 10);
+  metrics.ended(record({ degraded: ['trimmed'] }), 'overloaded', 10);
+  const samples = await scrape(metrics);
+  assert.equal(samples.get('sluice_degraded_total{step="trimmed"}'), 2);
+  assert.equal(samples.get('sluice_degraded_total{step="spill"}'), 1);
 });
 
 test('queue and back ends are read as they are at the scrape, and what is gone leaves the picture', async () => {

@@ -59,13 +59,25 @@ export class Metrics implements RequestObserver {
     'To the first text of the answer itself.',
     FIRST_TOKEN_BUCKETS,
   );
-  readonly #gaps = this.#histogram('sluice_inter_token_seconds', 'Silence between two pieces.', GAP_BUCKETS);
+  readonly #gaps = new Histogram({
+    name: 'sluice_inter_token_seconds',
+    help: 'Silence between two pieces.',
+    buckets: GAP_BUCKETS,
+    labelNames: ['model'],
+    registers: [this.#registry],
+  });
+  readonly #gapChildren = new Map<string, Histogram.Internal<'model'>>();
   readonly #steps = this.#histogram(
     'sluice_engine_step_seconds',
     'One step of the embedded engine.',
     STEP_BUCKETS,
   );
-  readonly #stutters = this.#counter('sluice_stutters_total', 'Silences over 500 ms within an answer.');
+  readonly #stutters = new Counter({
+    name: 'sluice_stutters_total',
+    help: 'Silences over 500 ms that a stream had for who read it.',
+    labelNames: ['model', 'backend'],
+    registers: [this.#registry],
+  });
   readonly #promptTokens = this.#counter('sluice_prompt_tokens_total', 'Tokens of prompts.');
   readonly #cachedTokens = this.#counter('sluice_cached_tokens_total', 'Of those: not computed again.');
   readonly #completionTokens = this.#counter('sluice_completion_tokens_total', 'Tokens of answers.');
@@ -104,6 +116,13 @@ export class Metrics implements RequestObserver {
     'sluice_preemptions_total',
     'Slots that calls gave back to more urgent ones.',
   );
+
+  readonly #degraded = new Counter({
+    name: 'sluice_degraded_total',
+    help: 'Answers for which something was given up, by what.',
+    labelNames: ['step'],
+    registers: [this.#registry],
+  });
 
   constructor({ backends, queue }: MetricsSources) {
     this.#gauge(
@@ -164,9 +183,15 @@ export class Metrics implements RequestObserver {
     this.#queue.observe((queueMs ?? 0) / 1000);
   }
 
-  gap(_record: RequestRecord, gapMs: number): void {
-    this.#gaps.observe(gapMs / 1000);
-    if (gapMs > STUTTER_MS) this.#stutters.inc();
+  /** Once for each piece of every stream: nothing is looked up here that need not be. */
+  gap({ model, backend = '' }: RequestRecord, gapMs: number, heardMs: number): void {
+    let gaps = this.#gapChildren.get(model);
+    if (!gaps) {
+      gaps = this.#gaps.labels({ model });
+      this.#gapChildren.set(model, gaps);
+    }
+    gaps.observe(gapMs / 1000);
+    if (heardMs > STUTTER_MS) this.#stutters.inc({ model, backend });
   }
 
   failedOver(_record: RequestRecord, code: ErrorCode): void {
@@ -200,6 +225,7 @@ export class Metrics implements RequestObserver {
     this.#promptTokens.inc(promptTokens);
     this.#cachedTokens.inc(cachedTokens);
     this.#completionTokens.inc(completionTokens);
+    for (const step of record.degraded) this.#degraded.inc({ step });
   }
 
   /** prom-client hashes labels at every look-up; the sets are closed, so each child is looked up once. */
