@@ -4,7 +4,7 @@
 import type { Fault } from './config-error.ts';
 import { type DegradeConfig, type KnownBackend, resolveDegrade } from './degrade.ts';
 import { suggestion } from './hints.ts';
-import type { RawModel } from './schema.ts';
+import type { RawModel, RawPriority } from './schema.ts';
 
 export interface ModelConfig {
   /** What clients put into `model`. */
@@ -19,6 +19,8 @@ export interface ModelConfig {
   readonly contextWindow: number | undefined;
   /** When the first token is due where a request does not say, in ms. */
   readonly firstTokenObjectiveMs: number | undefined;
+  /** Of its requests where neither they nor their kind say. */
+  readonly priority: RawPriority | undefined;
   /** How long conversations are shortened, and whether always. */
   readonly trim: { readonly maxTokens: number; readonly always: boolean } | undefined;
   readonly degrade: DegradeConfig | undefined;
@@ -58,6 +60,7 @@ export function resolveModels(
       names: upstreamNames(entry, ids, path, fault),
       contextWindow: entry.context_window,
       firstTokenObjectiveMs: entry.first_token_objective_ms,
+      priority: entry.priority,
       trim: entry.trim && { maxTokens: entry.trim.max_tokens, always: entry.trim.always },
       degrade,
       isPaced: entry.pacing,

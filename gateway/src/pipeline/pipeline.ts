@@ -7,6 +7,7 @@ import type { RequestObserver, RequestRecord } from '../core/observer.ts';
 import type { Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { estimateCost } from '../scheduling/cost.ts';
+import { promptPrefix } from '../scheduling/prompt-prefix.ts';
 import type { Scheduler } from '../scheduling/scheduler.ts';
 import { SpillBudgets } from '../scheduling/spill-budgets.ts';
 import { runCall } from './attempts.ts';
@@ -33,8 +34,12 @@ export interface Job {
   readonly failover?: boolean | undefined;
   /** False: its client wants the answer as it asked for it, or none. Default true. */
   readonly mayDegrade?: boolean | undefined;
+  /** What its client calls the conversation that it belongs to. */
+  readonly session?: string | undefined;
   /** Gateways that the request passed before this one, by their ids. */
   readonly hops?: readonly string[] | undefined;
+  /** Its tenant's share against the others'; absent: 1. */
+  readonly weight?: number | undefined;
 }
 
 /** An answer in the making. */
@@ -123,7 +128,7 @@ export class Pipeline {
   /** Runs a call in one of its forms. */
   async #form(job: Job, call: PlannedCall, form: Form, signal: AbortSignal, how: FormRun): Promise<Usage> {
     const { clock, observer, scheduler, continuation = true, instanceId } = this.#options;
-    const { record, failover = true, hops = [] } = job;
+    const { record, failover = true, session, hops = [] } = job;
     const { request, model } = form;
     // Once the answer has begun, the promise is kept: its later calls are bound by it no more.
     const isDue = job.deadlineMs !== undefined && record.firstTokenMs === undefined;
@@ -139,6 +144,10 @@ export class Pipeline {
       isTrial: how.isTrial,
       signal,
       cost: estimateCost(request),
+      prefix: promptPrefix(request, `${record.tenant} ${model.id}`),
+      session,
+      weight: job.weight,
+      prices: model.prices,
     };
     return await runCall(
       {
