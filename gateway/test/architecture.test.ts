@@ -11,7 +11,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: [],
   figures: [],
   wire: ['core'],
-  scheduling: ['core'],
+  scheduling: ['core', 'figures'],
   telemetry: ['core'],
   models: ['core'],
   backends: ['core', 'wire'],

@@ -78,7 +78,7 @@ export class TakingScheduler extends Scheduler {
       queueMs: lease.queueMs,
       signal: AbortSignal.any([lease.signal, taken.signal]),
       get isPreempted() {
-        return taken.signal.aborted;
+        return taken.signal.aborted || lease.isPreempted;
       },
       spoke: () => lease.spoke(),
       release: (outcome, usage) => lease.release(outcome, usage),

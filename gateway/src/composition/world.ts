@@ -6,7 +6,7 @@ import type { DegradeConfig, SpillConfig } from '../config/degrade.ts';
 import type { ModelConfig } from '../config/models.ts';
 import type { Config } from '../config.ts';
 import type { Backend } from '../core/backend.ts';
-import { dearest } from '../core/price.ts';
+import { dearest, type Price } from '../core/price.ts';
 import type { DegradePolicy, ServedModel, SpillPolicy, World } from '../core/world.ts';
 import type { EmbeddedEngine } from './embedded-engine.ts';
 
@@ -39,9 +39,10 @@ export function makeWorld(config: Config, parts: Parts): World {
     for (const name of [id, ...aliases]) models.set(name, whole);
   }
   const open = config.models ? [] : remoteBackends(config, set);
+  const prices = pricesOf(config);
   return {
     models,
-    openModels: open.length > 0 ? { backends: open, created: parts.created } : undefined,
+    openModels: open.length > 0 ? { backends: open, created: parts.created, prices } : undefined,
     keys: config.keys,
     hold: () => set.hold(),
   };
@@ -65,6 +66,7 @@ function unnamedModels(config: Config): readonly ModelConfig[] {
       trim: undefined,
       degrade: undefined,
       isPaced: false,
+      priority: undefined,
     },
   ];
 }
@@ -97,6 +99,8 @@ function servedModel(
     tiers,
     names: new Map(Object.entries(model.names)),
     firstTokenObjectiveMs: model.firstTokenObjectiveMs,
+    priority: model.priority,
+    prices: pricesOf(config),
     coalesces: model.coalesces,
     answerCache: model.answerCache,
     trim: model.trim,
@@ -120,14 +124,20 @@ function degradePolicy(
 
 function spillPolicy(
   { backends: ids, budgetPerDay }: SpillConfig,
-  { backends: configs = [] }: Config,
+  config: Config,
   set: BackendSet,
 ): SpillPolicy | undefined {
-  const there = (id: string) => set.backends.find((backend) => backend.id === id) ?? [];
-  const backends = ids.flatMap(there);
-  const prices = configs.flatMap(({ id, price }) => (ids.includes(id) && price ? [price] : []));
+  const backends = ids.flatMap((id) => set.backends.find((backend) => backend.id === id) ?? []);
+  const known = pricesOf(config);
+  const prices = ids.flatMap((id) => known?.get(id) ?? []);
   if (backends.length === 0 || prices.length === 0) return undefined;
   return { backends, budgetPerDay, price: dearest(prices) };
+}
+
+/** By the ids of back ends; undefined: none has a price. */
+function pricesOf({ backends = [] }: Config): ReadonlyMap<string, Price> | undefined {
+  const priced = backends.flatMap(({ id, price }) => (price ? [[id, price] as const] : []));
+  return priced.length === 0 ? undefined : new Map(priced);
 }
 
 function remoteBackends({ backends }: Config, set: BackendSet): readonly Backend[] {

@@ -4,7 +4,7 @@
 import type { Fault } from './config-error.ts';
 import { type DegradeConfig, type KnownBackend, resolveDegrade } from './degrade.ts';
 import { suggestion } from './hints.ts';
-import type { RawModel } from './schema.ts';
+import type { RawModel, RawPriority } from './schema.ts';
 
 export interface ModelConfig {
   /** What clients put into `model`. */
@@ -19,6 +19,8 @@ export interface ModelConfig {
   readonly contextWindow: number | undefined;
   /** When the first token is due where a request does not say, in ms. */
   readonly firstTokenObjectiveMs: number | undefined;
+  /** Of its requests where neither they nor their kind say. */
+  readonly priority: RawPriority | undefined;
   /** Identical requests under way are computed once. */
   readonly coalesces?: boolean | undefined;
   /** How whole answers are kept; absent: they are not. */
@@ -62,6 +64,7 @@ export function resolveModels(
       names: upstreamNames(entry, ids, path, fault),
       contextWindow: entry.context_window,
       firstTokenObjectiveMs: entry.first_token_objective_ms,
+      priority: entry.priority,
       coalesces: entry.coalesce,
       answerCache: entry.answer_cache && {
         ttlMs: entry.answer_cache.ttl_ms,

@@ -83,11 +83,14 @@ function after(before: Standing | undefined, error: GatewayError): GatewayError 
 }
 
 /** Whose turn it is now, and why. */
-function tell({ record, observer }: Call, { lease, way }: Turn, before: Standing | undefined): void {
+function tell({ record, observer, clock }: Call, { lease, way }: Turn, before: Standing | undefined): void {
   const { backend } = lease;
   if (record.backend === undefined) {
     record.backend = backend.id;
     record.queueMs = lease.queueMs;
+    const acquiredMs = clock.now() - lease.queueMs - record.startedAt;
+    const { predictedFirstTokenMs: predictedMs } = lease;
+    record.predictedFirstTokenMs = predictedMs === undefined ? undefined : acquiredMs + predictedMs;
     observer.started?.(record);
   }
   if (!before) return;

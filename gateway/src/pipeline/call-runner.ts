@@ -6,6 +6,7 @@ import type { GatewayError } from '../core/errors.ts';
 import type { RequestObserver, RequestRecord } from '../core/observer.ts';
 import type { Ticket } from '../core/ticket.ts';
 import { estimateCost } from '../scheduling/cost.ts';
+import { promptPrefix } from '../scheduling/prompt-prefix.ts';
 import type { Scheduler } from '../scheduling/scheduler.ts';
 import { AttemptBudget } from './attempt-budget.ts';
 import { runCall } from './attempts.ts';
@@ -63,7 +64,7 @@ export class CallRunner {
   /** Resolves to the usage; the events but for `finish` are pushed. Rejects with a GatewayError. */
   async run({ job, number, form, isTrial }: AskedCall, run: Run): Promise<Usage> {
     const { scheduler, observer, clock, instanceId } = this.#options;
-    const { failover = true, hops = [], deadlineMs } = job;
+    const { failover = true, session, hops = [], deadlineMs, weight } = job;
     const { request, model } = form;
     const { record, signal, standing, onFailed } = run;
     // Once the answer has begun, the promise is kept: its later calls are bound by it no more.
@@ -80,6 +81,10 @@ export class CallRunner {
       isTrial,
       signal,
       cost: estimateCost(request),
+      prefix: promptPrefix(request, `${record.tenant} ${model.id}`),
+      session,
+      weight,
+      prices: model.prices,
     };
     return await runCall(
       {

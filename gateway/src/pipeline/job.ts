@@ -19,6 +19,10 @@ export interface Job {
   readonly mayDegrade?: boolean | undefined;
   /** False: its client wants it computed for itself alone, and nothing of it kept. Default true. */
   readonly mayShare?: boolean | undefined;
+  /** What its client calls the conversation that it belongs to. */
+  readonly session?: string | undefined;
   /** Gateways that the request passed before this one, by their ids. */
   readonly hops?: readonly string[] | undefined;
+  /** Its tenant's share against the others'; absent: 1. */
+  readonly weight?: number | undefined;
 }

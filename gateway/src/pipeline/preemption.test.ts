@@ -111,11 +111,10 @@ test('where no slot comes back in time, the error says so', async () => {
   const { ask, scheduler, clock } = handPipeline([engine]);
   const answer = await ask({ priority: 'batch' });
   engine.last.push(text('one ', 1));
-  void ask({ id: 'urgent' });
+  const urgent = await ask({ id: 'urgent' });
   await turn();
-  scheduler.preempt();
-  await turn();
-  assert.equal(engine.calls.length, 2, 'the urgent one runs');
+  assert.deepEqual([engine.calls.length, urgent.record.queueMs], [2, 0], 'the urgent one runs');
+  assert.deepEqual(scheduler.snapshot(), { waiting: 1, running: 1 });
   clock.advance(60_000);
   const { words, error } = await readAll(answer);
   assert.deepEqual([words, error?.code], ['one ', 'queue_timeout']);

@@ -120,8 +120,10 @@ export class SharedAnswer {
     if (record.firstTokenMs !== undefined) return;
     record.backend = this.record.backend;
     record.speaker = this.record.speaker;
-    // Who joins waits for no slot.
-    if (!isFollower) record.queueMs = this.record.queueMs;
+    // Who joins waits for no slot, and nothing was predicted of it.
+    if (isFollower) return;
+    record.queueMs = this.record.queueMs;
+    record.predictedFirstTokenMs = this.record.predictedFirstTokenMs;
   }
 
   #leave(reader: Reader, reason: unknown): void {

@@ -1,12 +1,11 @@
-// What was used in the last minute, or another span, in slots: never more than a limit in any such span, with memory that
-// does not grow with the limit. A use counts for the span, and for at most one slot longer. It has no clock of its own.
+// What was used in the last minute, hour or day, in 120 slots: never more than a limit in any of them, with memory that does
+// not grow with the limit. A use counts for the whole window, and for at most one slot longer. It has no clock of its own.
 
-const MINUTE_MS = 60_000;
-/** The span's slots; one more is not over yet. */
-const SLOTS_A_SPAN = 120;
-const SLOTS = SLOTS_A_SPAN + 1;
+const SLOTS_IN_WINDOW = 120;
+/** And the slot that is not over yet. */
+const SLOTS = SLOTS_IN_WINDOW + 1;
 
-/** All times are in ms on one monotonic clock, and never go back. */
+/** All times are in ms on one monotonic clock, and never go back. Amounts are whole numbers, so that sums stay exact. */
 export class SlidingWindow {
   readonly #slotMs: number;
   /** A ring: a slot's amount stands at its number modulo the ring's length. */
@@ -15,8 +14,8 @@ export class SlidingWindow {
   #newest = 0;
   #total = 0;
 
-  constructor(spanMs = MINUTE_MS) {
-    this.#slotMs = spanMs / SLOTS_A_SPAN;
+  constructor(windowMs: number) {
+    this.#slotMs = windowMs / SLOTS_IN_WINDOW;
   }
 
   /** What counts now. */
@@ -33,7 +32,7 @@ export class SlidingWindow {
   /** Undoes a part of what was added at `at`, as if it had never been. What counts no more anyway stays as it is. */
   takeBack(now: number, at: number, amount: number): void {
     this.#advance(now);
-    const slot = Math.floor(at / this.#slotMs);
+    const slot = this.#slotOf(at);
     if (slot > this.#newest - SLOTS) this.#put(slot, -Math.min(amount, this.#amounts[slot % SLOTS]!));
   }
 
@@ -61,6 +60,15 @@ export class SlidingWindow {
     return Math.max(0, this.#newest - SLOTS + 1);
   }
 
+  #slotOf(at: number): number {
+    return Math.floor(at / this.#slotMs);
+  }
+
+  /** When a slot's amount stops to count. */
+  #endOf(slot: number): number {
+    return (slot + SLOTS) * this.#slotMs;
+  }
+
   #put(slot: number, amount: number): void {
     this.#amounts[slot % SLOTS]! += amount;
     this.#total += amount;
@@ -68,15 +76,10 @@ export class SlidingWindow {
 
   /** Forgets the slots whose places the time since then takes. */
   #advance(now: number): void {
-    const current = Math.floor(now / this.#slotMs);
+    const current = this.#slotOf(now);
     for (let slot = Math.max(this.#newest + 1, current - SLOTS + 1); slot <= current; slot += 1) {
       this.#put(slot, -this.#amounts[slot % SLOTS]!);
     }
     this.#newest = Math.max(this.#newest, current);
-  }
-
-  /** When a slot's amount stops to count. */
-  #endOf(slot: number): number {
-    return (slot + SLOTS) * this.#slotMs;
   }
 }

@@ -15,6 +15,8 @@ export interface Spending {
   cancel(): void;
 }
 
+/** Money is counted in whole billionths, so that sums stay exact. */
+const BILLIONTHS = 1_000_000_000;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 export class SpillBudgets {
@@ -30,15 +32,16 @@ export class SpillBudgets {
   take(model: string, { price, budgetPerDay }: SpillPolicy, cost: Cost): Spending | undefined {
     const at = this.#clock.now();
     const spent = this.#spentFor(model);
-    const estimated = costOf(price, { promptTokens: cost.promptTokens, completionTokens: cost.outputTokens });
-    if (spent.total(at) + estimated > budgetPerDay) return undefined;
+    const amountOf = (usage: Usage) => Math.round(costOf(price, usage) * BILLIONTHS);
+    const estimated = amountOf({ promptTokens: cost.promptTokens, completionTokens: cost.outputTokens });
+    if (spent.total(at) + estimated > budgetPerDay * BILLIONTHS) return undefined;
     spent.add(at, estimated);
     const putRight = (amount: number) => {
       const now = this.#clock.now();
       if (amount < estimated) spent.takeBack(now, at, estimated - amount);
       else spent.add(now, amount - estimated);
     };
-    return { settle: (usage) => putRight(costOf(price, usage)), cancel: () => putRight(0) };
+    return { settle: (usage) => putRight(amountOf(usage)), cancel: () => putRight(0) };
   }
 
   #spentFor(model: string): SlidingWindow {

@@ -36,6 +36,7 @@ before(async () => {
       model('shortens', { degrade: { shorter: 3 } }),
       model('spills', { degrade: { spill: spill(100) } }),
       model('has-no-money', { degrade: { spill: spill(0) } }),
+      model('could-shorten', { degrade: { shorter: 3 } }),
       model('both', { trim: { max_tokens: 60 }, degrade: { shorter: 3 } }),
       model('always', { backends: ['upstream'], trim: { max_tokens: 60, always: true } }),
     ],
@@ -137,7 +138,7 @@ test('without opt-in, of the model or of the client, the answer is an honest ref
   for (const [name, headers] of [
     ['plain', {}],
     ['has-no-money', {}],
-    ['shortens', { 'x-sluice-degrade': 'off' }],
+    ['could-shorten', { 'x-sluice-degrade': 'off' }],
   ] as const) {
     const { status, degraded, text } = await asked(name, { max_tokens: 600 }, headers);
     assert.deepEqual([status, degraded], [503, null], name);
