@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { HandBackend, handPipeline, readAll, start, text, turn } from '../../test/hand-pipeline.ts';
+import { FakeBackend } from '../backends/fake.ts';
 
 function setUp(count = 1) {
   const backends = Array.from(
@@ -119,6 +120,21 @@ test('where no slot comes back in time, the error says so', async () => {
   const { words, error } = await readAll(answer);
   assert.deepEqual([words, error?.code], ['one ', 'queue_timeout']);
   assert.match(error?.message ?? '', /^A more urgent call took the slot\. The answer could not go on: /);
+});
+
+test('a back end that goes on from text does so here too, to the letter', async () => {
+  const pieces = ['One ', 'two, ', '三 ', 'four 😀', ' five.'];
+  const fakes = ['a', 'b'].map((id) => new FakeBackend({ id, slots: 1, pieces, firstPieceMs: 1, stepMs: 2 }));
+  const { ask, scheduler } = handPipeline(fakes);
+  const answer = await ask({ priority: 'batch' });
+  let words = '';
+  for await (const event of answer.log.read()) {
+    if (event.type !== 'text-delta') continue;
+    words += event.text;
+    if (answer.record.preempted < 2) scheduler.preempt();
+  }
+  assert.deepEqual([words, answer.record.preempted], [pieces.join(''), 2]);
+  await Promise.all(fakes.map((fake) => fake.close()));
 });
 
 test('a client that leaves while its call waits to go on waits no more', async () => {
