@@ -157,6 +157,15 @@ test('a wrong value is named by its place', () => {
   assert.match(complaint('log_level: loud'), /^"log_level" /);
 });
 
+test('a hedge is after a time, or by itself, or not at all', () => {
+  const load = (hedge: unknown) => loadConfig({ config: 'f' }, {}, JSON.stringify({ hedge_after_ms: hedge }));
+  assert.deepEqual([load(300).hedge_after_ms, load('auto').hedge_after_ms], [300, 'auto']);
+  assert.equal(loadConfig({}, {}).hedge_after_ms, undefined);
+  assert.throws(() => load('soon'), {
+    message: /"hedge_after_ms".*expected a number of milliseconds, or auto/,
+  });
+});
+
 test('what is wrong is found by line and column', () => {
   const file = (text: string) => /\.yaml(:\d+:\d+)? /.exec(complaint(text))?.[1];
   assert.equal(file('host: a\nengine:\n  context: 4096\n  slots: 0\n'), ':4:10');

@@ -150,6 +150,7 @@ export function backendsOfFlags(
         ignoresStop: undefined,
       },
       limits,
+      price: undefined,
     };
   });
 }

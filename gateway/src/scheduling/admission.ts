@@ -38,6 +38,15 @@ export interface Applicant {
   readonly prospects: readonly Prospect[];
 }
 
+interface Refusal {
+  readonly code: 'overloaded' | 'queue_timeout';
+  readonly message: string;
+  /** When there is room for the call, if nobody comes in between. */
+  readonly afterMs: number;
+  /** When its first token has to be there, if that was promised. */
+  readonly withinMs?: number | undefined;
+}
+
 const ABOVE: Readonly<Record<Priority, readonly Priority[]>> = {
   interactive: [],
   standard: ['interactive'],
@@ -95,7 +104,8 @@ export class Admission {
     const excess = mustWait ? this.#excessTokens(applicant) : 0;
     if (excess > 0) {
       const message = 'The queue is full: the server has more to do than it can promise to do.';
-      return this.#refuse('overloaded', message, applicant, this.#drainMs(applicant, excess));
+      const afterMs = this.#drainMs(applicant, excess);
+      return this.#refuse(applicant, { code: 'overloaded', message, afterMs });
     }
     const { deadlineAt } = applicant.ticket;
     if (deadlineAt === undefined || !prediction) return undefined;
@@ -103,32 +113,23 @@ export class Admission {
     const lateMs = latenessMs(prediction, withinMs);
     if (lateMs <= 0) return undefined;
     const message = `The first token is due in ${Math.round(withinMs)} ms and could come ${Math.ceil(lateMs)} ms later: ${explainPrediction(prediction)}, and ${Math.round(prediction.marginMs)} ms to be sure.`;
-    return this.#refuse('overloaded', message, applicant, lateMs, withinMs);
+    return this.#refuse(applicant, { code: 'overloaded', message, afterMs: lateMs, withinMs });
   }
 
-  /** The call has waited as long as it may. */
+  /** The call has waited as long as it may: after so long nothing else is tried for it. */
   timeout(applicant: Applicant, waitedMs: number): GatewayError {
     const message = `No slot became free in ${Math.round(waitedMs)} ms; nothing was computed.`;
-    return this.#refuse(
-      'queue_timeout',
-      message,
-      applicant,
-      this.#drainMs(applicant, this.#waitingAhead(applicant)),
-    );
+    const afterMs = this.#drainMs(applicant, this.#waitingAhead(applicant));
+    const last = { ...applicant, ticket: { ...applicant.ticket, isTrial: false } };
+    return this.#refuse(last, { code: 'queue_timeout', message, afterMs });
   }
 
-  /** `afterMs`: when there is room for it, if nobody comes in between. `withinMs`: its first token's time, if that is promised. */
-  #refuse(
-    code: 'overloaded' | 'queue_timeout',
-    message: string,
-    { ticket, tokens, pool, prospects }: Applicant,
-    afterMs: number,
-    withinMs?: number,
-  ): GatewayError {
+  #refuse({ ticket, tokens, pool, prospects }: Applicant, refusal: Refusal): GatewayError {
     const { clock } = this.#options;
-    const { tenant, prefix } = ticket;
+    const { tenant, prefix, isTrial = false } = ticket;
+    const { code, message, afterMs, withinMs } = refusal;
     const tokensPerMs = drainPerMs(prospects, withinMs);
-    if (!prefix || tokensPerMs === undefined) {
+    if (!prefix || isTrial || tokensPerMs === undefined) {
       return new GatewayError(code, message, { retryAfterMs: this.#options.retryAfterMs() });
     }
     const key = keyOf(tenant, prefix.whole);
@@ -139,7 +140,7 @@ export class Admission {
     return new GatewayError(code, full, { retryAfterMs: Infinity });
   }
 
-  /** How long so many tokens take, in ms. */
+  /** How long so many tokens take, in ms; 0: nothing was measured. */
   #drainMs({ prospects }: Applicant, tokens: number): number {
     const tokensPerMs = drainPerMs(prospects);
     return tokensPerMs === undefined ? 0 : tokens / tokensPerMs;
