@@ -32,7 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'config',
     'composition',
   ],
-  commands: ['core', 'config', 'main', 'edge', 'models', 'telemetry', 'load'],
+  commands: ['core', 'config', 'main', 'edge', 'models', 'telemetry', 'load', 'figures'],
   cli: ['commands'],
 };
 const MOST_LINES = 400;
