@@ -40,13 +40,7 @@ function loadOn(sluice: Sluice, { promptTokens, outputTokens, deadlineMs }: Load
   return {
     endpoint: new Endpoint({ url, headers, clock: systemClock }),
     request: (visitor: number) => ({
-      body: bodyOf(prompts(visitor), {
-        model,
-        isChat: true,
-        ignoresEos: false,
-        temperature: 0,
-        extra: undefined,
-      }),
+      body: bodyOf(prompts(visitor), { model, isChat: true, temperature: 0 }),
       key: undefined,
       tenant: 'all',
     }),
