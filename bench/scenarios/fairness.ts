@@ -165,7 +165,8 @@ function firstsOf(attempts: readonly Attempt[]): number[] {
 
 interface Figures {
   readonly requests: number;
-  readonly notAnswered: number;
+  /** By the reason. */
+  readonly notAnswered: Readonly<Record<string, number>>;
   readonly firstP50Ms: Spread;
   readonly firstP99Ms: Spread;
   readonly generatorLateP99Ms: Spread;
@@ -177,7 +178,7 @@ function figuresOf(rounds: readonly Measured[]): Figures {
   const firsts = rounds.map((round) => firstsOf(round.attempts));
   return {
     requests: attempts.length,
-    notAnswered: attempts.filter(({ ending }) => ending !== 'complete').length,
+    notAnswered: notAnsweredIn(attempts),
     firstP50Ms: spreadOf(firsts.map((values) => quantile(values, 0.5))),
     firstP99Ms: spreadOf(firsts.map((values) => quantile(values, 0.99))),
     generatorLateP99Ms: spreadOf(
@@ -185,6 +186,13 @@ function figuresOf(rounds: readonly Measured[]): Figures {
       1,
     ),
   };
+}
+
+function notAnsweredIn(attempts: readonly Attempt[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { ending, reason = ending } of attempts)
+    if (ending !== 'complete') counts[reason] = (counts[reason] ?? 0) + 1;
+  return counts;
 }
 
 export function draw(figures: Readonly<Record<Way, Figures>>): string {
