@@ -1,10 +1,12 @@
 // Conversations over two of llama.cpp's own servers: how much of the prompts need not be computed again, and how evenly
 // the work lies, where requests go to the two in turn, where Sluice looks at the load only, and where it also looks at
 // what each has seen. There are more conversations at once than one server has slots, and fewer than both have.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../gateway/src/core/clock.ts';
 import { type Panel, plot } from '../../gateway/src/figures/plot.ts';
 import { quantile, rounded, type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { bodyOf, type ChatMessage, randomPrompts } from '../../gateway/src/load/prompts.ts';
+import { seededRandom } from '../../gateway/src/load/seeded-random.ts';
 import { Endpoint, type Heard } from '../../gateway/src/load/streamed-request.ts';
 import { startLlamaServer, XLLAMACPP } from '../peers/llama-server.ts';
 import { KEY, modelFile, modelIn, startSluice, type Target } from '../servers.ts';
@@ -14,10 +16,12 @@ const MODEL = 'deepseek-r1';
 const SLOTS = 12;
 const CONTEXT_TOKENS = 1024;
 /** People who talk at the same time, each in one conversation after the other. */
-const USERS = 20;
-const CONVERSATIONS = 40;
+const USERS = 22;
+const CONVERSATIONS = 34;
 const TURNS = 4;
-const NEW_TOKENS = 32;
+const NEW_TOKENS = 24;
+/** From an answer to the next question, evenly distributed, in ms. */
+const THINK_MS = { least: 200, most: 2_000 };
 /** Words, about a token each. */
 const SHARED_WORDS = 60;
 const FIRST_QUESTION_WORDS = 150;
@@ -39,12 +43,18 @@ interface Request {
   readonly heard: Heard;
 }
 
+interface Talk {
+  readonly requests: readonly Request[];
+  /** Until then all were talking, by the clock of the times. */
+  readonly fullUntil: number;
+}
+
 interface Sample {
   readonly hitShare: number;
   readonly firstP50Ms: number;
   readonly firstP99Ms: number;
   readonly tokensPerSecond: number;
-  /** The time-averaged tokens of requests in flight on the busier one, over the mean of both. */
+  /** The time-averaged tokens of requests in flight on the busier one, over the mean of both, while all are talking. */
   readonly loadOverMean: number;
   /** Time-averaged requests in flight on the one that has fewer. */
   readonly leastInFlight: number;
@@ -77,10 +87,12 @@ export async function run(rounds = ROUNDS): Promise<object> {
       loadOnly: [loadOnly.port],
       affinity: [affinity.port],
     };
+    // What a server does once must not be in the first way's figures.
+    await talk([left.port, right.port], 0, 2);
     for (let round = 1; round <= rounds; round += 1) {
       for (const [index, way] of WAYS.entries()) {
         // Of its own seed: what another way has had computed must not help it.
-        const sample = await measure(ports[way], round * WAYS.length + index);
+        const sample = sampleOf(await talk(ports[way], round * WAYS.length + index));
         samples[way].push(sample);
         console.error(round, way, JSON.stringify(sample));
       }
@@ -91,7 +103,7 @@ export async function run(rounds = ROUNDS): Promise<object> {
     await right.stop();
   }
   return {
-    unit: `${USERS} people, ${CONVERSATIONS} conversations of ${TURNS} turns, ${NEW_TOKENS} new tokens each; two servers, one thread and ${SLOTS} slots of ${CONTEXT_TOKENS} tokens each; ${rounds} rounds`,
+    unit: `${USERS} people who think for ${THINK_MS.least} to ${THINK_MS.most} ms, ${CONVERSATIONS} conversations of ${TURNS} turns, ${NEW_TOKENS} new tokens each; two servers, one thread and ${SLOTS} slots of ${CONTEXT_TOKENS} tokens each; ${rounds} rounds`,
     model: modelIn(file),
     peer: `llama.cpp's own server, xllamacpp ${XLLAMACPP}`,
     wanted: WANTED,
@@ -103,8 +115,8 @@ export async function run(rounds = ROUNDS): Promise<object> {
   };
 }
 
-/** All conversations, over one gateway or over servers in turn. */
-async function measure(ports: readonly number[], seed: number): Promise<Sample> {
+/** All conversations, over one gateway or over servers in turn. Throws if an answer was not whole. */
+async function talk(ports: readonly number[], seed: number, count = CONVERSATIONS): Promise<Talk> {
   const endpoints = ports.map(
     (port) =>
       new Endpoint({
@@ -114,8 +126,10 @@ async function measure(ports: readonly number[], seed: number): Promise<Sample> 
       }),
   );
   const requests: Request[] = [];
+  const random = seededRandom(seed);
   let conversations = 0;
   let sent = 0;
+  let fullUntil = Number.POSITIVE_INFINITY;
   const ask = async (messages: readonly ChatMessage[]) => {
     const place = sent % endpoints.length;
     sent += 1;
@@ -129,7 +143,7 @@ async function measure(ports: readonly number[], seed: number): Promise<Sample> 
     requests.push({ backend: heard.backend ?? String(place), heard });
   };
   const user = async () => {
-    while (conversations < CONVERSATIONS) {
+    while (conversations < count) {
       const number = conversations;
       conversations += 1;
       const messages: ChatMessage[] = [{ role: 'system', content: text(0, 0, SHARED_WORDS) }];
@@ -138,13 +152,15 @@ async function measure(ports: readonly number[], seed: number): Promise<Sample> 
         const place = number * 2 * TURNS + 2 * turn;
         messages.push({ role: 'user', content: text(seed, place, length) });
         await ask(messages);
-        // What was answered is decided by the seed, so that every way sends the same.
+        // What was answered is decided by the seed: ways must not differ in what they are sent.
         messages.push({ role: 'assistant', content: text(seed, place + 1, ANSWER_WORDS) });
+        await sleep(THINK_MS.least + random() * (THINK_MS.most - THINK_MS.least));
       }
     }
+    fullUntil = Math.min(fullUntil, systemClock.now());
   };
   await Promise.all(Array.from({ length: USERS }, user));
-  return sampleOf(requests);
+  return { requests, fullUntil };
 }
 
 function text(seed: number, place: number, words: number): string {
@@ -152,7 +168,7 @@ function text(seed: number, place: number, words: number): string {
   return randomPrompts({ seed, prefixTokens: 0, lengthsOf })(place).messages[0]!.content;
 }
 
-function sampleOf(requests: readonly Request[]): Sample {
+function sampleOf({ requests, fullUntil }: Talk): Sample {
   const begin = Math.min(...requests.map(({ heard }) => heard.sentAt));
   const end = Math.max(...requests.map(({ heard }) => heard.endedAt));
   const firsts = requests.map(({ heard }) => heard.wordsAt[0]! - heard.sentAt);
@@ -161,11 +177,11 @@ function sampleOf(requests: readonly Request[]): Sample {
       .filter((one) => backend === undefined || one.backend === backend)
       .reduce((total, { heard }) => total + pick(heard), 0);
   const backends = [...new Set(requests.map(({ backend }) => backend))];
-  const msOf = ({ sentAt, endedAt }: Heard) => endedAt - sentAt;
+  const msOf = ({ sentAt, endedAt }: Heard) => Math.max(0, Math.min(endedAt, fullUntil) - sentAt);
   const works = backends.map((backend) =>
     sum((heard) => msOf(heard) * ((heard.usage?.promptTokens ?? 0) + NEW_TOKENS), backend),
   );
-  const inFlight = backends.map((backend) => sum(msOf, backend) / (end - begin));
+  const inFlight = backends.map((backend) => sum(msOf, backend) / (fullUntil - begin));
   return {
     hitShare: rounded(
       sum(({ usage }) => usage?.cachedTokens ?? 0) / sum(({ usage }) => usage?.promptTokens ?? 0),
