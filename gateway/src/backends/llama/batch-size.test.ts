@@ -7,11 +7,11 @@ import { BatchSize, MOST_AT_ONCE } from './batch-size.ts';
 /** Seconds that a batch of so many answers takes. */
 type Curve = (answers: number) => number;
 
-/** Each answer costs the same up to the knee, so that speed grows; beyond it, twice the answers take twice the time. */
+/** Up to the knee more answers hardly take longer; beyond it, twice the answers take two and a half times as long. */
 const kneeAt =
   (knee: number, base = 0.04): Curve =>
   (answers) =>
-    answers <= knee ? base * (1 + 0.2 * (answers / knee)) : (base * 1.2 * answers) / knee;
+    answers <= knee ? base * (1 + 0.2 * (answers / knee)) : base * 1.2 * (answers / knee) ** 1.32;
 
 /** A machine under a load that always waits, or never fills the places. */
 class Machine {
@@ -91,8 +91,8 @@ for (const knee of [1, 4, 8, 16, 32]) {
   });
 }
 
-test('where more at once is always faster, it takes all the places that there are', () => {
-  const machine = new Machine(() => 0.05);
+test('where no speed is lost, it takes all the places that there are', () => {
+  const machine = new Machine((answers) => 0.001 * answers);
   machine.run(10);
   assert.equal(machine.size.value, 64);
   const small = new Machine(() => 0.05, 20);
@@ -100,7 +100,7 @@ test('where more at once is always faster, it takes all the places that there ar
   assert.equal(small.size.value, 16, 'the largest of its sizes for which there are places');
 });
 
-test('speed alone does not count: no batch takes longer than it may', () => {
+test('no batch takes longer than it may, however much speed it adds', () => {
   const machine = new Machine((answers) => 0.01 * answers ** 0.8);
   machine.run(10);
   assert.equal(machine.size.value, 48, '48 take 0.22 s, 64 would take 0.28 s');

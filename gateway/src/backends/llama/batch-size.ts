@@ -1,6 +1,7 @@
-// How many answers the engine computes at once, where nobody has said: it looks for the knee where more at once hardly
-// adds speed, or makes each answer's tokens too slow, and holds it. Hill climbing: one size is tried beside the one that
-// is held, both judged by steps of the same minute; what a trial showed holds for a time that doubles with every repetition.
+// How many answers the engine computes at once, where nobody has said: as many as there are calls for, up to the knee where
+// more at once makes each answer's tokens come too slowly, or all of them together fewer. Hill climbing: one size is tried
+// beside the one that is held, both judged by steps of the same minutes; what a trial showed holds for a time that doubles
+// with every repetition.
 // It must never read a clock: times are passed in.
 // Pure.
 import { median } from '../../figures/statistics.ts';
@@ -38,11 +39,12 @@ const MOST_LATE = 2;
 const FRESH_MS = 60_000;
 
 /**
- * What doubling the size must add to the tokens a second, as a part of them, to be worth that each answer alone gets slower;
- * and what it must still add to be kept. Between the two nothing changes.
+ * What doubling the size may take from the tokens a second of all together, as a part of them, to be tried and to be kept;
+ * between the two nothing changes. It need not add any: where a processor computes as fast as it can, one answer alone comes
+ * at the speed of twenty together, but whoever is let in now has a first word now, and need not wait for another's last.
  */
-const WORTH_RAISING = 0.1;
-const WORTH_KEEPING = 0.05;
+const MOST_LOSS_RAISING = 0.05;
+const MOST_LOSS_KEEPING = 0.1;
 
 /** A smaller size is only seen once enough answers have ended. */
 const TRIAL_MS = 60_000;
@@ -133,16 +135,16 @@ export class BatchSize {
     }
     const speed = speedOf(steps);
     if (isLarger) {
-      const isWorth = !isLate && this.gainADoubling(held, heldSpeed, to, speed) >= WORTH_RAISING;
+      const isWorth = !isLate && this.lossADoubling(held, heldSpeed, to, speed) <= MOST_LOSS_RAISING;
       if (isWorth) {
         rest.reset();
-        // What was just left was just seen to be slower.
+        // What was just left was just seen to be no better.
         this.smallerRest.begin(nowMs);
       } else rest.lengthen(nowMs);
       this.hold(isWorth ? to : held);
       return;
     }
-    const isKept = !isLate && this.gainADoubling(to, speed, held, heldSpeed) >= WORTH_KEEPING;
+    const isKept = !isLate && this.lossADoubling(to, speed, held, heldSpeed) <= MOST_LOSS_KEEPING;
     if (isKept) rest.lengthen(nowMs);
     else {
       rest.reset();
@@ -171,10 +173,10 @@ export class BatchSize {
     return speedOf(last);
   }
 
-  /** What the larger of two sizes adds, as a part of the smaller one's speed, for a doubling. */
-  private gainADoubling(smaller: number, itsSpeed: number, larger: number, theirSpeed: number): number {
+  /** What the larger of two sizes takes, as a part of the smaller one's speed, for a doubling. */
+  private lossADoubling(smaller: number, smallerSpeed: number, larger: number, largerSpeed: number): number {
     const doublings = Math.log2(this.sizes[larger]! / this.sizes[smaller]!);
-    return (theirSpeed / itsSpeed - 1) / doublings;
+    return (1 - largerSpeed / smallerSpeed) / doublings;
   }
 }
 

@@ -58,8 +58,11 @@ export interface Counters {
 const GIBIBYTE = 2 ** 30;
 /** Well under the 500 ms that count as a stutter. */
 const LONGEST_STEP_MS = 330;
-/** Of that time, what a batch of running answers may take: the rest is for a slice of a newcomer's prompt. */
-const BATCH_SHARE = 0.75;
+/**
+ * Of that time, what a batch of running answers may take where its size is ours to find: the rest is for a slice of a
+ * newcomer's prompt. Half of it is six tokens a second for each answer, which is about as fast as people read.
+ */
+const BATCH_SHARE = 0.5;
 const BATCH_SIZE = 8;
 /** What windows that nobody has asked for may take: so much, and of the memory that is there, so large a part. */
 const MOST_WINDOW_BYTES = 2 * GIBIBYTE;
