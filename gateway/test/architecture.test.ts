@@ -16,6 +16,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   models: ['core'],
   backends: ['core', 'wire'],
   pipeline: ['core', 'scheduling'],
+  load: ['core', 'figures'],
+  simulation: ['core', 'figures', 'scheduling', 'load'],
   edge: ['core', 'wire', 'pipeline', 'scheduling'],
   config: [],
   composition: ['core', 'backends', 'models', 'config'],
@@ -31,7 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'config',
     'composition',
   ],
-  commands: ['core', 'config', 'main', 'edge', 'models', 'telemetry'],
+  commands: ['core', 'config', 'main', 'edge', 'models', 'telemetry', 'load', 'simulation'],
   cli: ['commands'],
 };
 const MOST_LINES = 400;

@@ -186,7 +186,8 @@ test('over numbers, a point stands where its x is: by its size, or by its logari
 test('a logarithmic axis up names powers of ten, and leaves out what has no logarithm', () => {
   const points = [0, 1, 10_000].map((y, x) => ({ x, y }));
   const svg = plot('t', [numeric({ yScale: 'log', series: [{ name: 'a', style: 'line', points }] })]);
-  for (const label of ['1', '10', '100', '1,000', '10,000']) assert.ok(svg.includes(`>${label}</text>`), label);
+  for (const label of ['1', '10', '100', '1,000', '10,000'])
+    assert.ok(svg.includes(`>${label}</text>`), label);
   assert.equal(/<polyline points="([^"]+)"/.exec(svg)![1]!.split(' ').length, 2);
 });
 
