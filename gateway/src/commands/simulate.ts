@@ -41,7 +41,7 @@ export interface SimulateFlags {
 
 const AZURE = new URL('../../data/azure-llm-2023-conversation.csv.gz', import.meta.url).pathname;
 /** Tokens that a tenant's prompts begin with: a system message of some length. */
-const SYSTEM_TOKENS = 256;
+const SYSTEM_TOKENS = 300;
 /** The promotion: steady, ten times as much for a minute, steady. The steady rate is `--rate` requests a second. */
 const SURGE = { factor: 10, beforeSeconds: 60, surgeSeconds: 60, afterSeconds: 120 };
 /** Its requests, in tokens: a system message with a question of 20 to 80, and an answer. */
@@ -135,7 +135,7 @@ function foundText(
     reasons.length === 0
       ? ''
       : `${replicas === undefined ? 'Why' : 'With one fewer'}: ${reasons.join('; ')}.\n`;
-  return `${table([head, ...rows])}\n\n${verdict}\n${why}`;
+  return `${table([head, ...rows], [0, head.length - 1])}\n\n${verdict}\n${why}`;
 }
 
 function curveOf(name: string): StepCurve {

@@ -85,13 +85,16 @@ function groupTable(title: string, groups: readonly GroupReport[]): string {
   return table([head, ...rows]);
 }
 
-/** The first column to the left, the others to the right. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Columns to the right, but for those that are named. */
+export function table(rows: readonly (readonly string[])[], toTheLeft: readonly number[] = [0]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows
     .map((row) =>
       row
-        .map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)))
+        .map((cell, column) => {
+          const width = widths[column]!;
+          return toTheLeft.includes(column) ? cell.padEnd(width) : cell.padStart(width);
+        })
         .join('  ')
         .trimEnd(),
     )

@@ -54,12 +54,12 @@ export async function simulate(options: SimulationOptions): Promise<Simulation> 
     (_, index) => new SimulatedBackend({ id: `replica-${index + 1}`, curve, clock, gaps }),
   );
   const returned = { asked: 0, admitted: 0 };
+  const client = { ...options, clock, scheduler, backends, returned };
   const ends: RequestEnd[] = [];
   let failure: { readonly thrown: unknown } | undefined;
   arrivals.forEach((arrival, index) => {
-    const client = new SimulatedClient({ ...options, clock, scheduler, backends, returned }, arrival, index);
     clock.after(arrival.atMs, () => {
-      client.run().then(
+      new SimulatedClient(client, arrival, index).run().then(
         (end) => ends.push(end),
         (thrown) => {
           failure = { thrown };

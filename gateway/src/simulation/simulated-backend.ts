@@ -8,8 +8,8 @@ import type { StepCurve } from '../core/step-curve.ts';
 import { type Piece, StepEngine } from '../core/step-engine.ts';
 import type { Histogram } from '../figures/histogram.ts';
 
-/** Tokens of one block of a prompt's beginning. */
-export const BLOCK_TOKENS = 64;
+/** Tokens of one block of what it remembers, as vLLM's cache has them. */
+export const BLOCK_TOKENS = 16;
 
 /** What a call is to a back end. */
 export interface SimulatedCall {
@@ -29,7 +29,7 @@ export interface Run {
   readonly cachedTokens: number;
   /** The longest silence between two of its tokens so far, in ms. */
   readonly longestGapMs: number;
-  /** Takes it out and says how many tokens it has given. What it has computed stays in the cache. */
+  /** Takes it out and says how many tokens it has given; 0 where it is over already. What it computed stays in the cache. */
   stop(): number;
 }
 
@@ -127,10 +127,11 @@ export class SimulatedBackend implements Backend {
   async close(): Promise<void> {}
 
   #leave(place: Place): number {
+    if (!this.#places.has(place)) return 0;
     this.#catchUp();
+    this.#places.delete(place);
     const { call, outputTokens } = place;
     const givenTokens = outputTokens - this.#engine.tokensLeft(place);
-    if (!this.#places.delete(place)) return givenTokens;
     this.#heldTokens -= call.promptTokens + outputTokens;
     if (givenTokens > 0) this.#remember(call, givenTokens);
     this.#engine.remove(place);

@@ -59,6 +59,8 @@ interface Turn {
   readonly retryAfterMs?: number | undefined;
 }
 
+/** The gateway's blocks are of 256 bytes: so many of a back end's, at four bytes a token. */
+const BLOCKS_EACH = 256 / 4 / BLOCK_TOKENS;
 /** Who has infinite patience gives up all the same. */
 const MOST_ASKED = 60;
 
@@ -66,6 +68,8 @@ export class SimulatedClient {
   readonly #options: ClientOptions;
   readonly #arrival: Arrival;
   readonly #index: number;
+  /** What the gateway sees of the prompt's blocks: the last one of each of its own stands for all that came before. */
+  readonly #prefix: readonly number[];
   readonly #leaving = new AbortController();
   #calmDown = () => {};
   #asked = 0;
@@ -80,6 +84,8 @@ export class SimulatedClient {
     this.#options = options;
     this.#arrival = arrival;
     this.#index = index;
+    const whole = Math.floor(arrival.promptTokens / BLOCK_TOKENS / BLOCKS_EACH);
+    this.#prefix = Array.from({ length: whole }, (_, at) => arrival.blocks[(at + 1) * BLOCKS_EACH - 1]!);
   }
 
   /** Carries the request through to its end, whatever that is. */
@@ -187,7 +193,7 @@ export class SimulatedClient {
 
   #ticket({ promptTokens, outputTokens, resumes }: Rest): Ticket {
     const { backends, objectiveMs } = this.#options;
-    const { tenant, priority, session, blocks, maxTokens = USUAL_OUTPUT_TOKENS } = this.#arrival;
+    const { tenant, priority, session, maxTokens = USUAL_OUTPUT_TOKENS } = this.#arrival;
     const isDue = priority !== 'batch' && !resumes;
     const given = this.#arrival.outputTokens - outputTokens;
     return {
@@ -202,10 +208,7 @@ export class SimulatedClient {
       resumes,
       signal: this.#leaving.signal,
       cost: { promptTokens, outputTokens: Math.max(1, maxTokens - given) },
-      prefix: {
-        blocks: blocks.slice(0, Math.floor(this.#arrival.promptTokens / BLOCK_TOKENS)),
-        whole: this.#index,
-      },
+      prefix: { blocks: this.#prefix, whole: this.#index },
       session,
     };
   }
