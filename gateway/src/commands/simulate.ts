@@ -69,6 +69,7 @@ export async function simulateLoad(flags: SimulateFlags): Promise<void> {
     arrivals,
     curve,
     replicas,
+    seed: flags.seed,
     objectiveMs: flags.objectiveMs,
     patienceMs: flags.patience * 1000,
     returns: flags.return ?? false,

@@ -3,6 +3,7 @@
 // request ends in exactly one way, or the run fails.
 import type { StepCurve } from '../core/step-curve.ts';
 import { Histogram } from '../figures/histogram.ts';
+import { seededRandom } from '../load/seeded-random.ts';
 import { Scheduler } from '../scheduling/scheduler.ts';
 import { type BusyTimes, SimulatedBackend } from './simulated-backend.ts';
 import { type ClientOptions, type RequestEnd, SimulatedClient } from './simulated-client.ts';
@@ -13,6 +14,8 @@ export interface SimulationOptions extends Pick<ClientOptions, 'objectiveMs' | '
   readonly arrivals: readonly Arrival[];
   readonly curve: StepCurve;
   readonly replicas: number;
+  /** Of what the scheduler leaves to chance. */
+  readonly seed: number;
   /** Bounds of the queue, as the configuration has them. */
   readonly queue: { readonly maxTokens: number; readonly maxWaitMs: number };
 }
@@ -45,9 +48,11 @@ const GIVE_UP_MS = 24 * 60 * 60 * 1000;
 
 /** Throws an Error if the scheduler forgets a call. */
 export async function simulate(options: SimulationOptions): Promise<Simulation> {
-  const { arrivals, curve, replicas, queue } = options;
+  const { arrivals, curve, replicas, queue, seed } = options;
   const clock = new VirtualClock();
-  const scheduler = new Scheduler({ clock, maxWaitingTokens: queue.maxTokens, maxWaitMs: queue.maxWaitMs });
+  const random = seededRandom(seed);
+  const settings = { clock, random, maxWaitingTokens: queue.maxTokens, maxWaitMs: queue.maxWaitMs };
+  const scheduler = new Scheduler(settings);
   const gaps = new Histogram();
   const backends = Array.from(
     { length: replicas },

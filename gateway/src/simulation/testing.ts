@@ -40,6 +40,7 @@ export function optionsFor(
     arrivals,
     curve: CURVE,
     replicas: 1,
+    seed: 1,
     objectiveMs: 500,
     patienceMs: 30_000,
     returns: false,
