@@ -2,7 +2,7 @@
 // goes on after a preemption, leaves when its patience is over, comes back when it was told to. It stands for what clients
 // and the pipeline do; what it does not do of the pipeline's work (hedging, failover, shared answers) is not simulated.
 import type { Clock } from '../core/clock.ts';
-import { GatewayError } from '../core/errors.ts';
+import { type ErrorCode, GatewayError } from '../core/errors.ts';
 import type { Ticket } from '../core/ticket.ts';
 import { USUAL_OUTPUT_TOKENS } from '../scheduling/cost.ts';
 import type { Lease, Scheduler } from '../scheduling/scheduler.ts';
@@ -25,6 +25,8 @@ export interface RequestEnd {
   /** What the scheduler expected as its time to first token, where it says. */
   readonly predictedMs?: number | undefined;
   readonly cachedTokens: number;
+  /** Why it had no slot at its last asking; absent: it had one. */
+  readonly refusedAs?: ErrorCode | undefined;
   readonly endedAtMs: number;
 }
 
@@ -79,6 +81,7 @@ export class SimulatedClient {
   #predictedMs: number | undefined;
   #longestGapMs = 0;
   #cachedTokens = 0;
+  #refusedAs: ErrorCode | undefined;
 
   constructor(options: ClientOptions, arrival: Arrival, index: number) {
     this.#options = options;
@@ -111,6 +114,7 @@ export class SimulatedClient {
       longestGapMs: this.#longestGapMs,
       predictedMs: this.#predictedMs,
       cachedTokens: this.#cachedTokens,
+      refusedAs: this.#refusedAs,
       endedAtMs: clock.now(),
     };
   }
@@ -143,11 +147,13 @@ export class SimulatedClient {
         lease = await scheduler.acquire(ticket);
       } catch (thrown) {
         if (!(thrown instanceof GatewayError)) throw thrown;
+        this.#refusedAs = thrown.code;
         return rest.resumes
           ? { outcome: 'broken' }
           : { outcome: 'refused', retryAfterMs: thrown.retryAfterMs };
       }
       if (!rest.resumes && this.#asked > 1) returned.admitted += 1;
+      this.#refusedAs = undefined;
       this.#queueMs ??= lease.queueMs;
       const given = await this.#compute(rest, lease);
       if (given === rest.outputTokens) return { outcome: 'answered' };
