@@ -12,7 +12,7 @@ export function reportText(report: Report): string {
   const lines: (readonly [string, string])[] = [
     ['requests', `${numberText(requests)} in ${numberText(report.seconds)} s`],
     ['answered', part(report.answered)],
-    ['refused', part(report.refused)],
+    ['refused', `${part(report.refused)}${refusalsText(report)}`],
     ['left', part(report.left)],
     ...(report.broken > 0 ? [['broken', part(report.broken)] as const] : []),
     ['goodput', `${numberText(report.goodPerSecond)} answers/s; ${part(report.good)}`],
@@ -55,6 +55,11 @@ export function reportText(report: Report): string {
     ...(more > 0 ? [`and ${more} more, in the JSON`] : []),
     '',
   ].join('\n');
+}
+
+function refusalsText({ refusals }: Report): string {
+  const codes = Object.entries(refusals).map(([code, count]) => `${code} ${numberText(count)}`);
+  return codes.length === 0 ? '' : `; why, also of those who left then: ${codes.join(', ')}`;
 }
 
 function groupTable(title: string, groups: readonly GroupReport[]): string {

@@ -50,8 +50,8 @@ test('an answer is good that began within the objective, never stood still for o
     end({ longestGapMs: 501 }),
     end({ arrival: batch, firstTokenMs: 9000 }),
     end({ arrival: batch, longestGapMs: 501 }),
-    refused(),
-    refused({ outcome: 'left' }),
+    refused({ refusedAs: 'overloaded' }),
+    refused({ outcome: 'left', refusedAs: 'queue_timeout' }),
     end({ outcome: 'broken' }),
   ];
   const told = report(simulationOf(ends), optionsFor([]), 2);
@@ -59,6 +59,7 @@ test('an answer is good that began within the objective, never stood still for o
     [told.requests, told.answered, told.refused, told.left, told.broken, told.good],
     [8, 5, 1, 1, 1, 2],
   );
+  assert.deepEqual(told.refusals, { overloaded: 1, queue_timeout: 1 });
   assert.equal(told.goodPerSecond, 0.2);
   assert.deepEqual([told.busyPart, told.promptsPart, told.fullPart], [0.5, 0.2, 0.1]);
   assert.equal(told.cachedPart, 0.5);

@@ -20,6 +20,8 @@ export interface Report {
   readonly refused: number;
   readonly left: number;
   readonly broken: number;
+  /** How many requests were refused in the end, or were left after a refusal, by its code. */
+  readonly refusals: Readonly<Record<string, number>>;
   /** Answers that had their first token within the objective (batch has none), no gap over 500 ms, and ended. */
   readonly good: number;
   readonly goodPerSecond: number;
@@ -112,6 +114,7 @@ export function report(
   const tenants = [...new Set(ends.map(({ arrival }) => arrival.tenant))].sort(byNumber);
   return {
     ...counts(ends),
+    refusals: refusals(ends),
     good: good.length,
     goodPerSecond: rounded(good.length / Math.max(seconds, 1e-3), 3),
     seconds: rounded(seconds, 1),
@@ -177,6 +180,12 @@ function counts(ends: readonly RequestEnd[]) {
     left: count('left'),
     broken: count('broken'),
   };
+}
+
+function refusals(ends: readonly RequestEnd[]): Record<string, number> {
+  const byCode: Record<string, number> = {};
+  for (const { refusedAs } of ends) if (refusedAs) byCode[refusedAs] = (byCode[refusedAs] ?? 0) + 1;
+  return byCode;
 }
 
 function prediction(pairs: readonly PredictedPair[]): PredictionReport | undefined {

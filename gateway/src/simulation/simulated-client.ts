@@ -25,7 +25,7 @@ export interface RequestEnd {
   /** What the scheduler expected as its time to first token, where it says. */
   readonly predictedMs?: number | undefined;
   readonly cachedTokens: number;
-  /** Why it had no slot at its last asking; absent: it had one. */
+  /** Why its last asking was refused; absent: it was not. */
   readonly refusedAs?: ErrorCode | undefined;
   readonly endedAtMs: number;
 }
@@ -147,7 +147,7 @@ export class SimulatedClient {
         lease = await scheduler.acquire(ticket);
       } catch (thrown) {
         if (!(thrown instanceof GatewayError)) throw thrown;
-        this.#refusedAs = thrown.code;
+        if (!this.#leaving.signal.aborted) this.#refusedAs = thrown.code;
         return rest.resumes
           ? { outcome: 'broken' }
           : { outcome: 'refused', retryAfterMs: thrown.retryAfterMs };
