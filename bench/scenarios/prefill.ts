@@ -3,7 +3,7 @@
 
 import { plot } from '../../gateway/src/figures/plot.ts';
 import { type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
-import { longestGap } from '../answer-reader.ts';
+import { longestGap } from '../../gateway/src/load/answer-reader.ts';
 import { ask, type Seen } from '../chat-load.ts';
 import { modelFile, modelIn, startSluice } from '../servers.ts';
 import { chat } from '../workload.ts';

@@ -16,7 +16,6 @@ export function parseTrace(text: string): TraceRow[] {
   const [head, ...lines] = text.split('\n').map((line) => line.trim());
   if (head !== HEAD) throw new Error(`line 1 must be "${HEAD}"`);
   const rows: TraceRow[] = [];
-  let first: number | undefined;
   for (const [index, line] of lines.entries()) {
     if (line === '') continue;
     const [time = '', prompt, output] = line.split(',');
@@ -25,8 +24,9 @@ export function parseTrace(text: string): TraceRow[] {
     const [promptTokens, outputTokens] = [Number(prompt), Number(output)];
     if (!(Number.isFinite(at) && promptTokens >= 0 && outputTokens >= 0))
       throw new Error(`line ${index + 2} is no time and two numbers: "${line.slice(0, 80)}"`);
-    first ??= at;
-    rows.push({ atMs: at - first, promptTokens, outputTokens });
+    rows.push({ atMs: at, promptTokens, outputTokens });
   }
-  return rows.sort((a, b) => a.atMs - b.atMs);
+  rows.sort((a, b) => a.atMs - b.atMs);
+  const first = rows[0]?.atMs ?? 0;
+  return rows.map((row) => ({ ...row, atMs: row.atMs - first }));
 }
