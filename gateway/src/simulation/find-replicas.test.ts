@@ -16,9 +16,7 @@ function told(p99Ms: number | null, unanswered = 0): Report {
   return {
     classes: [group, batch],
     requests: 100,
-    refused: unanswered,
-    left: 0,
-    broken: 0,
+    answered: 100 - unanswered,
     busyPart: 0.9,
     promptsPart: 0.5,
     fullPart: 0.25,

@@ -91,13 +91,13 @@ export function loneFirstTokenMs(curve: StepCurve, promptTokens: number): number
   return whole * stepMs(curve, 0, curve.sliceTokens) + stepMs(curve, 0, rest);
 }
 
-function missesOf({ classes, requests, refused, left, broken }: Report, objective: Objective): string[] {
+function missesOf({ classes, requests, answered }: Report, objective: Objective): string[] {
   const misses: string[] = [];
   for (const { name, firstToken } of classes) {
     if (name === 'batch' || firstToken.p99Ms === null || firstToken.p99Ms <= objective.firstTokenMs) continue;
     misses.push(`${name}: P99 to the first token is ${Math.round(firstToken.p99Ms)} ms`);
   }
-  const unanswered = (refused + left + broken) / Math.max(1, requests);
+  const unanswered = (requests - answered) / Math.max(1, requests);
   if (unanswered > objective.unansweredPart) {
     misses.push(`${(unanswered * 100).toFixed(1)} % of the requests had no answer`);
   }

@@ -110,7 +110,7 @@ function flowPanel(ends: readonly RequestEnd[], objectiveMs: number): NumericPan
     series: [
       rate('asked', () => true),
       rate('answered well', (end) => isGood(end, objectiveMs)),
-      rate('refused, left', ({ outcome }) => outcome !== 'answered'),
+      rate('not answered', ({ outcome }) => outcome !== 'answered'),
     ],
   };
 }

@@ -53,11 +53,12 @@ test('an answer is good that began within the objective, never stood still for o
     refused({ refusedAs: 'overloaded' }),
     refused({ outcome: 'left', refusedAs: 'queue_timeout' }),
     end({ outcome: 'broken' }),
+    end({ outcome: 'late', firstTokenMs: undefined }),
   ];
   const told = report(simulationOf(ends), optionsFor([]), 2);
   assert.deepEqual(
-    [told.requests, told.answered, told.refused, told.left, told.broken, told.good],
-    [8, 5, 1, 1, 1, 2],
+    [told.requests, told.answered, told.refused, told.left, told.late, told.broken, told.good],
+    [9, 5, 1, 1, 1, 1, 2],
   );
   assert.deepEqual(told.refusals, { overloaded: 1, queue_timeout: 1 });
   assert.equal(told.goodPerSecond, 0.2);
@@ -73,7 +74,7 @@ test('an answer is good that began within the objective, never stood still for o
   assert.deepEqual(
     told.classes.map(({ name, requests, good }) => [name, requests, good]),
     [
-      ['interactive', 6, 1],
+      ['interactive', 7, 1],
       ['batch', 2, 1],
     ],
   );

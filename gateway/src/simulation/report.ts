@@ -19,6 +19,7 @@ export interface Report {
   readonly answered: number;
   readonly refused: number;
   readonly left: number;
+  readonly late: number;
   readonly broken: number;
   /** How many requests were refused in the end, or were left after a refusal, by its code. */
   readonly refusals: Readonly<Record<string, number>>;
@@ -61,6 +62,7 @@ export interface GroupReport {
   readonly answered: number;
   readonly refused: number;
   readonly left: number;
+  readonly late: number;
   readonly broken: number;
   readonly good: number;
   readonly queue: Quantiles;
@@ -178,6 +180,7 @@ function counts(ends: readonly RequestEnd[]) {
     answered: count('answered'),
     refused: count('refused'),
     left: count('left'),
+    late: count('late'),
     broken: count('broken'),
   };
 }

@@ -127,6 +127,19 @@ test('who has no first token when its patience is over leaves, and takes no time
   );
 });
 
+test('who has a slot but no first token when it is due is ended, and takes no time any more', async () => {
+  const arrivals = [arrival(0, { promptTokens: 1000 }), arrival(10)];
+  const { ends } = await simulate(optionsFor(arrivals));
+  const [late, other] = ends;
+  assert.deepEqual([late!.outcome, late!.endedAtMs, late!.firstTokenMs], ['late', 500, undefined]);
+  assert.deepEqual([other!.outcome, other!.endedAtMs], ['late', 510], 'its prompt waited for the other');
+  const patient = await simulate(optionsFor(arrivals, { objectiveMs: Infinity }));
+  assert.deepEqual(
+    patient.ends.map(({ outcome }) => outcome),
+    ['answered', 'answered'],
+  );
+});
+
 test('who reads already does not leave, however long the answer is', async () => {
   const { ends } = await simulate(optionsFor([arrival(0, { outputTokens: 1000 })], { patienceMs: 200 }));
   assert.equal(ends[0]!.outcome, 'answered');

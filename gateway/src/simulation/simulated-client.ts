@@ -12,8 +12,11 @@ import type { Arrival } from './workload.ts';
 /** How a request ended. Durations are in ms; times are on the simulated clock, which begins with the first request. */
 export interface RequestEnd {
   readonly arrival: Arrival;
-  /** `broken`: it was taken back in the middle of its answer and got no other slot. */
-  readonly outcome: 'answered' | 'refused' | 'left' | 'broken';
+  /**
+   * `late`: it had a slot, but no first token when that was due, and was ended for it, as the pipeline does. `broken`: it
+   * was taken back in the middle of its answer and got no other slot.
+   */
+  readonly outcome: 'answered' | 'refused' | 'left' | 'late' | 'broken';
   /** How often it asked. */
   readonly asked: number;
   /** When it asked last: what follows counts from there. */
@@ -39,7 +42,7 @@ export interface ClientOptions {
   readonly clock: Clock;
   readonly scheduler: Scheduler & Foresight;
   readonly backends: readonly SimulatedBackend[];
-  /** When the first token is due, in ms from the asking: of all classes but batch, for whom nobody waits. */
+  /** When the first token is due, in ms from the asking: of all classes but batch, for whom nobody waits. Infinity: of none. */
   readonly objectiveMs: number;
   /** After so long without a first token a client leaves, in ms; one of class batch does not. */
   readonly patienceMs: number;
@@ -57,8 +60,15 @@ interface Rest {
 }
 
 interface Turn {
-  readonly outcome: 'answered' | 'refused' | 'broken';
+  readonly outcome: 'answered' | 'refused' | 'late' | 'broken';
   readonly retryAfterMs?: number | undefined;
+}
+
+/** What came of a lease. */
+interface Computed {
+  /** Tokens; fewer than wanted where the call was stopped. */
+  readonly given: number;
+  readonly isLate: boolean;
 }
 
 /** The gateway's blocks are of 256 bytes: so many of a back end's, at four bytes a token. */
@@ -155,7 +165,8 @@ export class SimulatedClient {
       if (!rest.resumes && this.#asked > 1) returned.admitted += 1;
       this.#refusedAs = undefined;
       this.#queueMs ??= lease.queueMs;
-      const given = await this.#compute(rest, lease);
+      const { given, isLate } = await this.#compute(rest, lease, ticket.deadlineAt);
+      if (isLate) return { outcome: 'late' };
       if (given === rest.outputTokens) return { outcome: 'answered' };
       if (!lease.isPreempted) return { outcome: 'broken' };
       rest = {
@@ -166,21 +177,31 @@ export class SimulatedClient {
     }
   }
 
-  /** Holds the lease as long as the call computes. Gives the tokens that came: fewer than wanted where it was stopped. */
-  #compute({ promptTokens, outputTokens, resumes }: Rest, lease: Lease): Promise<number> {
+  /** Holds the lease as long as the call computes: to its end, its deadline without a word, or the lease's own end. */
+  #compute(
+    { promptTokens, outputTokens, resumes }: Rest,
+    lease: Lease,
+    deadlineAt: number | undefined,
+  ): Promise<Computed> {
     const { clock } = this.#options;
     return new Promise((resolve) => {
       let run: Run | undefined;
-      const end = (given: number) => {
+      let forgetDeadline = () => {};
+      const end = (given: number, isLate = false) => {
+        forgetDeadline();
         lease.signal.removeEventListener('abort', stop);
         this.#longestGapMs = Math.max(this.#longestGapMs, run?.longestGapMs ?? 0);
-        const outcome = given === outputTokens ? 'ok' : 'ignored';
-        lease.release(outcome, { promptTokens, completionTokens: given });
-        resolve(given);
+        if (isLate) lease.release('overload');
+        else if (given < outputTokens) lease.release('ignored', { promptTokens, completionTokens: given });
+        else lease.release('ok', { promptTokens, completionTokens: given });
+        resolve({ given, isLate });
       };
       const stop = () => end(run?.stop() ?? 0);
       if (lease.signal.aborted) return end(0);
       lease.signal.addEventListener('abort', stop);
+      if (deadlineAt !== undefined) {
+        forgetDeadline = clock.after(deadlineAt - clock.now(), () => end(run?.stop() ?? 0, true));
+      }
       // All that the scheduler was given are of this kind.
       run = (lease.backend as SimulatedBackend).start({
         promptTokens,
@@ -188,6 +209,7 @@ export class SimulatedClient {
         blocks: this.#arrival.blocks,
         spoke: () => {
           this.#calmDown();
+          forgetDeadline();
           this.#firstTokenMs ??= clock.now() - this.#askedAt;
           lease.spoke();
         },
@@ -200,7 +222,7 @@ export class SimulatedClient {
   #ticket({ promptTokens, outputTokens, resumes }: Rest): Ticket {
     const { backends, objectiveMs } = this.#options;
     const { tenant, priority, session, maxTokens = USUAL_OUTPUT_TOKENS } = this.#arrival;
-    const isDue = priority !== 'batch' && !resumes;
+    const isDue = priority !== 'batch' && !resumes && Number.isFinite(objectiveMs);
     const given = this.#arrival.outputTokens - outputTokens;
     return {
       id: `request-${this.#index}`,
