@@ -1,20 +1,16 @@
 // `sluice simulate`: what a load would come to with so many replicas of an engine, or how many it takes. It reads a trace
 // and a curve, lets the scheduler serve it in simulated time, and prints, writes or draws what came of it.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { readCurve } from '../config/curve-file.ts';
 import { ConfigError } from '../config.ts';
 import type { Priority } from '../core/priority.ts';
 import type { StepCurve } from '../core/step-curve.ts';
-import { surgeArrivals } from '../load/arrivals.ts';
-import { seededRandom } from '../load/seeded-random.ts';
-import { parseTrace } from '../load/trace.ts';
 import { type FoundReplicas, findReplicas, hopelessReason } from '../simulation/find-replicas.ts';
+import { atRate, readTrace, surgeRows } from '../simulation/loads.ts';
 import { report } from '../simulation/report.ts';
 import { reportPlot } from '../simulation/report-plot.ts';
 import { reportText, table } from '../simulation/report-text.ts';
-import { parseRequestLog } from '../simulation/request-log.ts';
 import { type SimulationOptions, simulate } from '../simulation/simulate.ts';
 import { type Arrival, type Row, workload } from '../simulation/workload.ts';
 import { fail } from './terminal.ts';
@@ -39,15 +35,8 @@ export interface SimulateFlags {
   readonly plot?: string | undefined;
 }
 
-const AZURE = new URL('../../data/azure-llm-2023-conversation.csv.gz', import.meta.url).pathname;
 /** Tokens that a tenant's prompts begin with: a system message of some length. */
 const SYSTEM_TOKENS = 300;
-/** The promotion: steady, ten times as much for a minute, steady. The steady rate is `--rate` requests a second. */
-const SURGE = { factor: 10, beforeSeconds: 60, surgeSeconds: 60, afterSeconds: 120 };
-/** Its requests, in tokens: a system message with a question of 20 to 80, and an answer. */
-const SURGE_PROMPT = { least: 320, most: 380 };
-const SURGE_ANSWER = 64;
-const MOST_REQUESTS = 5_000_000;
 /** Bounds of the queue, as a configuration has them by default. */
 const QUEUE = { maxTokens: 500_000, maxWaitMs: 60_000 };
 const MOST_REPLICAS = 256;
@@ -56,7 +45,7 @@ const UNANSWERED_PART = 0.01;
 
 export async function simulateLoad(flags: SimulateFlags): Promise<void> {
   const curve = curveOf(flags.curve);
-  const rows = upTo(flags.duration, flags.surge ? surgeRows(flags) : traceRows(flags));
+  const rows = upTo(flags.duration, flags.surge ? surgeRows(flags.seed, flags.rate) : traceRows(flags));
   if (rows.length === 0) return fail('There is no request to simulate.');
   const arrivals = workload(rows, {
     seed: flags.seed,
@@ -148,35 +137,16 @@ function curveOf(name: string): StepCurve {
   }
 }
 
-function traceRows({ trace, rate }: SimulateFlags): Row[] {
-  return readTrace(trace).map((row) => ({ ...row, atMs: row.atMs / rate }));
-}
-
-function readTrace(trace: string): readonly Row[] {
-  const path = trace === 'azure' ? AZURE : trace;
+function traceRows({ trace, rate }: SimulateFlags): readonly Row[] {
   try {
-    const bytes = readFileSync(path);
-    const text = (path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8');
-    if (!text.trimStart().startsWith('{')) return parseTrace(text);
-    const { rows, withoutTokens } = parseRequestLog(text);
+    const { rows, withoutTokens } = readTrace(trace);
     if (withoutTokens > 0) {
       process.stderr.write(`${withoutTokens} requests of the log had no answer: they are left out.\n`);
     }
-    return rows;
+    return atRate(rows, rate);
   } catch (thrown) {
-    return fail(`The trace ${path} cannot be used: ${(thrown as Error).message}.`);
+    return fail(`The trace ${trace} cannot be used: ${(thrown as Error).message}.`);
   }
-}
-
-function surgeRows({ seed, rate }: SimulateFlags): Row[] {
-  const random = seededRandom(seed);
-  const { least, most } = SURGE_PROMPT;
-  return surgeArrivals(random, 1, { ...SURGE, steadyRps: rate }, MOST_REQUESTS).atMs.map((atMs) => ({
-    atMs,
-    promptTokens: least + Math.floor(random() * (most - least + 1)),
-    outputTokens: SURGE_ANSWER,
-    maxTokens: SURGE_ANSWER,
-  }));
 }
 
 function upTo(seconds: number | undefined, rows: readonly Row[]): readonly Row[] {
