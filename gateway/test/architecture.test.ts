@@ -12,7 +12,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   figures: [],
   load: ['core', 'figures'],
   wire: ['core'],
-  scheduling: ['core'],
+  scheduling: ['core', 'figures'],
   telemetry: ['core'],
   models: ['core'],
   backends: ['core', 'wire'],

@@ -109,6 +109,19 @@ test('windows and objectives are those of the configuration', () => {
   assert.deepEqual([model('n')?.contextWindow, model('n')?.firstTokenObjectiveMs], [undefined, undefined]);
 });
 
+test('priorities are those of the configuration, and prices go by back end, to any model', () => {
+  const price = { input: 1, output: 2 };
+  const models = [{ id: 'm', priority: 'batch' }, { id: 'n' }];
+  const { model } = worldOf({ backends: [{ ...A, price }, B], models });
+  assert.deepEqual([model('m')?.priority, model('n')?.priority], ['batch', undefined]);
+  assert.deepEqual([...model('n')!.prices!], [['a', price]]);
+  assert.deepEqual(
+    [...worldOf({ backends: [A, { ...B, price }] }).world.openModels!.prices!],
+    [['b', price]],
+  );
+  assert.equal(worldOf({ backends: [A] }).world.openModels!.prices, undefined, 'nobody has one');
+});
+
 test('what is still on its way is not there: a model that has nobody else is not served yet', () => {
   const file = {
     backends: [{ kind: 'embedded' }, A],

@@ -5,6 +5,7 @@ import { EMBEDDED_ID, isRemote } from '../config/backends.ts';
 import type { ModelConfig } from '../config/models.ts';
 import type { Config } from '../config.ts';
 import type { Backend } from '../core/backend.ts';
+import type { Price } from '../core/price.ts';
 import type { ServedModel, World } from '../core/world.ts';
 import type { EmbeddedEngine } from './embedded-engine.ts';
 
@@ -29,9 +30,10 @@ export function makeWorld(config: Config, parts: Parts): World {
     for (const name of [model.id, ...model.aliases]) models.set(name, served);
   }
   const open = config.models ? [] : remoteBackends(config, set);
+  const prices = pricesOf(config);
   return {
     models,
-    openModels: open.length > 0 ? { backends: open, created: parts.created } : undefined,
+    openModels: open.length > 0 ? { backends: open, created: parts.created, prices } : undefined,
     keys: config.keys,
     hold: () => set.hold(),
   };
@@ -44,7 +46,17 @@ function unnamedModels(config: Config): readonly ModelConfig[] {
   if (ids.length === 0) return [];
   const tiers = ids.map((id) => [id]);
   const { model_id: id } = config;
-  return [{ id, aliases: [], tiers, names: {}, contextWindow: undefined, firstTokenObjectiveMs: undefined }];
+  return [
+    {
+      id,
+      aliases: [],
+      tiers,
+      names: {},
+      contextWindow: undefined,
+      firstTokenObjectiveMs: undefined,
+      priority: undefined,
+    },
+  ];
 }
 
 function servedModel(
@@ -75,7 +87,15 @@ function servedModel(
     tiers,
     names: new Map(Object.entries(model.names)),
     firstTokenObjectiveMs: model.firstTokenObjectiveMs,
+    priority: model.priority,
+    prices: pricesOf(config),
   };
+}
+
+/** By the ids of back ends; undefined: none has a price. */
+function pricesOf({ backends = [] }: Config): ReadonlyMap<string, Price> | undefined {
+  const priced = backends.flatMap(({ id, price }) => (price ? [[id, price] as const] : []));
+  return priced.length === 0 ? undefined : new Map(priced);
 }
 
 function remoteBackends({ backends }: Config, set: BackendSet): readonly Backend[] {

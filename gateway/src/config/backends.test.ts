@@ -133,6 +133,7 @@ test('what a user says of a back end comes out, and so does the patience it is m
         url: 'http://h',
         context_window: 4096,
         slots: 3,
+        limit: 'gradient',
         think_tags: true,
         template: 'qwen',
         tool_markup: 'qwen',
@@ -142,6 +143,7 @@ test('what a user says of a back end comes out, and so does the patience it is m
   })[0]!;
   assert.deepEqual(overrides, {
     slots: 3,
+    limit: 'gradient',
     thinkTags: true,
     template: 'qwen',
     toolMarkup: 'qwen',

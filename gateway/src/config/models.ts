@@ -2,7 +2,7 @@
 // Whatever is named must exist: a name that leads nowhere is refused with the one that was meant.
 import type { Fault } from './config-error.ts';
 import { suggestion } from './hints.ts';
-import type { RawModel } from './schema.ts';
+import type { RawModel, RawPriority } from './schema.ts';
 
 export interface ModelConfig {
   /** What clients put into `model`. */
@@ -17,6 +17,8 @@ export interface ModelConfig {
   readonly contextWindow: number | undefined;
   /** When the first token is due where a request does not say, in ms. */
   readonly firstTokenObjectiveMs: number | undefined;
+  /** Of its requests where neither they nor their kind say. */
+  readonly priority: RawPriority | undefined;
 }
 
 /** `backendIds`: all that there are, preferred first. Throws ConfigError. */
@@ -41,6 +43,7 @@ export function resolveModels(
       names: upstreamNames(entry, tiers.flat(), path, fault),
       contextWindow: entry.context_window,
       firstTokenObjectiveMs: entry.first_token_objective_ms,
+      priority: entry.priority,
     };
   });
 }

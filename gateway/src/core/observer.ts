@@ -24,6 +24,8 @@ export interface RequestRecord {
   /** The model that really spoke. */
   speaker: string | undefined;
   queueMs: number | undefined;
+  /** What `firstTokenMs` was expected to be when the request came to its queue; undefined: not enough was measured. */
+  predictedFirstTokenMs: number | undefined;
   /** To the first event that carries text, reasoning or a tool call. */
   firstTokenMs: number | undefined;
   /** To the first event of the answer itself. */
@@ -53,6 +55,7 @@ export function newRecord(id: string, route: string, tenant: string, startedAt: 
     backend: undefined,
     speaker: undefined,
     queueMs: undefined,
+    predictedFirstTokenMs: undefined,
     firstTokenMs: undefined,
     firstAnswerMs: undefined,
     longestGapMs: 0,

@@ -1,6 +1,7 @@
 // What this server serves, and to whom: an immutable picture. A change makes a new one; a request holds the one that
 // it began with, so nothing shifts under it.
 import type { Backend } from './backend.ts';
+import type { Price } from './price.ts';
 import type { Priority } from './priority.ts';
 
 /** A model as clients know it. */
@@ -23,10 +24,14 @@ export interface ServedModel {
   readonly names?: ReadonlyMap<string, string> | undefined;
   /** When the first token is due where a request does not say, in ms. */
   readonly firstTokenObjectiveMs?: number | undefined;
+  /** Of its requests where neither they nor their kind say; absent: by their kind. */
+  readonly priority?: Priority | undefined;
+  /** What back ends cost, by their ids; one that is not there costs nothing. */
+  readonly prices?: ReadonlyMap<string, Price> | undefined;
 }
 
 /** Back ends to which any model's name may be sent. */
-export type OpenModels = Pick<ServedModel, 'backends' | 'tiers' | 'created'>;
+export type OpenModels = Pick<ServedModel, 'backends' | 'tiers' | 'created' | 'prices'>;
 
 /** Someone who may call. The secret itself is not kept: only its SHA-256. */
 export interface AccessKey {
@@ -37,12 +42,19 @@ export interface AccessKey {
   readonly models: readonly string[] | undefined;
   /** Calls that it may have at once, running or waiting; absent, here and below: any number. */
   readonly maxParallel?: number | undefined;
-  /** Requests a minute. */
+  /** Requests a minute, an hour, a day. */
   readonly rpm?: number | undefined;
-  /** Tokens a minute, of prompts and answers. */
+  readonly rph?: number | undefined;
+  readonly rpd?: number | undefined;
+  /** Tokens a minute, a day, of prompts and answers. */
   readonly tpm?: number | undefined;
+  readonly tpd?: number | undefined;
+  /** What its requests may cost a day, in the currency of the prices. */
+  readonly dailyBudget?: number | undefined;
   /** The highest priority that its requests have, whatever they ask for. */
   readonly priority?: Priority | undefined;
+  /** Its share of what is computed where keys wait at once, against the others'; absent: 1. */
+  readonly weight?: number | undefined;
 }
 
 export interface World {

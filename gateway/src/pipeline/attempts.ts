@@ -204,10 +204,18 @@ function requestOf(
   return isAsItCame ? request : { ...request, model, continueFrom };
 }
 
-function tell({ record, observer }: CallOptions, lease: Lease, way: Way, loss: Loss | undefined): void {
+function tell(
+  { record, observer, clock }: CallOptions,
+  lease: Lease,
+  way: Way,
+  loss: Loss | undefined,
+): void {
   if (record.backend === undefined) {
     record.backend = lease.backend.id;
     record.queueMs = lease.queueMs;
+    const acquiredMs = clock.now() - lease.queueMs - record.startedAt;
+    const { predictedFirstTokenMs: predictedMs } = lease;
+    record.predictedFirstTokenMs = predictedMs === undefined ? undefined : acquiredMs + predictedMs;
     observer.started?.(record);
   }
   if (!loss) return;

@@ -7,7 +7,7 @@ import type { Backend, BackendLoad, CallContext } from '../core/backend.ts';
 import type { ChatRequest, EventSink, TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 import { newRecord, type RequestObserver } from '../core/observer.ts';
-import type { Outcome } from '../core/ticket.ts';
+import type { Outcome, Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { Scheduler } from '../scheduling/scheduler.ts';
 import { type Job, Pipeline } from './pipeline.ts';
@@ -63,11 +63,12 @@ function setUp({ logBytes = 1024 * 1024, observer = {} as RequestObserver } = {}
   const acquire = scheduler.acquire.bind(scheduler);
   scheduler.acquire = async (ticket) => {
     const lease = await acquire(ticket);
-    const release = (outcome: Outcome) => {
+    const release = lease.release.bind(lease);
+    lease.release = (outcome, usage) => {
       outcomes.push(outcome);
-      lease.release(outcome);
+      release(outcome, usage);
     };
-    return { ...lease, release };
+    return lease;
   };
   const pipeline = new Pipeline({ scheduler, observer, clock, logBytes });
   const unknown = { contextWindow: undefined, licence: undefined, created: 0 };
@@ -381,4 +382,46 @@ test('an answer of thinking alone has a first token and no first answer', async 
   call.push(thought('hm'));
   assert.equal(record.firstTokenMs, 50);
   assert.equal(record.firstAnswerMs, undefined);
+});
+
+test('its ticket tells how the prompt begins, to its own tenant and model alone, and which session it belongs to', async () => {
+  const { scheduler, start } = setUp();
+  const tickets: Ticket[] = [];
+  scheduler.acquire = (ticket) => {
+    tickets.push(ticket);
+    return new Promise(() => {});
+  };
+  const prompt = { kind: 'text', text: 'long '.repeat(200) } as const;
+  const calls = [{ ...request(), prompt }];
+  const cold = newRecord('request-2', 'test', 'another', 0);
+  start({ calls, session: 'chat-7' });
+  start({ calls });
+  start({ calls, record: cold });
+  await turn();
+  const [one = assert.fail(), same = assert.fail(), foreign = assert.fail()] = tickets;
+  assert.deepEqual([one.session, same.session], ['chat-7', undefined]);
+  assert.ok(one.prefix!.blocks.length >= 3);
+  assert.deepEqual(same.prefix!.blocks, one.prefix!.blocks);
+  assert.ok(foreign.prefix!.blocks.every((block) => !one.prefix!.blocks.includes(block)));
+});
+
+test('its ticket tells the weight of its tenant and the prices of its back ends', async () => {
+  const { scheduler, start } = setUp();
+  const tickets: Ticket[] = [];
+  scheduler.acquire = (ticket) => {
+    tickets.push(ticket);
+    return new Promise(() => {});
+  };
+  const prices = new Map([['hand', { input: 1, output: 2 }]]);
+  const unknown = { contextWindow: undefined, licence: undefined, created: 0 };
+  start({ weight: 3, model: { id: 'm', speaker: 's', backends: [new HandBackend()], prices, ...unknown } });
+  start();
+  await turn();
+  assert.deepEqual(
+    tickets.map(({ weight, prices: told }) => [weight, told]),
+    [
+      [3, prices],
+      [undefined, undefined],
+    ],
+  );
 });

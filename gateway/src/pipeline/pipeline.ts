@@ -7,6 +7,7 @@ import type { RequestObserver, RequestRecord } from '../core/observer.ts';
 import type { Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { estimateCost } from '../scheduling/cost.ts';
+import { promptPrefix } from '../scheduling/prompt-prefix.ts';
 import type { Scheduler } from '../scheduling/scheduler.ts';
 import { runCall } from './attempts.ts';
 import { addChoice, countCalls, type PlannedCall, planCalls } from './choices.ts';
@@ -28,8 +29,12 @@ export interface Job {
   readonly deadlineMs: number | undefined;
   /** False: where its back end is lost, its client wants the error. Default true. */
   readonly failover?: boolean | undefined;
+  /** What its client calls the conversation that it belongs to. */
+  readonly session?: string | undefined;
   /** Gateways that the request passed before this one, by their ids. */
   readonly hops?: readonly string[] | undefined;
+  /** Its tenant's share against the others'; absent: 1. */
+  readonly weight?: number | undefined;
 }
 
 /** An answer in the making. */
@@ -100,7 +105,7 @@ export class Pipeline {
 
   async #call(job: Job, call: PlannedCall, abort: AbortController, push: EventSink): Promise<Usage> {
     const { clock, observer, scheduler, continuation = true, instanceId } = this.#options;
-    const { record, model, failover = true, hops = [] } = job;
+    const { record, model, failover = true, session, hops = [] } = job;
     const { request, number } = call;
     this.#retries.earn();
     // Once the answer has begun, the promise is kept: its later calls are bound by it no more.
@@ -117,6 +122,10 @@ export class Pipeline {
       resumes: false,
       signal: abort.signal,
       cost: estimateCost(request),
+      prefix: promptPrefix(request, `${record.tenant} ${model.id}`),
+      session,
+      weight: job.weight,
+      prices: model.prices,
     };
     return await runCall(
       {

@@ -63,6 +63,7 @@ export function requestLog(log: Log): RequestObserver {
         priority: record.priority,
         backend: record.backend,
         queue_ms: rounded(record.queueMs),
+        predicted_first_token_ms: rounded(record.predictedFirstTokenMs),
         first_token_ms: rounded(record.firstTokenMs),
         total_ms: rounded(totalMs),
         prompt_tokens: record.usage?.promptTokens,

@@ -57,6 +57,7 @@ test('every name of the contract is there from the start', async () => {
     ['sluice_slots', 'gauge'],
     ['sluice_queue_seconds', 'histogram'],
     ['sluice_time_to_first_token_seconds', 'histogram'],
+    ['sluice_prediction_error_seconds', 'histogram'],
     ['sluice_time_to_first_answer_seconds', 'histogram'],
     ['sluice_inter_token_seconds', 'histogram'],
     ['sluice_engine_step_seconds', 'histogram'],
@@ -176,6 +177,19 @@ test('times are seconds, tokens are summed, what is unknown adds nothing', async
     sluice_completion_tokens_total: 7,
   };
   for (const [name, value] of Object.entries(sums)) assert.equal(samples.get(name), value, name);
+});
+
+test('a prediction that came too late or too early is told so, but not of who did not speak in the end', async () => {
+  const metrics = new Metrics(NONE);
+  const ended = (rest: Partial<RequestRecord>) => metrics.ended(record(rest), 'ok', 1_000);
+  ended({ predictedFirstTokenMs: 300, firstTokenMs: 400 });
+  ended({ predictedFirstTokenMs: 700, firstTokenMs: 200 });
+  ended({ predictedFirstTokenMs: 300, firstTokenMs: 9_000, failovers: 1 });
+  ended({ firstTokenMs: 400 });
+  ended({ predictedFirstTokenMs: 300 });
+  const samples = await scrape(metrics);
+  const below = (seconds: string) => samples.get(`sluice_prediction_error_seconds_bucket{le="${seconds}"}`);
+  assert.deepEqual([below('-1'), below('-0.5'), below('0.05'), below('0.1'), below('+Inf')], [0, 1, 1, 2, 2]);
 });
 
 test('gaps over half a second are stutters', async () => {

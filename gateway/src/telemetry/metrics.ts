@@ -19,6 +19,7 @@ export interface MetricsSources {
 
 const LATENCY_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300];
 const FIRST_TOKEN_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 2, 3, 5, 8, 12, 20, 30, 60];
+const ERROR_BUCKETS = [-10, -5, -2, -1, -0.5, -0.2, -0.1, -0.05, 0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
 const GAP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10];
 const STEP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2];
 const LOOP_RESOLUTION_MS = 10;
@@ -52,6 +53,11 @@ export class Metrics implements RequestObserver {
     'sluice_time_to_first_token_seconds',
     'To the first text, reasoning or tool call.',
     FIRST_TOKEN_BUCKETS,
+  );
+  readonly #predictionError = this.#histogram(
+    'sluice_prediction_error_seconds',
+    'How much later than predicted the first token came; below 0: earlier.',
+    ERROR_BUCKETS,
   );
   readonly #firstAnswer = this.#histogram(
     'sluice_time_to_first_answer_seconds',
@@ -176,11 +182,18 @@ export class Metrics implements RequestObserver {
     this.#errors.add(performance.now(), isFailure(outcome));
     this.#latency.observe(totalMs / 1000);
     if (record.firstTokenMs !== undefined) this.#firstToken.observe(record.firstTokenMs / 1000);
+    this.#predicted(record);
     if (record.firstAnswerMs !== undefined) this.#firstAnswer.observe(record.firstAnswerMs / 1000);
     const { promptTokens = 0, cachedTokens = 0, completionTokens = 0 } = record.usage ?? {};
     this.#promptTokens.inc(promptTokens);
     this.#cachedTokens.inc(cachedTokens);
     this.#completionTokens.inc(completionTokens);
+  }
+
+  /** Where another back end had to take over, the prediction was of the one before. */
+  #predicted({ firstTokenMs, predictedFirstTokenMs, failovers }: RequestRecord): void {
+    if (firstTokenMs === undefined || predictedFirstTokenMs === undefined || failovers > 0) return;
+    this.#predictionError.observe((firstTokenMs - predictedFirstTokenMs) / 1000);
   }
 
   /** prom-client hashes labels at every look-up; the sets are closed, so each child is looked up once. */

@@ -33,5 +33,4 @@ export const REDUCED: Readonly<Record<string, string>> = {
   'silent-prefill': 'the longest silence has a second of grace',
   'no-late-burst': 'each event is there before the next is written, instead of within 50 ms',
   'labels-bounded': 'the thousand requests come on twenty connections',
-  'prefix-hot-spot': 'there is no affinity yet that could go wrong; the bound of 4 s is not looked at',
 };
