@@ -58,6 +58,9 @@ const BELOW: Readonly<Record<Priority, readonly ('standard' | 'batch')[]>> = {
   batch: [],
 };
 
+/** How often a prediction is made anew with those who come back meanwhile. */
+const MOST_LOOKS = 4;
+
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #outputs = new OutputEstimates();
@@ -78,19 +81,32 @@ export class Admission {
 
   /** Undefined: not enough was measured yet. `goesFirst`: it waits behind nobody of its class. */
   predict(applicant: Applicant, goesFirst = false): Prediction | undefined {
-    const { pool, prospects } = applicant;
+    const { ticket, pool, prospects } = applicant;
     if (prospects.length === 0) return undefined;
-    return predictFirstToken({
-      prospects,
-      tokensAhead: goesFirst ? 0 : this.#waitingAhead(applicant) + this.#bookedAhead(applicant),
-      arrivalVariation: pool.arrivals.variation,
-    });
+    const arrivalVariation = pool.arrivals.variation;
+    const predict = (tokensAhead: number) => predictFirstToken({ prospects, tokensAhead, arrivalVariation });
+    if (goesFirst) return predict(0);
+    const waiting = this.#waitingAhead(applicant);
+    let prediction = predict(waiting);
+    if (!prediction || pool.promised.size === 0) return prediction;
+    // Those who come back while it waits go before it, so it waits longer, while more of them come back. The slot that it takes
+    // is not there for who comes until the next one frees.
+    const departureMs = departureMsOf(prospects);
+    for (let look = 0, promised = 0; look < MOST_LOOKS; look += 1) {
+      const at = this.#options.clock.now() + prediction.queueMs + departureMs;
+      const tokens = pool.promised.tokensDueBefore(ticket.priority, at);
+      if (tokens === promised) break;
+      promised = tokens;
+      prediction = predict(waiting + promised) ?? prediction;
+    }
+    return prediction;
   }
 
   /** The call comes back at the time that it was told: it is to be admitted, before all that come fresh. */
-  claim({ tenant, prefix }: Ticket, { bookings }: Pool): boolean {
-    if (!prefix || bookings.size === 0) return false;
-    return bookings.claim(keyOf(tenant, prefix.whole), this.#options.clock.now());
+  claim({ tenant, priority, prefix }: Ticket, { promised }: Pool): boolean {
+    // Without any there is no need to look at the whole prompt.
+    if (!prefix || promised.size === 0) return false;
+    return promised.claim(priority, keyOf(tenant, prefix.whole));
   }
 
   /** Why the call is turned away, if it is. `mustWait`: no slot is free for it. */
@@ -126,7 +142,7 @@ export class Admission {
 
   #refuse({ ticket, tokens, pool, prospects }: Applicant, refusal: Refusal): GatewayError {
     const { clock } = this.#options;
-    const { tenant, prefix, isTrial = false } = ticket;
+    const { tenant, priority, weight = 1, prefix, isTrial = false } = ticket;
     const { code, message, afterMs, withinMs } = refusal;
     const tokensPerMs = drainPerMs(prospects, withinMs);
     if (!prefix || isTrial || tokensPerMs === undefined) {
@@ -134,7 +150,7 @@ export class Admission {
     }
     const key = keyOf(tenant, prefix.whole);
     const earliestAt = clock.now() + afterMs;
-    const dueAt = pool.bookings.book({ key, tokens, earliestAt, tokensPerMs });
+    const dueAt = pool.promised.book({ priority, tenant, weight, key, tokens, earliestAt, tokensPerMs });
     if (dueAt !== undefined) return new GatewayError(code, message, { retryAfterMs: dueAt - clock.now() });
     const full = `${message} Every place of the next minute is promised to others.`;
     return new GatewayError(code, full, { retryAfterMs: Infinity });
@@ -158,11 +174,6 @@ export class Admission {
     const part = (maxWaitingTokens * weight) / queue.activeWeightWith({ tenant, weight });
     if (queue.tokensOf(tenant) + tokens <= part) return 0;
     return Math.max(0, queue.tokens + tokens - maxWaitingTokens);
-  }
-
-  /** Tokens of those who are told to be here before the call's first token is due. */
-  #bookedAhead({ ticket, pool }: Applicant): number {
-    return pool.bookings.tokensDueBefore(ticket.deadlineAt ?? this.#options.clock.now());
   }
 
   /** Tokens that are served before a call that comes now. */
@@ -205,6 +216,13 @@ function tokensIn({ queues }: Pool, priorities: readonly Priority[]): number {
   let tokens = 0;
   for (const priority of priorities) tokens += queues[priority].tokens;
   return tokens;
+}
+
+/** While all slots are taken one gets free so often, in ms; 0: nothing was measured. */
+function departureMsOf(prospects: readonly Prospect[]): number {
+  let callsPerMs = 0;
+  for (const { service, limit } of prospects) callsPerMs += limit / (service.meanHoldMs ?? Infinity);
+  return callsPerMs > 0 ? 1 / callsPerMs : 0;
 }
 
 function keyOf(tenant: string, whole: number): string {

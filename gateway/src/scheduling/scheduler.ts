@@ -91,7 +91,7 @@ export class Scheduler {
     const { shares = USUAL_SHARES, routing = USUAL_WEIGHTS, random = Math.random } = options;
     this.#options = { ...options, shares, routing, random };
     const retryAfterMs = () => this.retryAfterMs();
-    this.#pools = new Pools(clock);
+    this.#pools = new Pools(clock, shares);
     this.#admission = new Admission({ clock, maxWaitingTokens, shares, retryAfterMs });
   }
 
@@ -171,7 +171,7 @@ export class Scheduler {
     const arrival = this.#arrivalOf(ticket);
     const { pool, tokens, free } = arrival;
     const isFresh = !ticket.resumes && !ticket.wasPreempted;
-    if (isFresh) pool.arrivals.arrived(since);
+    if (isFresh) pool.arrived(ticket);
     const isPromised = isFresh && this.#admission.claim(ticket, pool);
     const prediction = this.#admission.predict(arrival, isPromised || ticket.resumes);
     if (isFresh && !isPromised) {
