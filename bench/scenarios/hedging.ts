@@ -3,7 +3,7 @@
 // this process.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { median, quantile, rounded, spreadOf } from '../../gateway/src/figures/statistics.ts';
-import { randomFrom } from '../chat-load.ts';
+import { seededRandom } from '../../gateway/src/load/seeded-random.ts';
 import { type AskedUpstream, HandUpstream, say, sayAll } from '../hand-upstream.ts';
 import { KEY, startSluice, type Target } from '../servers.ts';
 import { TimedRequest } from '../timed-request.ts';
@@ -93,7 +93,7 @@ async function load(
   upstreams: readonly HandUpstream[],
   { calls, seed, lateShare }: Load,
 ): Promise<Sample> {
-  const random = randomFrom(seed);
+  const random = seededRandom(seed);
   const arrivals = Array.from({ length: calls }, () => -Math.log(1 - random()) / (CALLS_A_SECOND / 1_000));
   let asked = 0;
   const spokeAt = new Map<string, number>();

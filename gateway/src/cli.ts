@@ -1,6 +1,7 @@
 // The command line: names, flags and help. What a command does is in commands/, loaded only when it runs.
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
+import { declareBench } from './commands/bench-flags.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 
@@ -34,6 +35,8 @@ program
   .option('-t, --temperature <number>', '0 to 2', temperature)
   .option('-k, --key <key>', 'API key; default: the first of SLUICE_API_KEYS')
   .action(async (words, flags) => (await import('./commands/chat.ts')).chat(words.join(' '), flags));
+
+declareBench(program, async (flags) => (await import('./commands/bench.ts')).bench(flags, version));
 
 const models = program.command('models').description('what is in the model store, and what can be fetched');
 models

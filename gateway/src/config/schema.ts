@@ -229,7 +229,10 @@ const accessKey = z.strictObject({
 });
 
 const engine = z.strictObject({
-  slots: count.max(64).default(8).describe('Answers that are computed at once.'),
+  batch_size: z
+    .union([count.max(64), z.literal('auto')], { error: 'expected a number from 1 to 64, or auto' })
+    .default(8)
+    .describe('Answers that are computed at once; auto: as many as are worth it, found while it runs.'),
   context: z
     .int()
     .min(256)

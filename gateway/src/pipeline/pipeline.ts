@@ -106,12 +106,12 @@ export class Pipeline {
   /** Answers a call in one of its forms: by another one's compute, by what was kept of one, or by its own. */
   async #form(course: Course, call: PlannedCall, form: Form, how: FormRun): Promise<Usage> {
     const { job, log, abort } = course;
-    const { record, deadlineMs, failover = true, mayShare = true } = job;
+    const { record, deadlineMs, failover = true, mayShare = true, mayDegrade = true } = job;
     const { isTrial, push, onFailed } = how;
     const asked = { job, number: call.number, form, isTrial };
     const run = { record, push, signal: abort.signal, onFailed };
     const compute = (own: Run) => this.#runner.run(asked, own);
-    if (!mayShare) return await compute(run);
+    if (!mayShare || !mayDegrade) return await compute(run);
     return await this.#shared.answer({
       ...run,
       model: form.model,

@@ -300,6 +300,7 @@ test('nothing is kept for another tenant, another prompt, later than its time, o
   assert.equal(await answered(), 'computed', 'the one before wanted nothing kept');
   assert.equal(await answered(), 'kept');
   assert.equal(await answered({ job: { mayShare: false } }), 'computed', 'this one wants none that was');
+  assert.equal(await answered({ job: { mayDegrade: false } }), 'computed', 'nor does this one');
   assert.equal(await answered({ tenant: 'another' }), 'computed');
   assert.equal(await answered({}, { prompt: { kind: 'text', text: 'hellp' } }), 'computed');
   assert.equal(await answered({ priority: 'batch', job: { deadlineMs: 5 } }), 'kept', 'it takes no time');

@@ -208,6 +208,19 @@ test('where nothing was measured a refusal says what calls lately took', async (
   });
 });
 
+test('who waits leaves as soon as a slot would come too late for its first token', async () => {
+  const { clock, scheduler, ticket, due } = await setUp();
+  await scheduler.acquire(ticket());
+  let code = 'waits';
+  scheduler.acquire(due(5_000)).catch((error: GatewayError) => (code = error.code));
+  clock.advance(5_000 - PREFILL_MS - 5);
+  await turn();
+  assert.equal(code, 'waits');
+  clock.advance(10);
+  await turn();
+  assert.equal(code, 'queue_timeout');
+});
+
 test('what is predicted for a call counts those before it, and its class', async () => {
   const { clock, scheduler, ticket } = await setUp();
   const predicted = (rest: Partial<Ticket> = {}) => scheduler.predictedFirstTokenMs(ticket(rest))!;

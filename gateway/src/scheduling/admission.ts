@@ -23,7 +23,7 @@ export interface AdmissionOptions {
   /** Expected tokens that may wait, in each class of a pool. A call that finds none of its class may always wait. */
   readonly maxWaitingTokens: number;
   readonly shares: Shares;
-  /** When to come again where nothing better is known, in ms. */
+  /** When to come again where no place can be booked, in ms. */
   readonly retryAfterMs: () => number;
 }
 
@@ -36,6 +36,15 @@ export interface Applicant {
   /** Others who wait for some of the same back ends. */
   readonly rivals: Iterable<Pool>;
   readonly prospects: readonly Prospect[];
+}
+
+interface Refusal {
+  readonly code: 'overloaded' | 'queue_timeout';
+  readonly message: string;
+  /** When there is room for the call, if nobody comes in between. */
+  readonly afterMs: number;
+  /** When its first token has to be there, if that was promised. */
+  readonly withinMs?: number | undefined;
 }
 
 const ABOVE: Readonly<Record<Priority, readonly Priority[]>> = {
@@ -67,15 +76,13 @@ export class Admission {
     this.#outputs.finished(model, tenant, outputTokens);
   }
 
-  /** Undefined: not enough was measured yet. */
-  predict(applicant: Applicant): Prediction | undefined {
-    const { ticket, pool, prospects } = applicant;
+  /** Undefined: not enough was measured yet. `goesFirst`: it waits behind nobody of its class. */
+  predict(applicant: Applicant, goesFirst = false): Prediction | undefined {
+    const { pool, prospects } = applicant;
     if (prospects.length === 0) return undefined;
-    const now = this.#options.clock.now();
-    const booked = pool.bookings.tokensDueBefore(ticket.deadlineAt ?? now);
     return predictFirstToken({
       prospects,
-      tokensAhead: this.#waitingAhead(applicant) + booked,
+      tokensAhead: goesFirst ? 0 : this.#waitingAhead(applicant) + this.#bookedAhead(applicant),
       arrivalVariation: pool.arrivals.variation,
     });
   }
@@ -97,49 +104,46 @@ export class Admission {
     const excess = mustWait ? this.#excessTokens(applicant) : 0;
     if (excess > 0) {
       const message = 'The queue is full: the server has more to do than it can promise to do.';
-      return this.#refuse('overloaded', message, applicant, excess);
+      const afterMs = this.#drainMs(applicant, excess);
+      return this.#refuse(applicant, { code: 'overloaded', message, afterMs });
     }
     const { deadlineAt } = applicant.ticket;
     if (deadlineAt === undefined || !prediction) return undefined;
-    const withinMs = deadlineAt - clock.now();
+    const withinMs = Math.max(0, deadlineAt - clock.now());
     const lateMs = latenessMs(prediction, withinMs);
     if (lateMs <= 0) return undefined;
-    const [due, late] = [Math.round(withinMs), Math.ceil(lateMs)];
-    const message = `The first token is due in ${due} ms and could come ${late} ms after that: ${explainPrediction(prediction)}, give or take ${Math.round(prediction.marginMs)} ms.`;
-    const earliestAt = clock.now() + lateMs;
-    const retryAfterMs = this.#book(applicant, earliestAt) ?? this.#options.retryAfterMs();
-    return new GatewayError('overloaded', message, { retryAfterMs });
+    const message = `The first token is due in ${Math.round(withinMs)} ms and could come ${Math.ceil(lateMs)} ms later: ${explainPrediction(prediction)}, and ${Math.round(prediction.marginMs)} ms to be sure.`;
+    return this.#refuse(applicant, { code: 'overloaded', message, afterMs: lateMs, withinMs });
   }
 
-  /** The call has waited as long as it may. */
+  /** The call has waited as long as it may: after so long nothing else is tried for it. */
   timeout(applicant: Applicant, waitedMs: number): GatewayError {
     const message = `No slot became free in ${Math.round(waitedMs)} ms; nothing was computed.`;
-    // Whatever else there was to try: after so long nothing is.
+    const afterMs = this.#drainMs(applicant, this.#waitingAhead(applicant));
     const last = { ...applicant, ticket: { ...applicant.ticket, isTrial: false } };
-    return this.#refuse('queue_timeout', message, last, this.#waitingAhead(applicant));
+    return this.#refuse(last, { code: 'queue_timeout', message, afterMs });
   }
 
-  /** `tokensBefore`: what has to be done first, before there is room for it. */
-  #refuse(
-    code: 'overloaded' | 'queue_timeout',
-    message: string,
-    applicant: Applicant,
-    tokensBefore: number,
-  ): GatewayError {
-    const tokensPerMs = drainPerMs(applicant.prospects) ?? Infinity;
-    const earliestAt = this.#options.clock.now() + tokensBefore / tokensPerMs;
-    const retryAfterMs = this.#book(applicant, earliestAt) ?? this.#options.retryAfterMs();
-    return new GatewayError(code, message, { retryAfterMs });
-  }
-
-  /** When to come back, in ms; undefined: no place can be promised. */
-  #book({ ticket, tokens, pool, prospects }: Applicant, earliestAt: number): number | undefined {
+  #refuse({ ticket, tokens, pool, prospects }: Applicant, refusal: Refusal): GatewayError {
+    const { clock } = this.#options;
     const { tenant, prefix, isTrial = false } = ticket;
-    const tokensPerMs = drainPerMs(prospects);
-    if (!prefix || isTrial || tokensPerMs === undefined) return undefined;
+    const { code, message, afterMs, withinMs } = refusal;
+    const tokensPerMs = drainPerMs(prospects, withinMs);
+    if (!prefix || isTrial || tokensPerMs === undefined) {
+      return new GatewayError(code, message, { retryAfterMs: this.#options.retryAfterMs() });
+    }
     const key = keyOf(tenant, prefix.whole);
+    const earliestAt = clock.now() + afterMs;
     const dueAt = pool.bookings.book({ key, tokens, earliestAt, tokensPerMs });
-    return dueAt === undefined ? undefined : Math.max(1, dueAt - this.#options.clock.now());
+    if (dueAt !== undefined) return new GatewayError(code, message, { retryAfterMs: dueAt - clock.now() });
+    const full = `${message} Every place of the next minute is promised to others.`;
+    return new GatewayError(code, full, { retryAfterMs: Infinity });
+  }
+
+  /** How long so many tokens take, in ms; 0: nothing was measured. */
+  #drainMs({ prospects }: Applicant, tokens: number): number {
+    const tokensPerMs = drainPerMs(prospects);
+    return tokensPerMs === undefined ? 0 : tokens / tokensPerMs;
   }
 
   /**
@@ -154,6 +158,11 @@ export class Admission {
     const part = (maxWaitingTokens * weight) / queue.activeWeightWith({ tenant, weight });
     if (queue.tokensOf(tenant) + tokens <= part) return 0;
     return Math.max(0, queue.tokens + tokens - maxWaitingTokens);
+  }
+
+  /** Tokens of those who are told to be here before the call's first token is due. */
+  #bookedAhead({ ticket, pool }: Applicant): number {
+    return pool.bookings.tokensDueBefore(ticket.deadlineAt ?? this.#options.clock.now());
   }
 
   /** Tokens that are served before a call that comes now. */

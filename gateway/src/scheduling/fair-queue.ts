@@ -65,9 +65,9 @@ interface Flow<T> extends HeapItem {
 }
 
 /**
- * What a tenant may have been away for at most, in calls of the mean cost. With none, a tenant well within its share waits
- * several times as long beside a flood, behind its own few calls (P99, 4 to 10 tenants at 70 to 95 % of their shares, in
- * virtual time); with eight, no longer than without a flood.
+ * The most that having been away counts for, in calls of the mean cost. With none a tenant within its share waited two to
+ * three times as long beside a flood, behind its own few calls (P99; 4 to 10 tenants at 70 to 95 % of their shares, in virtual
+ * time); with eight, at most an eighth longer.
  */
 const MOST_CREDIT_CALLS = 8;
 /** Weight of the newest call in the mean cost. */
@@ -126,15 +126,10 @@ export class FairQueue<T extends Waiting> {
     for (const { arrivals } of this.#flows.values()) for (const { item } of arrivals) yield item;
   }
 
-  /** Who is next; undefined: nobody waits. */
-  peek(): T | undefined {
-    return this.#next()?.item;
-  }
-
-  /** Takes who is next out, and charges its tenant. */
-  take(): Place<T> | undefined {
-    const entry = this.#next();
-    if (!entry) return undefined;
+  /** Takes out one that is served, as a rule who is next, and charges its tenant. */
+  take(place: Place<T>): void {
+    const entry = place as Entry<T>;
+    if (entry.isGone) return;
     const { item } = entry;
     const flow = this.#flowOf(item);
     if (!item.isPromised) this.#virtualTime = Math.max(this.#virtualTime, flow.start);
@@ -143,7 +138,6 @@ export class FairQueue<T extends Waiting> {
     this.#remove(entry);
     entry.flow = flow;
     this.#charge(flow, item.tokens / item.weight);
-    return entry;
   }
 
   /** Takes one out that is not served. Does nothing to one that is out already. */
@@ -158,7 +152,8 @@ export class FairQueue<T extends Waiting> {
     if (flow) this.#charge(flow, (tokens - item.tokens) / item.weight);
   }
 
-  #next(): Entry<T> | undefined {
+  /** Who is next; undefined: nobody waits. It may be another one at the next look: whether it is overloaded, time decides. */
+  get next(): Place<T> | undefined {
     const promised = this.#promised.oldest;
     if (promised) return promised;
     const flow = this.#byStart.first;

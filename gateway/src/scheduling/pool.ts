@@ -90,7 +90,7 @@ export class Pool {
     else this.#resuming.left();
   }
 
-  /** Takes out the one that is served: the first that resumes, or who is next of its class. */
+  /** Takes out one that is served. */
   take(waiter: Waiter): void {
     waiter.isGone = true;
     if (!waiter.place) {
@@ -98,7 +98,7 @@ export class Pool {
       return;
     }
     const { priority } = waiter.ticket;
-    this.queues[priority].take();
+    this.queues[priority].take(waiter.place);
     this.served[priority] += waiter.tokens;
   }
 
@@ -112,7 +112,7 @@ export class Pool {
     while (this.resuming && this.resuming.dueAt <= now) this.resuming.expire();
     for (const priority of PRIORITIES) {
       const queue = this.queues[priority];
-      for (let head = queue.peek(); head && head.dueAt <= now; head = queue.peek()) head.expire();
+      for (let head = queue.next; head && head.item.dueAt <= now; head = queue.next) head.item.expire();
     }
   }
 
