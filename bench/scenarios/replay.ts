@@ -82,17 +82,18 @@ export function draw({ replays }: { replays: readonly Replay[] }): string {
   const firstToken = panel('First token of interactive requests, P99', 'ms', ({ classes }) => {
     return classes.find(({ name }) => name === 'interactive')?.firstToken.p99Ms ?? null;
   });
+  const cost = panel(
+    'Cost of a million tokens of good answers',
+    'replica hours',
+    (told) => told.costPerMillionGoodTokens,
+  );
   return plot('An hour of real requests, replayed by the scheduler in simulated time', [
     panel('Answered well', '% of the requests', ({ good, requests }) => (100 * good) / requests),
     { ...firstToken, limit: { name: 'objective', value: OBJECTIVE_MS } },
     panel('Came back when told to, and got in', '% of them', ({ returned: { admittedPart } }) =>
       admittedPart === null ? null : admittedPart * 100,
     ),
-    panel(
-      'Cost of a million tokens of good answers',
-      'replica hours',
-      (told) => told.costPerMillionGoodTokens,
-    ),
+    { ...cost, yScale: 'log' },
     panel('Cached', "% of the prompts' tokens", ({ cachedPart }) => cachedPart * 100),
     panel('Fairness between tenants', "Jain's index", ({ fairness }) => fairness),
   ]);

@@ -97,7 +97,9 @@ export class SimulatedClient {
     this.#options = options;
     this.#arrival = arrival;
     this.#index = index;
-    const whole = Math.floor(arrival.promptTokens / BLOCK_TOKENS / BLOCKS_EACH);
+    // A request that is like no other has no blocks.
+    const blocks = Math.min(arrival.blocks.length, Math.floor(arrival.promptTokens / BLOCK_TOKENS));
+    const whole = Math.floor(blocks / BLOCKS_EACH);
     this.#prefix = Array.from({ length: whole }, (_, at) => arrival.blocks[(at + 1) * BLOCKS_EACH - 1]!);
   }
 
@@ -192,8 +194,10 @@ export class SimulatedClient {
         lease.signal.removeEventListener('abort', stop);
         this.#longestGapMs = Math.max(this.#longestGapMs, run?.longestGapMs ?? 0);
         if (isLate) lease.release('overload');
-        else if (given < outputTokens) lease.release('ignored', { promptTokens, completionTokens: given });
-        else lease.release('ok', { promptTokens, completionTokens: given });
+        else {
+          const usage = { promptTokens, cachedTokens: run?.cachedTokens, completionTokens: given };
+          lease.release(given < outputTokens ? 'ignored' : 'ok', usage);
+        }
         resolve({ given, isLate });
       };
       const stop = () => end(run?.stop() ?? 0);
