@@ -16,6 +16,8 @@ export interface FakeOptions {
   readonly firstPieceMs: number;
   /** From one step to the next, in ms. */
   readonly stepMs: number;
+  /** Pieces that a call gets in one step. Default 1. */
+  readonly burst?: number | undefined;
   /** Breaks every call after this many pieces. */
   readonly failAfterPieces?: number | undefined;
   /** Goes silent for good after this many pieces. */
@@ -138,11 +140,12 @@ export class FakeBackend implements Backend {
   }
 
   #step(): void {
+    const { burst = 1 } = this.#options;
     const now = performance.now();
     for (const call of this.#calls) {
       if (now < call.startAt) continue;
       try {
-        this.#advance(call);
+        for (let piece = 0; piece < burst && this.#calls.has(call); piece += 1) this.#advance(call);
       } catch (thrown) {
         call.settle(thrown as GatewayError);
       }

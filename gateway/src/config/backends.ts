@@ -1,7 +1,7 @@
 // The back ends of a configuration as the server takes them: each with an id of its own, a whole address, its key read.
 // It never asks a server anything, and no message of its holds a key or what may be one in an address.
 import type { Fault } from './config-error.ts';
-import type { RawBackend, RemoteKind, Settings } from './schema.ts';
+import type { RawBackend, RawPrice, RemoteKind, Settings } from './schema.ts';
 import { type Environment, nonEmpty, readSecret, type SecretSources } from './secrets.ts';
 
 type RawFake = Extract<RawBackend, { kind: 'fake' }>;
@@ -16,6 +16,8 @@ export interface FakeBackendConfig extends Readonly<Omit<RawFake, 'id'>> {
 export interface EmbeddedBackendConfig {
   readonly kind: 'embedded';
   readonly id: string;
+  /** Of a million tokens, in the operator's currency. */
+  readonly price?: RawPrice;
 }
 
 /** Another server. Two that are equal in all of this are one and the same to a reload. */
@@ -31,12 +33,15 @@ export interface RemoteBackendConfig {
   /** What the user says of it that its kind does not. */
   readonly overrides: {
     readonly slots: number | undefined;
+    readonly limit: RawRemote['limit'];
     readonly thinkTags: boolean | undefined;
     readonly template: RawRemote['template'];
     readonly toolMarkup: RawRemote['tool_markup'];
     readonly ignoresStop: boolean | undefined;
   };
   readonly limits: BackendLimits;
+  /** Of a million tokens, in the operator's currency. */
+  readonly price?: RawPrice;
 }
 
 export type BackendConfig = FakeBackendConfig | EmbeddedBackendConfig | RemoteBackendConfig;
@@ -92,7 +97,7 @@ export function resolveBackends(
       embedded += 1;
       if (embedded > 1)
         throw fault([...path, 'kind'], 'is wrong: there is one embedded engine, and it is above.');
-      return { kind: 'embedded', id: ids.of(entry.id, EMBEDDED_ID) };
+      return { kind: 'embedded', id: ids.of(entry.id, EMBEDDED_ID), price: entry.price };
     }
     const url = parseUrl(entry.url, (rest) => fault([...path, 'url'], rest));
     return {
@@ -104,12 +109,14 @@ export function resolveBackends(
       contextWindow: entry.context_window,
       overrides: {
         slots: entry.slots,
+        limit: entry.limit,
         thinkTags: entry.think_tags,
         template: entry.template,
         toolMarkup: entry.tool_markup,
         ignoresStop: entry.ignores_stop,
       },
       limits,
+      price: entry.price,
     };
   });
 }
@@ -136,12 +143,14 @@ export function backendsOfFlags(
       contextWindow: undefined,
       overrides: {
         slots: undefined,
+        limit: undefined,
         thinkTags: undefined,
         template: undefined,
         toolMarkup: undefined,
         ignoresStop: undefined,
       },
       limits,
+      price: undefined,
     };
   });
 }
