@@ -49,7 +49,12 @@ const price = z
 const fakeBackend = z.strictObject({
   kind: z.literal('fake').describe('Speaks a script, for tests and demos.'),
   id: backendId.optional().describe('Unique; default: fake.'),
-  slots: count.max(100_000).default(8).describe('Calls at once.'),
+  slots: count.max(100_000).optional().describe('Calls at once; default: 8, or those of its curve.'),
+  curve: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Its times are those of a measured engine: the name of a curve, or a file.'),
   pieces: z
     .array(z.string().min(1))
     .min(1)
