@@ -132,7 +132,7 @@ test('a surge on a scripted back end', async () => {
 test('a surge on the real engine', { skip: missingModel() }, async () => {
   const sluice = await startSluice({
     args: ['--model', process.env.SLUICE_TEST_MODEL!],
-    config: { log_level: 'silent', engine: { slots: 4, context: 1024 } },
+    config: { log_level: 'silent', engine: { batch_size: 4, context: 1024 } },
   });
   try {
     const shape = { promptTokens: 40, outputTokens: 16, deadlineMs: 4_000 };
