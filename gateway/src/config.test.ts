@@ -61,7 +61,8 @@ test('without any source there are the documented defaults', () => {
     probe_interval_ms: 15_000,
     continuation: true,
     replay_buffer_bytes: 1024 * 1024,
-    queue: { max_wait_ms: 60_000, max_tokens: 500_000 },
+    queue: { max_wait_ms: 60_000, max_tokens: 500_000, shares: { standard: 0.2, batch: 0.05 } },
+    routing: { prefix: 3, load: 2, kv_cache: 1, session: 1, price: 1 },
     body_limit_bytes: 32 * 1024 * 1024,
     body_timeout_ms: 15_000,
     header_timeout_ms: 15_000,
@@ -73,7 +74,11 @@ test('without any source there are the documented defaults', () => {
 
 test('an empty file changes nothing, and a section that is half filled keeps its other defaults', () => {
   assert.equal(fromFile('').port, 8080);
-  assert.deepEqual(fromFile('queue: {max_tokens: 7}').queue, { max_wait_ms: 60_000, max_tokens: 7 });
+  assert.deepEqual(fromFile('queue: {max_tokens: 7, shares: {batch: 0.1}}').queue, {
+    max_wait_ms: 60_000,
+    max_tokens: 7,
+    shares: { standard: 0.2, batch: 0.1 },
+  });
 });
 
 test('flags win over the environment, and the environment over the file', () => {
@@ -132,7 +137,10 @@ test('a setting like no other is refused with the names that there are at its pl
   const top = complaint('temperature_default: 1');
   assert.match(top, /"temperature_default" in .*\.yaml:1:1 is no setting/);
   for (const name of ['host', 'port', 'engine', 'queue', 'keys']) assert.ok(top.includes(name), top);
-  assert.match(complaint('queue: {colour: red}'), /"queue\.colour".* Known are: max_wait_ms, max_tokens\./);
+  assert.match(
+    complaint('queue: {colour: red}'),
+    /"queue\.colour".* Known are: max_wait_ms, max_tokens, shares\./,
+  );
   const inArray = complaint('backends: [{kind: fake}, {kind: fake, temperature: 1}]');
   assert.match(inArray, /"backends\[1\]\.temperature".* Known are: kind, id, slots/);
 });
@@ -147,6 +155,15 @@ test('a wrong value is named by its place', () => {
   );
   assert.match(complaint('keep_alive_ms: 0'), /^"keep_alive_ms" /);
   assert.match(complaint('log_level: loud'), /^"log_level" /);
+});
+
+test('a hedge is after a time, or by itself, or not at all', () => {
+  const load = (hedge: unknown) => loadConfig({ config: 'f' }, {}, JSON.stringify({ hedge_after_ms: hedge }));
+  assert.deepEqual([load(300).hedge_after_ms, load('auto').hedge_after_ms], [300, 'auto']);
+  assert.equal(loadConfig({}, {}).hedge_after_ms, undefined);
+  assert.throws(() => load('soon'), {
+    message: /"hedge_after_ms".*expected a number of milliseconds, or auto/,
+  });
 });
 
 test('what is wrong is found by line and column', () => {
@@ -243,8 +260,23 @@ test('limits of a key come out by their names', () => {
   const { keys } = fromFile('keys: [{key: a, max_parallel: 2, rpm: 10, tpm: 1000, priority: batch}]');
   const { maxParallel, rpm, tpm, priority } = keys[0]!;
   assert.deepEqual([maxParallel, rpm, tpm, priority], [2, 10, 1000, 'batch']);
+  const long = fromFile('keys: [{key: a, rph: 1, rpd: 2, tpd: 3, daily_budget: 0.5, weight: 4}]').keys[0]!;
+  assert.deepEqual([long.rph, long.rpd, long.tpd, long.dailyBudget, long.weight], [1, 2, 3, 0.5, 4]);
+  assert.equal(keys[0]!.weight, 1, 'one share, where nothing is said');
   assert.match(complaint('keys: [{key: a, rpm: 0}]'), /"keys\[0\]\.rpm"/);
+  assert.match(complaint('keys: [{key: a, daily_budget: 0}]'), /"keys\[0\]\.daily_budget"/);
+  assert.match(complaint('keys: [{key: a, weight: 0}]'), /"keys\[0\]\.weight"/);
   assert.match(complaint('keys: [{key: a, priority: urgent}]'), /"keys\[0\]\.priority"/);
+});
+
+test('a back end of any kind may have a price, whole and never negative', () => {
+  const price = '{input: 0.5, output: 2, cached: 0.1}';
+  for (const kind of ['kind: fake', 'kind: embedded', 'url: "http://h"']) {
+    const { backends } = fromFile(`backends: [{${kind}, price: ${price}}]`);
+    assert.deepEqual(backends![0]!.price, { input: 0.5, output: 2, cached: 0.1 });
+  }
+  assert.match(complaint('backends: [{url: "http://h", price: {input: 1}}]'), /price\.output/);
+  assert.match(complaint('backends: [{kind: fake, price: {input: -1, output: 1}}]'), /price\.input/);
 });
 
 test('the admin key is kept as its hash, and an empty one is none', () => {

@@ -5,7 +5,7 @@ import { type EngineReport, reportEngine } from './backends/llama/engine-report.
 import { BackendRegistry } from './backends/registry.ts';
 import type { BackendAnswer } from './backends/remote/ask-backend.ts';
 import { type EmbeddedEngine, makeEngine, openStore } from './composition/embedded-engine.ts';
-import { makeBackend } from './composition/make-backend.ts';
+import { madeOf, makeBackend } from './composition/make-backend.ts';
 import { makeWorld } from './composition/world.ts';
 import { type BackendConfig, EMBEDDED_ID, isRemote, type RemoteBackendConfig } from './config/backends.ts';
 import { type Config, usesEngine } from './config.ts';
@@ -16,6 +16,7 @@ import type { BackendStatus } from './edge/admin.ts';
 import { HttpServer } from './edge/http-server.ts';
 import type { OnProgress } from './models/progress.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
+import { MemoryQuotaStore } from './scheduling/memory-quota-store.ts';
 import { KeyQuotas } from './scheduling/quota.ts';
 import { Scheduler } from './scheduling/scheduler.ts';
 import { allObservers, requestLog } from './telemetry/logger.ts';
@@ -69,6 +70,8 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     clock: systemClock,
     maxWaitingTokens: config.queue.max_tokens,
     maxWaitMs: config.queue.max_wait_ms,
+    shares: config.queue.shares,
+    routing: { ...config.routing, kvCache: config.routing.kv_cache },
   });
   const metrics = new Metrics({ backends: () => registry.open, queue: () => scheduler.snapshot() });
   const observer = allObservers(metrics, requestLog(log));
@@ -79,6 +82,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     instanceId,
     logBytes: config.replay_buffer_bytes,
     continuation: config.continuation,
+    hedgeAfter: config.hedge_after_ms,
   });
   const readiness = (): Readiness => {
     if (stage === 'draining') return { state: 'draining', reason: 'Sluice is shutting down.' };
@@ -100,7 +104,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
   };
   const server = new HttpServer({
     pipeline,
-    quotas: new KeyQuotas(systemClock),
+    quotas: new KeyQuotas(new MemoryQuotaStore(systemClock)),
     observer,
     clock: systemClock,
     log,
@@ -123,7 +127,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     const isComing = usesEngine(config) && !engine;
     const there = backendsIn(next).filter(({ kind }) => kind !== 'embedded' || !isComing);
     if (there.length === 0) return;
-    world = makeWorld(next, { set: registry.apply(there), engine, created });
+    world = makeWorld(next, { set: registry.apply(there.map(madeOf)), engine, created });
     current = next;
     if (stage === 'starting') stage = 'serving';
   };

@@ -12,11 +12,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   figures: [],
   load: ['core', 'figures'],
   wire: ['core'],
-  scheduling: ['core'],
+  scheduling: ['core', 'figures'],
   telemetry: ['core'],
   models: ['core'],
   backends: ['core', 'wire', 'figures'],
   pipeline: ['core', 'scheduling'],
+  simulation: ['core', 'figures', 'scheduling', 'load'],
   edge: ['core', 'wire', 'pipeline', 'scheduling'],
   config: [],
   composition: ['core', 'backends', 'models', 'config'],
@@ -32,7 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'config',
     'composition',
   ],
-  commands: ['core', 'config', 'main', 'edge', 'models', 'telemetry', 'load'],
+  commands: ['core', 'config', 'main', 'edge', 'models', 'telemetry', 'load', 'simulation', 'figures'],
   cli: ['commands'],
 };
 const MOST_LINES = 400;

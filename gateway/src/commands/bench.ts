@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { prefersChinese } from '../config.ts';
 import { systemClock } from '../core/clock.ts';
+import { rounded } from '../figures/statistics.ts';
 import { firstModel } from '../load/first-model.ts';
 import { showLiveLine } from '../load/live-line.ts';
 import { type LoadResult, measureLoad } from '../load/load-result.ts';
@@ -59,11 +60,7 @@ export async function bench(flags: BenchFlags, version: string): Promise<void> {
   process.off('SIGINT', onInterrupt);
   const { percentileMetrics: metrics, goodput } = flags;
   process.stdout.write(resultText(result, { words, metrics, objectives: goodput }));
-  keep(
-    result,
-    flags,
-    settingsOf(flags, { version, startedAt, model, requests: plan.requests, baseUrl: url }),
-  );
+  keep(result, flags, settingsOf(flags, plan, { version, startedAt, model, url }));
   if (result.all.complete === 0) process.exitCode = 1;
 }
 
@@ -88,27 +85,35 @@ async function warmUp(common: Common, requests: number): Promise<void> {
 
 function settingsOf(
   flags: BenchFlags,
-  known: {
-    readonly version: string;
-    readonly startedAt: Date;
-    readonly model: string;
-    readonly requests: BenchPlan['requests'];
-    readonly baseUrl: URL;
-  },
+  { pace, requests }: BenchPlan,
+  run: { readonly version: string; readonly startedAt: Date; readonly model: string; readonly url: URL },
 ): LoadSettings {
   // Headers may hold a key of another kind.
   const { header: _header, apiKeyFile: _apiKeyFile, tenants: _tenants, ...options } = flags;
+  const { version, startedAt, model, url } = run;
   return {
-    ...known,
-    baseUrl: known.baseUrl.origin,
-    endpoint: known.baseUrl.pathname,
+    version,
+    startedAt,
+    model,
+    requests,
+    baseUrl: url.origin,
+    endpoint: url.pathname,
     label: flags.label,
-    requestRate: flags.requestRate,
+    requestRate: rateOf(pace),
     burstiness: flags.burstiness,
-    maxConcurrency: flags.maxConcurrency,
+    // A closed loop is what vLLM has as an infinite rate that is bounded by its concurrency.
+    maxConcurrency: flags.maxConcurrency ?? (pace.kind === 'closed' ? pace.clients : undefined),
     seed: flags.seed,
-    options: { ...options, baseUrl: known.baseUrl.origin, model: known.model },
+    options: { ...options, baseUrl: url.origin },
   };
+}
+
+/** As they are due, on the average. */
+function rateOf(pace: BenchPlan['pace']): number {
+  const lastMs = pace.kind === 'open' ? (pace.atMs.at(-1) ?? 0) : 0;
+  return pace.kind === 'open' && lastMs > 0
+    ? rounded((pace.atMs.length * 1000) / lastMs)
+    : Number.POSITIVE_INFINITY;
 }
 
 /** Writes the files that were asked for, and says where. */

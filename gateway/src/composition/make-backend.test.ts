@@ -9,7 +9,7 @@ import { loadConfig } from '../config.ts';
 import type { Backend, BackendLoad } from '../core/backend.ts';
 import type { TokenEvent } from '../core/chat.ts';
 import type { EmbeddedEngine } from './embedded-engine.ts';
-import { makeBackend } from './make-backend.ts';
+import { madeOf, makeBackend } from './make-backend.ts';
 
 /** The first back end of a configuration. */
 function make(t: TestContext, file: object, engine?: EmbeddedEngine): Backend {
@@ -46,6 +46,14 @@ function engineThatIs(state: BackendLoad['state']): EmbeddedEngine {
     contextWindow: 1,
   };
 }
+
+test('a back end of another price is the same back end', () => {
+  const of = (file: object) => madeOf(loadConfig({ config: 'file' }, {}, JSON.stringify(file)).backends![0]!);
+  const server = { id: 'gpu', url: 'http://h:1' };
+  const priced = { ...server, price: { input: 1, output: 2 } };
+  assert.deepEqual(of({ backends: [priced] }), of({ backends: [server] }));
+  assert.notDeepEqual(of({ backends: [priced] }), of({ backends: [{ ...priced, slots: 3 }] }));
+});
 
 test('another server: its address, kind, key, window, places and patience', async (t) => {
   const upstream = await startUpstream();

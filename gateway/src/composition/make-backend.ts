@@ -15,6 +15,11 @@ export interface MakeOptions {
   readonly engine: () => EmbeddedEngine | undefined;
 }
 
+/** What a back end is made of: its price is not, so that a new one costs it neither its calls nor what was measured of it. */
+export function madeOf({ price: _price, ...config }: BackendConfig): BackendConfig {
+  return config;
+}
+
 /** Throws when the embedded engine is asked for and is not there: it comes with a start only. */
 export function makeBackend(config: BackendConfig, { env, log, engine }: MakeOptions): Backend {
   if (config.kind === 'fake') return fakeBackend(config);
@@ -33,10 +38,12 @@ function fakeBackend(config: FakeBackendConfig): FakeBackend {
   return new FakeBackend({
     id: config.id,
     slots: config.slots,
+    curve: config.curve,
     pieces: config.pieces,
     reasoning: config.reasoning,
     firstPieceMs: config.first_token_ms,
     stepMs: config.token_ms,
+    burst: config.burst,
     failAfterPieces: config.fail_after,
     stallAfterPieces: config.stall_after,
   });

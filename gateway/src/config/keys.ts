@@ -14,12 +14,19 @@ export interface KeyConfig {
   readonly models: readonly string[] | undefined;
   /** Calls that may run or wait at once. */
   readonly maxParallel?: number | undefined;
-  /** Requests a minute. */
+  /** Requests a minute, an hour, a day. */
   readonly rpm?: number | undefined;
-  /** Tokens a minute. */
+  readonly rph?: number | undefined;
+  readonly rpd?: number | undefined;
+  /** Tokens a minute, a day. */
   readonly tpm?: number | undefined;
+  readonly tpd?: number | undefined;
+  /** In the currency of the back ends' prices. */
+  readonly dailyBudget?: number | undefined;
   /** The highest priority that it may have. */
   readonly priority?: RawKey['priority'];
+  /** Its share against the others'. */
+  readonly weight?: number | undefined;
 }
 
 /** Throws ConfigError. */
@@ -30,8 +37,13 @@ export function resolveKeys(entries: readonly RawKey[], sources: SecretSources):
     models: entry.models,
     maxParallel: entry.max_parallel,
     rpm: entry.rpm,
+    rph: entry.rph,
+    rpd: entry.rpd,
     tpm: entry.tpm,
+    tpd: entry.tpd,
+    dailyBudget: entry.daily_budget,
     priority: entry.priority,
+    weight: entry.weight,
   }));
 }
 

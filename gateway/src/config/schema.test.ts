@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { configJsonSchema } from './schema.ts';
+import { USUAL_WEIGHTS } from '../scheduling/router.ts';
+import { configJsonSchema, schema } from './schema.ts';
 
 interface Node {
   readonly type?: string;
@@ -39,4 +40,9 @@ test('every setting is told to editors in words', () => {
   for (const node of [...kinds, root.properties!.keys!.items!, root.properties!.models!.items!]) {
     for (const [name, inner] of Object.entries(node.properties!)) assert.ok(inner.description, name);
   }
+});
+
+test('the weights of routing are those that the router justifies', () => {
+  const { kv_cache: kvCache, ...weights } = schema.parse({}).routing;
+  assert.deepEqual({ ...weights, kvCache }, USUAL_WEIGHTS);
 });

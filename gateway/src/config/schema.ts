@@ -19,21 +19,42 @@ export const REMOTE_KINDS = [
 export type RemoteKind = (typeof REMOTE_KINDS)[number];
 
 const TEMPLATES = ['deepseek-r1', 'deepseek-v3.2', 'deepseek-v4', 'qwen'] as const;
+const LIMITS = ['fixed', 'aimd', 'gradient'] as const;
 const PRIORITIES = ['interactive', 'standard', 'batch'] as const;
 
 const ms = z.int().min(1).max(86_400_000);
 const count = z.int().min(1);
-const perMinute = z.int().min(1).max(1_000_000_000);
+const guarantee = z.number().min(0.01).max(0.45);
+const weight = z.number().min(0).max(1_000);
+const most = z.int().min(1).max(1_000_000_000_000);
 const backendId = z.string().min(1).max(64);
 const modelId = z.string().min(1).max(200);
 const secret = z.union([z.string().min(1), z.strictObject({ file: z.string().min(1) })], {
   error: `expected the secret, "\${VARIABLE}" or {file: PATH}`,
 });
 
+/** Of a million tokens. */
+const perMillion = z.number().min(0).max(1_000_000);
+const price = z
+  .strictObject({
+    input: perMillion.describe('Of a million tokens of prompts.'),
+    output: perMillion.describe('Of a million tokens of answers.'),
+    cached: perMillion
+      .optional()
+      .describe('Of a million tokens of prompts that need not be computed. Default: as input.'),
+  })
+  .optional()
+  .describe('What it costs, in whatever currency you count in. Default: nothing.');
+
 const fakeBackend = z.strictObject({
   kind: z.literal('fake').describe('Speaks a script, for tests and demos.'),
   id: backendId.optional().describe('Unique; default: fake.'),
-  slots: count.max(100_000).default(8).describe('Calls at once.'),
+  slots: count.max(100_000).optional().describe('Calls at once; default: 8, or those of its curve.'),
+  curve: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Its times are those of a measured engine: the name of a curve, or a file.'),
   pieces: z
     .array(z.string().min(1))
     .min(1)
@@ -42,13 +63,16 @@ const fakeBackend = z.strictObject({
   reasoning: z.array(z.string().min(1)).optional().describe('What it thinks before, a piece a step.'),
   first_token_ms: z.int().min(0).max(600_000).default(50).describe('Until its first piece, in ms.'),
   token_ms: z.int().min(1).max(600_000).default(20).describe('From piece to piece, in ms.'),
+  burst: count.max(10_000).default(1).describe('Pieces that come at once.'),
   fail_after: z.int().min(0).optional().describe('Breaks every answer after so many pieces.'),
   stall_after: z.int().min(0).optional().describe('Goes silent for good after so many pieces.'),
+  price,
 });
 
 const embeddedBackend = z.strictObject({
   kind: z.literal('embedded').describe('The embedded engine; "model" and "engine" are its settings.'),
   id: backendId.optional().describe('Unique; default: engine.'),
+  price,
 });
 
 const remoteBackend = z.strictObject({
@@ -74,6 +98,12 @@ const remoteBackend = z.strictObject({
     .max(100_000)
     .optional()
     .describe('Calls at once; default: what it says itself, or that of its kind.'),
+  limit: z
+    .enum(LIMITS)
+    .optional()
+    .describe(
+      'How many of these are used: all (fixed), or what its refusals (aimd) or its first tokens (gradient) show that it can take. Default: that of its kind.',
+    ),
   think_tags: z.boolean().optional().describe('It leaves <think> in the text of its answers.'),
   template: z.enum(TEMPLATES).optional().describe('The chat template whose ways it shows.'),
   tool_markup: z
@@ -81,9 +111,33 @@ const remoteBackend = z.strictObject({
     .optional()
     .describe('It leaves tool calls in the text of its answers, in this markup.'),
   ignores_stop: z.boolean().optional().describe('It does not end an answer at a stop string.'),
+  price,
 });
 
 const backend = z.discriminatedUnion('kind', [fakeBackend, embeddedBackend, remoteBackend]);
+
+const trim = z.strictObject({
+  max_tokens: count.describe('Tokens of a conversation that are kept, estimated.'),
+  always: z.boolean().default(false).describe('Also where there is time for all of it.'),
+});
+
+const degrade = z.strictObject({
+  smaller_model: modelId.optional().describe('Another model of this list, which answers in its place.'),
+  shorter: count.optional().describe('The most tokens that an answer then has.'),
+  spill: z
+    .strictObject({
+      backends: z
+        .array(z.string().min(1))
+        .min(1)
+        .describe('Ids of back ends that serve it only then, preferred first. Each has a price.'),
+      budget_per_day: z
+        .number()
+        .min(0)
+        .describe('What may be spent there in 24 hours, in the currency of the prices.'),
+    })
+    .optional()
+    .describe('Other back ends, within a budget.'),
+});
 
 const model = z.strictObject({
   id: modelId.describe('What clients put into "model".'),
@@ -109,6 +163,39 @@ const model = z.strictObject({
   first_token_objective_ms: ms
     .optional()
     .describe('When the first token is due, where a request does not say, in ms.'),
+  coalesce: z
+    .boolean()
+    .default(false)
+    .describe('Identical requests of one key at temperature 0 that are under way are computed once.'),
+  answer_cache: z
+    .strictObject({
+      ttl_ms: ms.default(300_000).describe('How long an answer is kept, in ms.'),
+      max_bytes: z
+        .int()
+        .min(1024)
+        .default(64 * 1024 * 1024)
+        .describe('Memory for kept answers, about; the ones not asked for longest go first.'),
+    })
+    .optional()
+    .describe(
+      'Whole answers at temperature 0 are kept, and given again to the same request of the same key.',
+    ),
+  trim: trim
+    .optional()
+    .describe(
+      'Long conversations lose their oldest turns where a first token would come too late, or always.',
+    ),
+  degrade: degrade.optional().describe('What is given up of an answer before it is refused.'),
+  pacing: z
+    .boolean()
+    .default(false)
+    .describe('Streams leave evenly where a back end gives them in bursts; no piece is held over 250 ms.'),
+  priority: z
+    .enum(PRIORITIES)
+    .optional()
+    .describe(
+      'The priority of its requests, where neither they nor their kind say. Default: streams interactive, others standard.',
+    ),
 });
 
 const accessKey = z.strictObject({
@@ -123,12 +210,27 @@ const accessKey = z.strictObject({
     .describe('Whose it is: for logs, and to keep what is computed for one apart from others.'),
   models: z.array(z.string().min(1)).min(1).optional().describe('The models it may use. Default: all.'),
   max_parallel: count.max(1_000_000).optional().describe('Calls that may run or wait at once.'),
-  rpm: perMinute.optional().describe('Requests a minute.'),
-  tpm: perMinute.optional().describe('Tokens a minute, of prompts and answers.'),
+  rpm: most.optional().describe('Requests a minute.'),
+  rph: most.optional().describe('Requests an hour.'),
+  rpd: most.optional().describe('Requests a day.'),
+  tpm: most.optional().describe('Tokens a minute, of prompts and answers.'),
+  tpd: most.optional().describe('Tokens a day, of prompts and answers.'),
+  daily_budget: z
+    .number()
+    .positive()
+    .max(1_000_000)
+    .optional()
+    .describe('What its requests may cost a day, by the prices of the back ends.'),
   priority: z
     .enum(PRIORITIES)
     .optional()
     .describe('The highest priority that it may have. Default: interactive.'),
+  weight: z
+    .number()
+    .min(0.01)
+    .max(1_000)
+    .default(1)
+    .describe('Its share of what is computed where keys wait at once, against the others.'),
 });
 
 const engine = z.strictObject({
@@ -196,6 +298,12 @@ export const schema = z.strictObject({
     .default(600_000)
     .describe("A back end's time for an answer that it gives as one JSON."),
   probe_interval_ms: ms.default(15_000).describe('From one look at a back end to the next.'),
+  hedge_after_ms: z
+    .union([ms, z.literal('auto')], { error: 'expected a number of milliseconds, or auto' })
+    .optional()
+    .describe(
+      "A stream without a first token is sent to a second back end after this, in ms, and the first to speak goes on; auto: later than 95 of 100 of that back end's own. Paid twice, for one call in 20 at most. Default: never.",
+    ),
   continuation: z
     .boolean()
     .default(true)
@@ -208,10 +316,29 @@ export const schema = z.strictObject({
   queue: z
     .strictObject({
       max_wait_ms: ms.default(60_000).describe('Longest wait for a slot.'),
-      max_tokens: count.default(500_000).describe('Tokens, prompts and expected answers, that may wait.'),
+      max_tokens: count
+        .default(500_000)
+        .describe('Tokens, prompts and expected answers, that may wait in each class.'),
+      shares: z
+        .strictObject({
+          standard: guarantee.default(0.2).describe('Of the tokens, while such requests wait.'),
+          batch: guarantee.default(0.05).describe('The same.'),
+        })
+        .prefault({})
+        .describe('What lower classes get at least, 0.01 to 0.45; the highest has the rest.'),
     })
     .prefault({})
     .describe('Calls that wait for a slot.'),
+  routing: z
+    .strictObject({
+      prefix: weight.default(3).describe('How much of the prompt it has computed before.'),
+      load: weight.default(2).describe('How soon it is done with what it has, by its measured speed.'),
+      kv_cache: weight.default(1).describe('How much room its KV cache has, where it says so.'),
+      session: weight.default(1).describe('That it had the last request of the session.'),
+      price: weight.default(1).describe('How little the call costs there.'),
+    })
+    .prefault({})
+    .describe('What counts when a back end is chosen among equals, and how much; 0: not at all.'),
   body_limit_bytes: z
     .int()
     .min(1024)
@@ -228,6 +355,8 @@ export const schema = z.strictObject({
 export type Settings = z.output<typeof schema>;
 export type RawBackend = z.output<typeof backend>;
 export type RawModel = z.output<typeof model>;
+export type RawPriority = (typeof PRIORITIES)[number];
+export type RawPrice = z.output<typeof price>;
 export type RawKey = z.output<typeof accessKey>;
 export type RawSecret = z.output<typeof secret>;
 

@@ -45,8 +45,32 @@ export interface BackendLoad {
   /** What it says itself that it runs, and has waiting, whoever asked for it; a snapshot of some seconds ago. */
   readonly running?: number | undefined;
   readonly waiting?: number | undefined;
+  /** Of these, calls that were not ours. */
+  readonly others?: number | undefined;
   /** 0 to 1. */
   readonly kvCacheUsage?: number | undefined;
+  /** What its owner lets us have of it for now, where it says so; absent also once that is over. */
+  readonly budget?: CallBudget | undefined;
+}
+
+/**
+ * What a server with limits by time still takes. One that has nothing left is `busy` until its reset: that is seen to by who
+ * says this. A call that needs more tokens than are left would be refused.
+ */
+export interface CallBudget {
+  /** Calls; undefined, here and below: it does not say. */
+  readonly requests: number | undefined;
+  /** Tokens, of prompts and answers. */
+  readonly tokens: number | undefined;
+  /** When there is more, in ms from now. */
+  readonly resetMs: number;
+}
+
+/** How many calls at once, where that has to be found out. `aimd`: from refusals; `gradient`: from times to the first token. */
+export interface AdaptiveLimit {
+  readonly kind: 'aimd' | 'gradient';
+  /** Never more than this. */
+  readonly most: number;
 }
 
 export interface Backend {
@@ -66,6 +90,8 @@ export interface Backend {
   readonly continuesForm?: boolean | undefined;
   /** It goes on inside a thought, too. Absent: where there is no text yet, it would think anew. */
   readonly continuesThought?: boolean | undefined;
+  /** How many calls at once it takes is to be found out. Absent: as many as it has slots. */
+  readonly limit?: AdaptiveLimit | undefined;
   /** The models that it says it serves, where it says so. */
   models?(): readonly string[];
   /**

@@ -120,7 +120,7 @@ export interface WireNames {
 export interface GatewayErrorOptions {
   /** The request's field that is at fault, as a path: `messages[0].content`. */
   readonly param?: string | undefined;
-  /** When asking again makes sense, in ms from now. */
+  /** When asking again makes sense, in ms from now; Infinity: nobody can promise a time. */
   readonly retryAfterMs?: number | undefined;
   /** Overrides the table's HTTP status; only for `backend_refused` and `backend_busy`, which pass their own on. */
   readonly status?: number | undefined;

@@ -2,3 +2,5 @@
 
 /** Highest first: someone waits for each word; someone waits for the answer; nobody waits. */
 export type Priority = 'interactive' | 'standard' | 'batch';
+
+export const PRIORITIES: readonly Priority[] = ['interactive', 'standard', 'batch'];

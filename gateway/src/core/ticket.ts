@@ -1,5 +1,6 @@
 // What the scheduler knows of a call: enough to decide when and where it runs, and nothing of its content.
 import type { Backend } from './backend.ts';
+import type { Price } from './price.ts';
 import type { Priority } from './priority.ts';
 
 /** What a call is expected to cost, in tokens. Estimated: exact counts are the engine's, and only refuse. */
@@ -26,9 +27,15 @@ export interface Ticket {
   readonly deadlineAt: number | undefined;
   /** It had its turn and lost its back end, perhaps in the middle of an answer: it goes before those who wait. */
   readonly resumes: boolean;
+  /** A more urgent call took its slot: it waits in its class like others, but no full queue and no prediction refuses it. */
+  readonly wasPreempted?: boolean | undefined;
+  /** There is another way to its answer, which is tried where it is turned away: no place is booked for it then. */
+  readonly isTrial?: boolean | undefined;
   /** Aborted when nobody wants the answer any more; its reason is a GatewayError. */
   readonly signal: AbortSignal;
   readonly cost: Cost;
+  /** What its back ends cost, by their ids; one that is not there costs nothing. */
+  readonly prices?: ReadonlyMap<string, Price> | undefined;
   /** Its tenant's share of what is computed where tenants wait at once, against the others'; absent: 1. */
   readonly weight?: number | undefined;
   /** What its prompt begins with; absent: it is like no other. */

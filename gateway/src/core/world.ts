@@ -1,6 +1,7 @@
 // What this server serves, and to whom: an immutable picture. A change makes a new one; a request holds the one that
 // it began with, so nothing shifts under it.
 import type { Backend } from './backend.ts';
+import type { Price } from './price.ts';
 import type { Priority } from './priority.ts';
 
 /** A model as clients know it. */
@@ -23,10 +24,57 @@ export interface ServedModel {
   readonly names?: ReadonlyMap<string, string> | undefined;
   /** When the first token is due where a request does not say, in ms. */
   readonly firstTokenObjectiveMs?: number | undefined;
+  /** Of its requests where neither they nor their kind say; absent: by their kind. */
+  readonly priority?: Priority | undefined;
+  /** What back ends cost, by their ids; one that is not there costs nothing. */
+  readonly prices?: ReadonlyMap<string, Price> | undefined;
+  /** Identical requests of a tenant that are decided by what they ask are computed once while they are under way. */
+  readonly coalesces?: boolean | undefined;
+  /** How such answers are kept for later requests; absent: they are not. */
+  readonly answerCache?: AnswerCachePolicy | undefined;
+  /** Absent: conversations stay as long as they are. */
+  readonly trim?: TrimPolicy | undefined;
+  /** What may be given up of an answer before it is refused; absent: nothing. */
+  readonly degrade?: DegradePolicy | undefined;
+  /** Its streams leave evenly where its back ends give them in bursts. */
+  readonly isPaced?: boolean | undefined;
+}
+
+/** How a long conversation is shortened. */
+export interface TrimPolicy {
+  /** Estimated. */
+  readonly maxTokens: number;
+  /** Also where there is time for all of it. */
+  readonly always: boolean;
+}
+
+/** What may be given up where a model is asked for more than it can do. Absent, each: it is not. */
+export interface DegradePolicy {
+  /** Who answers in its place. Its own policy does not count then. */
+  readonly smallerModel?: ServedModel | undefined;
+  /** The most tokens that an answer then has. */
+  readonly shorterTokens?: number | undefined;
+  readonly spill?: SpillPolicy | undefined;
+}
+
+/** Where calls go that the model's own back ends have no room for. */
+export interface SpillPolicy {
+  /** Preferred first, never empty; none of them is the model's own. */
+  readonly backends: readonly Backend[];
+  /** What may be spent there within 24 hours. */
+  readonly budgetPerDay: number;
+  /** The dearest one's. */
+  readonly price: Price;
+}
+
+/** How long answers are kept, and how much of them. */
+export interface AnswerCachePolicy {
+  readonly ttlMs: number;
+  readonly maxBytes: number;
 }
 
 /** Back ends to which any model's name may be sent. */
-export type OpenModels = Pick<ServedModel, 'backends' | 'tiers' | 'created'>;
+export type OpenModels = Pick<ServedModel, 'backends' | 'tiers' | 'created' | 'prices'>;
 
 /** Someone who may call. The secret itself is not kept: only its SHA-256. */
 export interface AccessKey {
@@ -37,12 +85,19 @@ export interface AccessKey {
   readonly models: readonly string[] | undefined;
   /** Calls that it may have at once, running or waiting; absent, here and below: any number. */
   readonly maxParallel?: number | undefined;
-  /** Requests a minute. */
+  /** Requests a minute, an hour, a day. */
   readonly rpm?: number | undefined;
-  /** Tokens a minute, of prompts and answers. */
+  readonly rph?: number | undefined;
+  readonly rpd?: number | undefined;
+  /** Tokens a minute, a day, of prompts and answers. */
   readonly tpm?: number | undefined;
+  readonly tpd?: number | undefined;
+  /** What its requests may cost a day, in the currency of the prices. */
+  readonly dailyBudget?: number | undefined;
   /** The highest priority that its requests have, whatever they ask for. */
   readonly priority?: Priority | undefined;
+  /** Its share of what is computed where keys wait at once, against the others'; absent: 1. */
+  readonly weight?: number | undefined;
 }
 
 export interface World {

@@ -156,6 +156,7 @@ test('an error tells the client what, and whether and when to ask again', async 
     ['overloaded', 1_500, 503, { 'retry-after': '2', 'retry-after-ms': '1500', 'x-should-retry': 'true' }],
     ['rate_limited', 999.5, 429, { 'retry-after': '1', 'retry-after-ms': '1000', 'x-should-retry': 'true' }],
     ['not_ready', undefined, 503, { 'retry-after': '1', 'retry-after-ms': '1000', 'x-should-retry': 'true' }],
+    ['overloaded', Infinity, 503, { 'retry-after': undefined, 'x-should-retry': 'false' }],
     ['invalid_request', 1_500, 400, { 'retry-after': undefined, 'x-should-retry': 'false' }],
     ['backend_failed', undefined, 502, { 'retry-after': undefined, 'x-should-retry': 'false' }],
   ];

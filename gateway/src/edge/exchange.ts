@@ -109,7 +109,8 @@ export class Exchange {
 function errorHeaders(error: GatewayError): OutgoingHttpHeaders {
   const { retryable } = ERROR_TRAITS[error.code];
   if (error.code === 'unauthenticated') return { 'www-authenticate': 'Bearer', 'x-should-retry': 'false' };
-  if (!retryable) return { 'x-should-retry': 'false' };
+  // Nobody is told a time that would not hold, nor to try its luck.
+  if (!retryable || error.retryAfterMs === Infinity) return { 'x-should-retry': 'false' };
   const ms = Math.ceil(error.retryAfterMs ?? DEFAULT_RETRY_MS);
   return { 'retry-after': `${Math.ceil(ms / 1000)}`, 'retry-after-ms': `${ms}`, 'x-should-retry': 'true' };
 }

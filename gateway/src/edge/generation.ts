@@ -7,6 +7,7 @@ import {
   type RequestOutcome,
   type RequestRecord,
 } from '../core/observer.ts';
+import { dearest, type Price } from '../core/price.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
 import { countCalls } from '../pipeline/choices.ts';
 import { AnswerFold } from '../pipeline/partial.ts';
@@ -20,8 +21,18 @@ import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
+import { Pacer } from './pacer.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
-import { deadlineOf, failoverOf, hopsOf, ignoredWarning, priorityOf } from './request-options.ts';
+import {
+  deadlineOf,
+  degradeOf,
+  failoverOf,
+  hopsOf,
+  ignoredWarning,
+  mayShareOf,
+  priorityOf,
+  sessionOf,
+} from './request-options.ts';
 import { findModel, modelLabel } from './served-models.ts';
 import { writeStream } from './stream-writer.ts';
 
@@ -55,6 +66,9 @@ interface Understood extends Call {
   readonly model: ServedModel;
   readonly deadlineMs: number | undefined;
   readonly failover: boolean;
+  readonly mayDegrade: boolean;
+  readonly mayShare: boolean;
+  readonly session: string | undefined;
   readonly hops: readonly string[];
   readonly meta: AnswerMeta;
   readonly wantsReport: boolean;
@@ -110,7 +124,7 @@ export class Generation {
     const model = findModel(world, key, asked);
     record.model = modelLabel(world, model);
     record.streamed = request.stream;
-    record.priority = priorityOf(exchange, request, key);
+    record.priority = priorityOf(exchange, request, model, key);
     if (request.ignored.length > 0) exchange.setHeader('x-sluice-warning', ignoredWarning(request.ignored));
     return {
       ...call,
@@ -119,6 +133,9 @@ export class Generation {
       model,
       deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
       failover: failoverOf(exchange),
+      mayDegrade: degradeOf(exchange),
+      mayShare: mayShareOf(exchange),
+      session: sessionOf(exchange),
       hops: hopsOf(exchange, this.#options.instanceId),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
       wantsReport: exchange.header('x-sluice-report') === '1',
@@ -127,18 +144,21 @@ export class Generation {
 
   /** Takes what the key may have of it, and gives back in every ending what was not used. */
   async #answer(understood: Understood): Promise<void> {
-    const { record } = understood;
-    const reservation = this.#admit(understood);
+    const { record, model } = understood;
+    const asked = this.#admit(understood);
+    const reservation = asked instanceof Promise ? await asked : asked;
     record.admitted = true;
     try {
       await this.#compute(understood, reservation.parallel);
     } finally {
-      settle(reservation, record);
+      settle(reservation, record, model);
     }
   }
 
-  #admit({ exchange, key, request: { calls, parallel }, model }: Understood): Reservation {
+  #admit({ exchange, key, request, model }: Understood): Reservation | Promise<Reservation> {
     const { quotas } = this.#options;
+    const { calls } = request;
+    const parallel = Math.min(request.parallel, countCalls(calls, model.backends));
     const cost = { promptTokens: 0, outputTokens: 0 };
     for (const call of calls) {
       const { promptTokens, outputTokens } = estimateCost(call);
@@ -146,16 +166,41 @@ export class Generation {
       cost.outputTokens += outputTokens;
     }
     try {
-      return quotas.admit(key, { parallel: Math.min(parallel, countCalls(calls, model.backends)), cost });
+      return quotas.admit(key, { parallel, cost, price: highestPrice(model) });
     } finally {
       setRateLimitHeaders(exchange, quotas.standing(key));
     }
   }
 
   async #compute(understood: Understood, parallel: number): Promise<void> {
-    const { exchange, record, request, model, deadlineMs, failover, hops } = understood;
+    const {
+      exchange,
+      key,
+      record,
+      request,
+      model,
+      deadlineMs,
+      failover,
+      mayDegrade,
+      mayShare,
+      session,
+      hops,
+    } = understood;
     const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
-    const job = { record, model, calls, parallel, deadlineMs, failover, hops };
+    const { weight } = key;
+    const job = {
+      record,
+      model,
+      calls,
+      parallel,
+      deadlineMs,
+      failover,
+      mayDegrade,
+      mayShare,
+      session,
+      hops,
+      weight,
+    };
     const answer = this.#options.pipeline.start(job);
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);
@@ -177,7 +222,8 @@ export class Generation {
     answer: Answer,
   ): Promise<void> {
     const codec = dialect.stream(meta, request);
-    return writeStream(answer.log, {
+    const source = model.isPaced ? new Pacer(answer.log, this.#options.clock) : answer.log;
+    return writeStream(source, {
       response: exchange.response,
       codec,
       sendHead: () =>
@@ -230,10 +276,19 @@ export class Generation {
   }
 }
 
+/** What none of the model's back ends is dearer than; undefined: none of them has a price. */
+function highestPrice({ backends, prices }: ServedModel): Price | undefined {
+  const known = backends.flatMap(({ id }) => prices?.get(id) ?? []);
+  return known.length === 0 ? undefined : dearest(known);
+}
+
 /** What was never begun counts for nothing. Of an answer that was cut nobody counted the tokens: they stay estimated. */
-function settle(reservation: Reservation, record: RequestRecord): void {
-  if (record.backend === undefined) reservation.cancel();
-  else if (record.usage !== undefined) reservation.settle(record.usage);
-  else if (record.firstTokenMs === undefined) reservation.settle({ completionTokens: 0 });
+function settle(reservation: Reservation, record: RequestRecord, { prices }: ServedModel): void {
+  const { backend, usage, firstTokenMs } = record;
+  // What came without a back end of its own has a usage all the same, and costs nothing.
+  const price = backend === undefined ? undefined : prices?.get(backend);
+  if (usage !== undefined) reservation.settle(usage, price);
+  else if (backend === undefined) reservation.cancel();
+  else if (firstTokenMs === undefined) reservation.settle({ completionTokens: 0 }, price);
   reservation.release();
 }

@@ -6,7 +6,15 @@ import type { Priority } from '../core/priority.ts';
 import type { AccessKey } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
 import type { Exchange } from './exchange.ts';
-import { deadlineOf, failoverOf, hopsOf, priorityOf } from './request-options.ts';
+import {
+  deadlineOf,
+  degradeOf,
+  failoverOf,
+  hopsOf,
+  mayShareOf,
+  priorityOf,
+  sessionOf,
+} from './request-options.ts';
 
 function asking(headers: Readonly<Record<string, string>>): Exchange {
   return { header: (name: string) => headers[name] } as Exchange;
@@ -16,17 +24,30 @@ function priority(
   highest: Priority | undefined,
   asked?: string,
   request: Partial<ParsedRequest> = {},
+  ofModel?: Priority,
 ): Priority {
   const headers: Record<string, string> = asked === undefined ? {} : { 'x-sluice-priority': asked };
   const parsed = { calls: [{}], stream: false, ...request } as unknown as ParsedRequest;
   const key: AccessKey = { tenant: 't', digest: Buffer.alloc(32), models: undefined, priority: highest };
-  return priorityOf(asking(headers), parsed, key);
+  return priorityOf(asking(headers), parsed, { priority: ofModel }, key);
 }
 
 test('without a wish a stream is interactive, an answer standard, an array of prompts batch', () => {
   assert.equal(priority(undefined, undefined, { stream: true }), 'interactive');
   assert.equal(priority(undefined), 'standard');
   assert.equal(priority(undefined, undefined, { calls: [{}, {}] as never, stream: true }), 'batch');
+});
+
+test('a model has a priority of its own for those who do not wish; an array of prompts is work in bulk everywhere', () => {
+  assert.equal(priority(undefined, undefined, { stream: true }, 'batch'), 'batch');
+  assert.equal(priority(undefined, undefined, {}, 'interactive'), 'interactive');
+  assert.equal(priority(undefined, 'standard', { stream: true }, 'batch'), 'standard');
+  assert.equal(priority(undefined, undefined, { calls: [{}, {}] as never }, 'interactive'), 'batch');
+  assert.equal(
+    priority('standard', undefined, {}, 'interactive'),
+    'standard',
+    'never above what its key may have',
+  );
 });
 
 test('a wish is granted up to what the key may have', () => {
@@ -48,6 +69,41 @@ test('a wish that is none is refused by its header', () => {
   assert.throws(() => failoverOf(asking({ 'x-sluice-failover': 'maybe' })), { param: 'x-sluice-failover' });
   assert.equal(deadlineOf(asking({ 'x-sluice-deadline-ms': '250' })), 250);
   assert.equal(failoverOf(asking({})), true);
+  assert.throws(() => degradeOf(asking({ 'x-sluice-degrade': 'no' })), { param: 'x-sluice-degrade' });
+  assert.deepEqual([degradeOf(asking({})), degradeOf(asking({ 'x-sluice-degrade': 'off' }))], [true, false]);
+});
+
+test('who says no-store or no-cache is computed for itself', () => {
+  const may = (directives?: string) =>
+    mayShareOf(asking(directives === undefined ? {} : { 'cache-control': directives }));
+  for (const directives of [
+    undefined,
+    '',
+    'max-age=0',
+    'no-transform, max-stale=5',
+    'x-no-store',
+    'no-stores',
+  ]) {
+    assert.equal(may(directives), true, directives);
+  }
+  for (const directives of [
+    'no-store',
+    'no-cache',
+    'No-Store',
+    'max-age=0, no-store',
+    'no-transform,no-cache ,x',
+  ]) {
+    assert.equal(may(directives), false, directives);
+  }
+});
+
+test('a session has a short plain name, or the request is refused', () => {
+  const named = (name: string) => sessionOf(asking({ 'x-sluice-session': name }));
+  assert.equal(sessionOf(asking({})), undefined);
+  for (const name of ['a', 'user-7/chat:12', '~'.repeat(128)]) assert.equal(named(name), name);
+  for (const name of ['a b', 'a\tb', 'café', '~'.repeat(129)]) {
+    assert.throws(() => named(name), { code: 'invalid_request', param: 'x-sluice-session' });
+  }
 });
 
 test('the gateways that a request has passed, of which none may see it twice', () => {

@@ -1,31 +1,41 @@
-// What a request says outside of its body: its priority, its deadline, whether it may go on elsewhere.
+// What a request says outside of its body: its priority, its deadline, its session, whether it may go on elsewhere, whether
+// less will do.
 import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { Priority } from '../core/priority.ts';
-import type { AccessKey } from '../core/world.ts';
+import { PRIORITIES, type Priority } from '../core/priority.ts';
+import type { AccessKey, ServedModel } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
 import type { Exchange } from './exchange.ts';
 
 const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const MOST_IGNORED_NAMES = 10;
+/** Of a `Cache-Control`: there are not as many. */
+const MOST_DIRECTIVES = 32;
 /** More gateways in a row than anyone needs. */
 const MOST_HOPS = 16;
-/** Highest first. */
-const PRIORITIES: readonly Priority[] = ['interactive', 'standard', 'batch'];
 
-/** As asked, or as its kind has it, but never above what the key may have. Throws `invalid_request`. */
-export function priorityOf(exchange: Exchange, request: ParsedRequest, key: AccessKey): Priority {
-  const wanted = wantedPriority(exchange, request);
+/** As asked, or as its kind or its model has it, but never above what the key may have. Throws `invalid_request`. */
+export function priorityOf(
+  exchange: Exchange,
+  request: ParsedRequest,
+  model: Pick<ServedModel, 'priority'>,
+  key: AccessKey,
+): Priority {
+  const wanted = wantedPriority(exchange, request, model);
   const { priority: highest = wanted } = key;
   return PRIORITIES.indexOf(wanted) < PRIORITIES.indexOf(highest) ? highest : wanted;
 }
 
 /** Someone waits for a stream's next word; an array of prompts is work in bulk. */
-function wantedPriority(exchange: Exchange, request: ParsedRequest): Priority {
+function wantedPriority(
+  exchange: Exchange,
+  request: ParsedRequest,
+  model: Pick<ServedModel, 'priority'>,
+): Priority {
   const asked = exchange.header('x-sluice-priority');
   if (asked === undefined) {
     if (request.calls.length > 1) return 'batch';
-    return request.stream ? 'interactive' : 'standard';
+    return model.priority ?? (request.stream ? 'interactive' : 'standard');
   }
   const priority = PRIORITIES.find((one) => one === asked);
   if (priority) return priority;
@@ -51,12 +61,36 @@ export function deadlineOf(exchange: Exchange): number | undefined {
 
 /** Whether an answer that loses its back end may go on elsewhere, or later. */
 export function failoverOf(exchange: Exchange): boolean {
-  const asked = exchange.header('x-sluice-failover');
+  return isOn(exchange, 'x-sluice-failover');
+}
+
+/** Whether something may be given up of the answer where there is no room for all of it. */
+export function degradeOf(exchange: Exchange): boolean {
+  return isOn(exchange, 'x-sluice-degrade');
+}
+
+function isOn(exchange: Exchange, name: string): boolean {
+  const asked = exchange.header(name);
   if (asked === undefined || asked === 'on') return true;
   if (asked === 'off') return false;
-  throw new GatewayError('invalid_request', 'x-sluice-failover is "on" or "off".', {
-    param: 'x-sluice-failover',
-  });
+  throw new GatewayError('invalid_request', `${name} is "on" or "off".`, { param: name });
+}
+
+/** Whether the request may be answered from what is computed or was kept for another one like it. */
+export function mayShareOf(exchange: Exchange): boolean {
+  const directives = exchange.header('cache-control')?.split(',', MOST_DIRECTIVES) ?? [];
+  return !directives.some((one) => /^\s*no-(store|cache)\s*$/i.test(one));
+}
+
+/** The conversation that it belongs to, by its client's name for it: where its requests go together, less is computed. */
+export function sessionOf(exchange: Exchange): string | undefined {
+  const asked = exchange.header('x-sluice-session');
+  if (asked === undefined || /^[\x21-\x7e]{1,128}$/.test(asked)) return asked;
+  throw new GatewayError(
+    'invalid_request',
+    'x-sluice-session is a name of 1 to 128 printable ASCII characters without spaces.',
+    { param: 'x-sluice-session' },
+  );
 }
 
 /** The gateways that the request has passed. Throws `loop_detected` if this one, `instanceId`, is among them. */

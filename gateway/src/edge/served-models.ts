@@ -47,7 +47,7 @@ export function modelLabel({ models, openModels }: World, { id }: ServedModel): 
 }
 
 /** Whoever lists it is asked; else whoever lists nothing, and so may have it; else anyone. */
-function openModel({ backends, tiers, created }: OpenModels, id: string): ServedModel {
+function openModel({ backends, tiers, created, prices }: OpenModels, id: string): ServedModel {
   const lists = backends.map((backend) => backend.models?.() ?? []);
   const places = [...backends.keys()];
   const listing = places.filter((place) => lists[place]!.includes(id));
@@ -61,6 +61,7 @@ function openModel({ backends, tiers, created }: OpenModels, id: string): Served
     created,
     backends: chosen.map((place) => backends[place]!),
     tiers: tiers && chosen.map((place) => tiers[place]!),
+    prices,
   };
 }
 

@@ -151,16 +151,17 @@ function drawPanel(
     parts.push(text(round(toX(across, value)), BOTTOM + 18, label, 'middle'));
   parts.push(text((EDGE.left + RIGHT) / 2, BOTTOM + 38, xLabel, 'middle', 'fill="#555"'));
   parts.push(text(16, middle, yLabel, 'middle', `fill="#555" transform="rotate(-90 16 ${middle})"`));
-  if (limit) {
-    const y = round(toY(up, limit.value));
-    parts.push(horizontal(y, 'stroke="#c33" stroke-dasharray="5 4"'));
-    parts.push(text(RIGHT, y - 5, limit.name, 'end', 'fill="#c33"'));
-  }
   for (const [index, one] of series.entries()) {
     parts.push(...drawSeries(one, index, columnWidth));
     const legendX = round(EDGE.left + (index * (RIGHT - EDGE.left)) / series.length);
     parts.push(mark(index, legendX + 5, LINE_HEIGHT + 8));
     parts.push(text(legendX + 15, LINE_HEIGHT + 12, one.name, 'start'));
+  }
+  // Over what it limits.
+  if (limit) {
+    const y = round(toY(up, limit.value));
+    parts.push(horizontal(y, 'stroke="#c33" stroke-dasharray="5 4"'));
+    parts.push(text(RIGHT, y - 5, limit.name, 'end', 'fill="#c33"'));
   }
   return parts.join('\n');
 }

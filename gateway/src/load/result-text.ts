@@ -50,6 +50,9 @@ function counts(all: GroupFigures, { words, objectives }: TextOptions): string {
           `${words.refusedAgain} ${number(refusedAgain)}`,
         ];
   const cached = all.cachedShare === null ? [] : [`${words.cached} ${(all.cachedShare * 100).toFixed(1)} %`];
+  const why = Object.entries(all.reasons)
+    .map(([reason, count]) => `${reason} ${number(count)}`)
+    .join(', ');
   return table([
     [
       words.requests,
@@ -65,7 +68,8 @@ function counts(all: GroupFigures, { words, objectives }: TextOptions): string {
     ],
     [`${INDENT}${words.gaveUp}`, number(all.gaveUp), ''],
     [`${INDENT}${words.lost}`, number(all.lost), ''],
-    [`${INDENT}${words.failed}`, number(all.failed), reasons(all)],
+    [`${INDENT}${words.failed}`, number(all.failed), ''],
+    ...(why === '' ? [] : [[`${INDENT}${words.why}`, '', why]]),
     [
       words.outputTokens,
       number(all.outputTokens),
@@ -76,12 +80,6 @@ function counts(all: GroupFigures, { words, objectives }: TextOptions): string {
       ].join(', '),
     ],
   ]);
-}
-
-function reasons({ reasons }: GroupFigures): string {
-  return Object.entries(reasons)
-    .map(([reason, count]) => `${reason}: ${number(count)}`)
-    .join(', ');
 }
 
 function headOf({ mean, most }: Words, { percentiles }: Distribution): string[] {

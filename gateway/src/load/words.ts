@@ -14,6 +14,7 @@ export interface Words {
   readonly gaveUp: string;
   readonly lost: string;
   readonly failed: string;
+  readonly why: string;
   readonly unhappy: string;
   readonly goodput: string;
   readonly within: string;
@@ -55,6 +56,7 @@ export const ENGLISH: Words = {
   gaveUp: 'gave up',
   lost: 'lost',
   failed: 'failed',
+  why: 'why',
   unhappy: 'left or failed',
   goodput: 'goodput',
   within: 'within',
@@ -97,6 +99,7 @@ export const CHINESE: Words = {
   gaveUp: '放弃',
   lost: '中断',
   failed: '失败',
+  why: '原因',
   unhappy: '离开或失败',
   goodput: '有效吞吐',
   within: '限定',

@@ -7,7 +7,7 @@ import type { Backend, BackendLoad, CallContext } from '../core/backend.ts';
 import type { ChatRequest, EventSink, TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 import { newRecord, type RequestObserver } from '../core/observer.ts';
-import type { Outcome } from '../core/ticket.ts';
+import type { Outcome, Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { Scheduler } from '../scheduling/scheduler.ts';
 import { type Job, Pipeline } from './pipeline.ts';
@@ -63,11 +63,12 @@ function setUp({ logBytes = 1024 * 1024, observer = {} as RequestObserver } = {}
   const acquire = scheduler.acquire.bind(scheduler);
   scheduler.acquire = async (ticket) => {
     const lease = await acquire(ticket);
-    const release = (outcome: Outcome) => {
+    const release = lease.release.bind(lease);
+    lease.release = (outcome, usage) => {
       outcomes.push(outcome);
-      lease.release(outcome);
+      release(outcome, usage);
     };
-    return { ...lease, release };
+    return lease;
   };
   const pipeline = new Pipeline({ scheduler, observer, clock, logBytes });
   const unknown = { contextWindow: undefined, licence: undefined, created: 0 };
@@ -328,11 +329,11 @@ test('a reader that is too slow loses its answer, and the slot is free while it 
   assert.equal(error?.code, 'slow_reader');
 });
 
-test('the story is written down: wait, first token, first answer, longest gap, stutters', async () => {
+test('the story is written down: wait, first token, first answer, silences', async () => {
   const seen: string[] = [];
   const observer: RequestObserver = {
     started: ({ queueMs }) => seen.push(`started after ${queueMs}`),
-    gap: (_record, gapMs, readerWaiting) => seen.push(`gap of ${gapMs}${readerWaiting ? ', awaited' : ''}`),
+    gap: (_record, gapMs, heardMs) => seen.push(`gap of ${gapMs}, heard ${heardMs}`),
   };
   const { clock, backend, startRunning, start } = setUp({ observer });
   const first = await startRunning();
@@ -358,7 +359,12 @@ test('the story is written down: wait, first token, first answer, longest gap, s
   push(FINISH);
   end();
   await reading;
-  assert.deepEqual(seen, ['started after 300', 'gap of 500', 'gap of 501', 'gap of 700, awaited']);
+  assert.deepEqual(seen, [
+    'started after 300',
+    'gap of 500, heard 0',
+    'gap of 501, heard 0',
+    'gap of 700, heard 700',
+  ]);
   const { queueMs, firstTokenMs, firstAnswerMs, longestGapMs, stutters, speaker } = record;
   assert.deepEqual(
     { queueMs, firstTokenMs, firstAnswerMs, longestGapMs, stutters, speaker, backend: record.backend },
@@ -367,11 +373,50 @@ test('the story is written down: wait, first token, first answer, longest gap, s
       firstTokenMs: 400,
       firstAnswerMs: 1401,
       longestGapMs: 700,
-      stutters: 2,
+      stutters: 1,
       speaker: 'a model',
       backend: 'hand',
     },
   );
+});
+
+test('a silence is heard from when the reader has read all that came before it', async () => {
+  const { clock, startRunning } = setUp();
+  const { log, record, call } = await startRunning();
+  call.push(text('a'));
+  call.push(text('b'));
+  clock.advance(900);
+  const reading = readAll(log.read());
+  await turn();
+  clock.advance(400);
+  call.push(text('c'));
+  await turn();
+  assert.deepEqual([record.longestGapMs, record.stutters], [400, 0]);
+  clock.advance(501);
+  call.push(text('d'));
+  assert.deepEqual([record.longestGapMs, record.stutters], [501, 1]);
+  call.push(FINISH);
+  call.end();
+  await reading;
+});
+
+test('who takes an answer whole hears no silence in it', async () => {
+  const { clock, startRunning } = setUp();
+  const gaps: number[] = [];
+  const { log, record, call } = await startRunning();
+  record.streamed = false;
+  const reading = readAll(log.read());
+  await turn();
+  for (const words of ['a', 'b']) {
+    clock.advance(900);
+    call.push(text(words));
+    await turn();
+    gaps.push(record.longestGapMs);
+  }
+  assert.deepEqual([gaps, record.stutters], [[0, 0], 0]);
+  call.push(FINISH);
+  call.end();
+  await reading;
 });
 
 test('an answer of thinking alone has a first token and no first answer', async () => {
@@ -381,4 +426,46 @@ test('an answer of thinking alone has a first token and no first answer', async 
   call.push(thought('hm'));
   assert.equal(record.firstTokenMs, 50);
   assert.equal(record.firstAnswerMs, undefined);
+});
+
+test('its ticket tells how the prompt begins, to its own tenant and model alone, and which session it belongs to', async () => {
+  const { scheduler, start } = setUp();
+  const tickets: Ticket[] = [];
+  scheduler.acquire = (ticket) => {
+    tickets.push(ticket);
+    return new Promise(() => {});
+  };
+  const prompt = { kind: 'text', text: 'long '.repeat(200) } as const;
+  const calls = [{ ...request(), prompt }];
+  const cold = newRecord('request-2', 'test', 'another', 0);
+  start({ calls, session: 'chat-7' });
+  start({ calls });
+  start({ calls, record: cold });
+  await turn();
+  const [one = assert.fail(), same = assert.fail(), foreign = assert.fail()] = tickets;
+  assert.deepEqual([one.session, same.session], ['chat-7', undefined]);
+  assert.ok(one.prefix!.blocks.length >= 3);
+  assert.deepEqual(same.prefix!.blocks, one.prefix!.blocks);
+  assert.ok(foreign.prefix!.blocks.every((block) => !one.prefix!.blocks.includes(block)));
+});
+
+test('its ticket tells the weight of its tenant and the prices of its back ends', async () => {
+  const { scheduler, start } = setUp();
+  const tickets: Ticket[] = [];
+  scheduler.acquire = (ticket) => {
+    tickets.push(ticket);
+    return new Promise(() => {});
+  };
+  const prices = new Map([['hand', { input: 1, output: 2 }]]);
+  const unknown = { contextWindow: undefined, licence: undefined, created: 0 };
+  start({ weight: 3, model: { id: 'm', speaker: 's', backends: [new HandBackend()], prices, ...unknown } });
+  start();
+  await turn();
+  assert.deepEqual(
+    tickets.map(({ weight, prices: told }) => [weight, told]),
+    [
+      [3, prices],
+      [undefined, undefined],
+    ],
+  );
 });

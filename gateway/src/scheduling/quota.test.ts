@@ -5,17 +5,25 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ManualClock } from '../../test/manual-clock.ts';
 import { GatewayError } from '../core/errors.ts';
+import type { Price } from '../core/price.ts';
 import type { AccessKey } from '../core/world.ts';
+import { MemoryQuotaStore } from './memory-quota-store.ts';
 import { type Demand, KeyQuotas, type Reservation } from './quota.ts';
+import type { QuotaLimits, QuotaStore } from './quota-store.ts';
 
-type Limits = Pick<AccessKey, 'maxParallel' | 'rpm' | 'tpm'>;
-
-function keyOf(limits: Limits, name = 'a'): AccessKey {
+function keyOf(limits: QuotaLimits, name = 'a'): AccessKey {
   return { tenant: name, digest: Buffer.from(name), models: undefined, ...limits };
 }
 
-function demand(promptTokens = 1, outputTokens = 1, parallel = 1): Demand {
-  return { parallel, cost: { promptTokens, outputTokens } };
+function demand(promptTokens = 1, outputTokens = 1, parallel = 1, price?: Price): Demand {
+  return { parallel, cost: { promptTokens, outputTokens }, price };
+}
+
+/** As it is counted in memory: at once. */
+function admitAt(quotas: KeyQuotas, key: AccessKey, wanted: Demand): Reservation {
+  const reservation = quotas.admit(key, wanted);
+  assert.ok(!(reservation instanceof Promise));
+  return reservation;
 }
 
 function refusal(take: () => unknown): GatewayError {
@@ -29,11 +37,11 @@ function refusal(take: () => unknown): GatewayError {
   assert.fail('it was let in');
 }
 
-function setUp(limits: Limits) {
+function setUp(limits: QuotaLimits) {
   const clock = new ManualClock();
-  const quotas = new KeyQuotas(clock);
+  const quotas = new KeyQuotas(new MemoryQuotaStore(clock));
   const key = keyOf(limits);
-  return { clock, quotas, key, admit: (wanted = demand()) => quotas.admit(key, wanted) };
+  return { clock, quotas, key, admit: (wanted = demand()) => admitAt(quotas, key, wanted) };
 }
 
 test('a key without limits is let in as it asks, and nothing is counted', () => {
@@ -157,7 +165,7 @@ test('each key has its own account; a key with new limits keeps what was counted
   const raised = keyOf({ rpm: 2 });
   assert.equal(quotas.standing(raised).requests!.remaining, 1);
   quotas.admit(raised, demand());
-  refusal(() => quotas.admit(raised, demand()));
+  refusal(() => admitAt(quotas, raised, demand()));
   assert.equal(quotas.standing(keyOf({ rpm: 1 })).requests!.remaining, 0, 'never negative');
 });
 
@@ -170,8 +178,135 @@ test('a standing tells when everything is there again', () => {
   assert.deepEqual(quotas.standing(key).requests, { limit: 5, remaining: 5, resetMs: 0 });
 });
 
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+for (const [name, text, windowMs, grainMs] of [
+  ['rpm', 'requests a minute (RPM: 2)', MINUTE, 500],
+  ['rph', 'requests an hour (RPH: 2)', HOUR, 30_000],
+  ['rpd', 'requests a day (RPD: 2)', DAY, 720_000],
+] as const) {
+  test(`${name}: the third of two ${text.slice(0, text.indexOf(' ('))} is refused until the first is over`, () => {
+    const { clock, quotas, key, admit } = setUp({ [name]: 2 });
+    admit();
+    clock.advance(windowMs / 2);
+    admit();
+    const error = refusal(admit);
+    assert.ok(error.message.includes(text), error.message);
+    assert.ok(error.retryAfterMs! >= windowMs / 2 && error.retryAfterMs! <= windowMs / 2 + grainMs);
+    assert.equal(quotas.standing(key).requests!.limit, 2);
+    clock.advance(error.retryAfterMs!);
+    admit();
+  });
+}
+
+test('the message says when to ask again', () => {
+  const day = setUp({ rpd: 1 });
+  day.admit();
+  day.clock.advance(HOUR);
+  assert.match(refusal(day.admit).message, /Ask again in 23 h( \d+ min)?\.$/);
+  const minute = setUp({ rpm: 1 });
+  minute.admit();
+  minute.clock.advance(20_000);
+  assert.match(refusal(minute.admit).message, /Ask again in 4[01] s\.$/);
+});
+
+test('of several limits the first that is reached refuses, and the one that holds longest is told', () => {
+  const { clock, admit } = setUp({ rpm: 5, rpd: 7, tpd: 1_000 });
+  for (let call = 0; call < 5; call += 1) admit();
+  assert.match(refusal(admit).message, /RPM/);
+  clock.advance(2 * MINUTE);
+  admit();
+  admit();
+  assert.match(refusal(admit).message, /RPD: 7/);
+  assert.match(refusal(() => admit(demand(1_000, 1_000))).message, /RPD|TPD/);
+});
+
+test('tokens a day are corrected as those of a minute are, in each window for itself', () => {
+  const { clock, quotas, key, admit } = setUp({ tpm: 100, tpd: 1_000 });
+  admit(demand(500, 600)).settle({ promptTokens: 60, completionTokens: 0 });
+  assert.equal(quotas.standing(key).tokens!.remaining, 40, 'the shorter window is shown');
+  clock.advance(2 * MINUTE);
+  for (let call = 0; call < 9; call += 1) {
+    admit(demand(100, 0)).settle({ promptTokens: 100, completionTokens: 0 });
+    clock.advance(2 * MINUTE);
+  }
+  assert.match(refusal(() => admit(demand(50, 0))).message, /TPD: 1000/);
+  admit(demand(40, 0));
+});
+
+test('where only an hour or a day is limited, headers show that one', () => {
+  const { quotas, key, admit } = setUp({ rpd: 10, tpd: 500 });
+  admit(demand(100, 100));
+  const { requests, tokens } = quotas.standing(key);
+  assert.deepEqual([requests!.limit, requests!.remaining], [10, 9]);
+  assert.deepEqual([tokens!.limit, tokens!.remaining], [500, 300]);
+  assert.ok(requests!.resetMs > 23 * HOUR && requests!.resetMs <= DAY + 720_000);
+});
+
+const PRICE: Price = { input: 1, output: 4, cached: 0.1 };
+
+test('a budget of a day: what could be spent is held, what was spent counts, and it is told what stands in the way', () => {
+  const { clock, admit } = setUp({ dailyBudget: 1 });
+  const half = demand(100_000, 100_000, 1, PRICE);
+  const first = admit(half);
+  admit(half);
+  const error = refusal(() => admit(half));
+  assert.match(error.message, /spending a day \(daily_budget: 1\)/);
+  first.settle({ promptTokens: 100_000, cachedTokens: 50_000, completionTokens: 10_000 }, PRICE);
+  admit(demand(100_000, 60_000, 1, PRICE));
+  refusal(() => admit(demand(100_000, 10_000, 1, PRICE)));
+  clock.advance(DAY + HOUR);
+  admit(half);
+});
+
+test('what has no price costs nothing; what was computed for less than was feared counts as it was', () => {
+  const { admit } = setUp({ dailyBudget: 0.5 });
+  for (let call = 0; call < 100; call += 1) admit(demand(1e6, 1e6));
+  admit(demand(100_000, 100_000, 1, PRICE)).settle({ promptTokens: 1e5, completionTokens: 1e5 });
+  admit(demand(100_000, 100_000, 1, PRICE));
+});
+
+test('thousands of tiny sums add up to the budget and no further', () => {
+  const { admit } = setUp({ dailyBudget: 0.0003 });
+  let passed = 0;
+  for (let call = 0; call < 200; call += 1) {
+    try {
+      admit(demand(3, 0, 1, { input: 1, output: 1 })).settle(
+        { promptTokens: 3, completionTokens: 0 },
+        { input: 1, output: 1 },
+      );
+      passed += 1;
+    } catch {
+      break;
+    }
+  }
+  assert.equal(passed, 100);
+});
+
+test('a store that many share answers by a promise, and so does admission; its refusals reject', async () => {
+  const memory = new MemoryQuotaStore(new ManualClock());
+  const shared: QuotaStore = {
+    take: async (...asked) => memory.take(...asked),
+    standing: (account, limits) => memory.standing(account, limits),
+    get running() {
+      return memory.running;
+    },
+  };
+  const quotas = new KeyQuotas(shared);
+  const key = keyOf({ rpm: 1 });
+  const reservation = await quotas.admit(key, demand());
+  assert.equal(quotas.running, 1);
+  await assert.rejects(async () => await quotas.admit(key, demand()), { code: 'rate_limited' });
+  reservation.cancel();
+  reservation.release();
+  assert.equal(quotas.running, 0);
+  assert.equal(quotas.standing(key).requests!.remaining, 1);
+});
+
 test('thousands of random calls: no minute over its limit, nothing below zero, and in the end nothing in use', () => {
-  const limits: Limits = { rpm: 20, tpm: 4_000, maxParallel: 4 };
+  const limits: QuotaLimits = { rpm: 20, tpm: 4_000, maxParallel: 4 };
   const action = fc.record({
     afterMs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 4_000 })),
     key: fc.integer({ min: 0, max: 2 }),
@@ -184,7 +319,7 @@ test('thousands of random calls: no minute over its limit, nothing below zero, a
   fc.assert(
     fc.property(fc.array(action, { minLength: 200, maxLength: 400 }), (actions) => {
       const clock = new ManualClock();
-      const quotas = new KeyQuotas(clock);
+      const quotas = new KeyQuotas(new MemoryQuotaStore(clock));
       const keys = [0, 1, 2].map((number) => keyOf(limits, `key ${number}`));
       const admitted = new Map<AccessKey, number[]>(keys.map((key) => [key, []]));
       const open: Reservation[] = [];
@@ -193,7 +328,7 @@ test('thousands of random calls: no minute over its limit, nothing below zero, a
         const key = keys[number]!;
         let reservation: Reservation | undefined;
         try {
-          reservation = quotas.admit(key, demand(prompt, output, parallel));
+          reservation = admitAt(quotas, key, demand(prompt, output, parallel));
         } catch (thrown) {
           assert.ok(
             thrown instanceof GatewayError && thrown.retryAfterMs! > 0 && thrown.retryAfterMs! <= 60_500,

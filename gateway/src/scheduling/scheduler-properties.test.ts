@@ -1,12 +1,13 @@
 // Guards the scheduler's invariants under random lives: never more running than slots, no free slot beside someone
-// who could use it, nobody on a back end that is not for it or waiting for one that is busy or down, the least busy one of
-// the first tier taken, nobody forgotten, nothing left at the end.
+// who could use it, nobody on a back end that is not for it or waiting for one that is busy or down, the first tier with room
+// taken, nobody after its deadline, nobody forgotten, no lease that counts twice, nothing left at the end.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ManualClock } from '../../test/manual-clock.ts';
 import type { Backend, BackendLoad } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
+import { PRIORITIES, type Priority } from '../core/priority.ts';
 import { type Lease, Scheduler } from './scheduler.ts';
 
 type Action =
@@ -17,8 +18,14 @@ type Action =
       readonly without: readonly number[];
       readonly tokens: number;
       readonly dueMs: number;
+      readonly priority: Priority;
+      readonly tenant: string;
+      readonly weight: number;
+      readonly resumes: boolean;
+      readonly wasPreempted: boolean;
+      readonly prompt: number;
     }
-  | { readonly do: 'abort' | 'release'; readonly which: number }
+  | { readonly do: 'abort' | 'release' | 'speak'; readonly which: number }
   | {
       readonly do: 'load';
       readonly on: number;
@@ -42,9 +49,16 @@ const actions: fc.Arbitrary<Action[]> = fc.array(
         without: fc.uniqueArray(backendNumber, { maxLength: 1 }),
         tokens: fc.integer({ min: 1, max: 40 }),
         dueMs: fc.integer({ min: 0, max: 2_000 }),
+        priority: fc.constantFrom(...PRIORITIES),
+        tenant: fc.constantFrom('one', 'two', 'three'),
+        weight: fc.constantFrom(0.5, 1, 4),
+        resumes: fc.constantFrom(false, false, false, true),
+        wasPreempted: fc.constantFrom(false, false, false, true),
+        prompt: fc.nat(5),
       }),
     },
     { weight: 4, arbitrary: fc.record({ do: fc.constant('release' as const), which: fc.nat(30) }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('speak' as const), which: fc.nat(30) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('abort' as const), which: fc.nat(30) }) },
     {
       weight: 2,
@@ -72,11 +86,12 @@ interface Call {
   lease: Lease | undefined;
 }
 
-function newBackend(id: string) {
+function newBackend(id: string, continues: Backend['continues']) {
   const listeners = new Set<() => void>();
   let load: BackendLoad = { state: 'ready', slots: 2 };
   const backend: Backend = {
     id,
+    continues,
     load: () => load,
     onLoadChange(listener) {
       listeners.add(listener);
@@ -97,22 +112,20 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
     fc.asyncProperty(actions, async (sequence) => {
       const clock = new ManualClock();
       const scheduler = new Scheduler({ clock, maxWaitingTokens: 100, maxWaitMs: MAX_WAIT_MS });
-      const backends = Array.from({ length: BACKENDS }, (_, index) => newBackend(`b${index}`));
+      const backends = Array.from({ length: BACKENDS }, (_, index) =>
+        newBackend(`b${index}`, index === 0 ? 'ids' : undefined),
+      );
       const calls: Call[] = [];
       /** Back ends that were given more than they have slots for. */
       const overbooked: string[] = [];
+      /** Calls that waited and were given a slot after they had given up. */
+      const late: string[] = [];
       /** Back ends that were given to calls that were not for them. */
       const misplaced: string[] = [];
       const runningOn = (backend: Backend) =>
         calls.filter(({ state, lease }) => state === 'running' && lease?.backend === backend).length;
       const hasRoom = (backend: Backend) => runningOn(backend) < backend.load().slots;
       const candidatesOf = (call: Call) => call.backends.filter((backend) => !call.excluded.has(backend));
-      const bestOf = (call: Call, isOneTier: boolean) => {
-        const free = candidatesOf(call).filter(hasRoom);
-        const share = (backend: Backend) => runningOn(backend) / backend.load().slots;
-        const least = Math.min(...free.map(share));
-        return isOneTier ? free.find((backend) => share(backend) === least) : free[0];
-      };
 
       for (const action of sequence) {
         switch (action.do) {
@@ -126,8 +139,8 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
             };
             // All in one tier, or each in its own.
             const tiers = action.hasTiers ? action.on.map(() => 0) : undefined;
-            const isAlone = scheduler.snapshot().waiting === 0;
-            const best = isAlone ? bestOf(call, action.hasTiers) : undefined;
+            const deadlineAt = clock.now() + action.dueMs;
+            const free = candidatesOf(call).filter(hasRoom);
             calls.push(call);
             const over = () => {
               call.state = 'over';
@@ -139,17 +152,22 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
                 backends: call.backends,
                 tiers,
                 excluded: call.excluded,
-                tenant: 'someone',
-                priority: 'standard',
-                resumes: false,
-                deadlineAt: clock.now() + action.dueMs,
+                tenant: action.tenant,
+                weight: action.weight,
+                priority: action.priority,
+                resumes: action.resumes,
+                wasPreempted: action.wasPreempted,
+                deadlineAt,
                 signal: call.abort.signal,
-                cost: { promptTokens: action.tokens, outputTokens: 0 },
+                cost: { promptTokens: action.tokens, outputTokens: 10 },
+                prefix: { blocks: [action.prompt], whole: action.prompt },
               })
               .then((lease) => {
                 call.state = 'running';
                 call.lease = lease;
-                if (best && lease.backend !== best) misplaced.push(lease.backend.id);
+                if (lease.queueMs > 0 && clock.now() >= deadlineAt) late.push(`${calls.indexOf(call)}`);
+                const isAtOnce = free.length > 0 && !action.hasTiers;
+                if (isAtOnce && lease.backend !== free[0]) misplaced.push(lease.backend.id);
                 if (call.excluded.has(lease.backend)) misplaced.push(lease.backend.id);
                 // Slots are counted when a lease is given: a back end that shrinks later keeps what it runs.
                 if (runningOn(lease.backend) > lease.backend.load().slots) overbooked.push(lease.backend.id);
@@ -163,9 +181,13 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
             const call = calls[action.which];
             if (call?.state !== 'running') break;
             call.state = 'over';
-            call.lease!.release('ok');
+            call.lease!.release('ok', { promptTokens: 7, completionTokens: 3 });
+            call.lease!.release('overload');
             break;
           }
+          case 'speak':
+            calls[action.which]?.lease?.spoke();
+            break;
           case 'load':
             backends[action.on]!.change({
               state: action.state,
@@ -181,6 +203,7 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
         assert.deepEqual(scheduler.snapshot(), { waiting: waiting.length, running: running.length });
         assert.deepEqual(overbooked, []);
         assert.deepEqual(misplaced, []);
+        assert.deepEqual(late, []);
         for (const call of waiting) {
           const candidates = candidatesOf(call);
           assert.ok(!candidates.some(hasRoom), 'it waits beside a free slot');
@@ -202,6 +225,6 @@ test('whatever calls and back ends do, slots are never exceeded, never wasted, a
       assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 0 });
       assert.equal(clock.pendingTimers, 0);
     }),
-    { numRuns: 100 },
+    { numRuns: 200 },
   );
 });

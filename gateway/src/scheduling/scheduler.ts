@@ -1,34 +1,40 @@
-// When and where a call runs. Calls wait here, not in a back end: a back end is chosen when a slot frees, so a slow
-// one holds up nobody who could run elsewhere. First come, first served, but for calls that lost their back end: they go
-// first. Nobody waits for a back end that is busy or cannot be reached.
+// When and where a call runs. Calls wait here, not in a back end: who runs next is chosen when a slot frees, so a slow back
+// end holds up nobody who could run elsewhere. Calls that lost their back end go first; then the classes by their shares,
+// tenants by what they were served, deadlines. Nobody waits for a back end that is busy or cannot be reached.
 // There is no await between choosing a slot and taking it, so there are no locks.
-import type { Backend, BackendLoad } from '../core/backend.ts';
-import type { Usage } from '../core/chat.ts';
+import type { Backend } from '../core/backend.ts';
 import type { Clock } from '../core/clock.ts';
-import { GatewayError } from '../core/errors.ts';
-import type { Outcome, Ticket } from '../core/ticket.ts';
+import type { GatewayError } from '../core/errors.ts';
+import type { Ticket } from '../core/ticket.ts';
+import { Admission, type Applicant } from './admission.ts';
+import { type Shares, USUAL_SHARES } from './class-shares.ts';
+import type { Lease } from './lease.ts';
+import { type Choice, nextCall } from './next-call.ts';
+import { candidatesOf, lookAt, type Placement, prospectsOf, route } from './placement.ts';
+import type { Pool, Waiter } from './pool.ts';
+import { Pools } from './pools.ts';
+import { LEAST_RETRY_MS, MOST_RETRY_MS, refusalOf } from './refusal.ts';
+import { type RoutingWeights, USUAL_WEIGHTS } from './router.ts';
+import { type RunningCall, Seat } from './seat.ts';
+import { SessionHomes } from './session-homes.ts';
 
-/** The right to run one call on one back end. It lives as long as the compute, not as long as the client's socket. */
-export interface Lease {
-  readonly backend: Backend;
-  /** How long the call waited for it, in ms. */
-  readonly queueMs: number;
-  /** Aborted when the call must stop: the ticket's own signal, or the scheduler took the right back. */
-  readonly signal: AbortSignal;
-  /** The scheduler took the right back for a more urgent call: this one may go on later, on a lease of its own. */
-  readonly isPreempted: boolean;
-  /** The back end gave the call's first word. Only the first call counts. */
-  spoke(): void;
-  /** Gives the slot to the next; `usage` is what it really took, where known. Only the first call counts. */
-  release(outcome: Outcome, usage?: Usage): void;
-}
+export type { Lease } from './lease.ts';
 
 export interface SchedulerOptions {
   readonly clock: Clock;
-  /** Expected tokens (prompt and output) that may wait at once. A call that finds an empty queue may always wait. */
+  /**
+   * Expected tokens (prompt and output) of one class that may wait at once for the same back ends. A call that finds none
+   * of its class waiting may always wait.
+   */
   readonly maxWaitingTokens: number;
   /** The longest that a call waits, in ms. */
   readonly maxWaitMs: number;
+  /** What the lower classes are guaranteed. */
+  readonly shares?: Shares | undefined;
+  /** What counts when a call could go to several back ends. */
+  readonly routing?: RoutingWeights | undefined;
+  /** From 0 to below 1: which of equals is taken. */
+  readonly random?: (() => number) | undefined;
 }
 
 export interface SchedulerSnapshot {
@@ -36,64 +42,99 @@ export interface SchedulerSnapshot {
   readonly running: number;
 }
 
-interface Waiter {
+/** A call that is to run, and what is known of it. */
+interface Start {
   readonly ticket: Ticket;
   readonly tokens: number;
   readonly since: number;
-  settle(result: Lease | GatewayError): void;
+  readonly predictedFirstTokenMs: number | undefined;
 }
 
-/** A back end's slots as the scheduler counts them. */
-interface Seat {
-  readonly backend: Backend;
-  running: number;
-  readonly unsubscribe: () => void;
+/** A call that has to wait for that. */
+interface Wait extends Start {
+  readonly pool: Pool;
+  readonly isPromised: boolean;
+  /** When it gives up. */
+  readonly dueAt: number;
+}
+
+/** A call that comes, and where it could go. */
+interface Arrival extends Applicant {
+  readonly free: Placement | undefined;
+}
+
+/** What has a usual value where the options do not say. */
+interface Chosen {
+  readonly shares: Shares;
+  readonly routing: RoutingWeights;
+  readonly random: () => number;
 }
 
 /** Weight of the newest call in the average that Retry-After is made of. */
 const HOLD_SMOOTHING = 0.1;
-const LEAST_RETRY_MS = 1_000;
-const MOST_RETRY_MS = 60_000;
 
 export class Scheduler {
-  readonly #options: SchedulerOptions;
-  #waiters: Set<Waiter> = new Set();
+  readonly #options: SchedulerOptions & Chosen;
+  readonly #admission: Admission;
   readonly #seats = new Map<Backend, Seat>();
-  #waitingTokens = 0;
+  readonly #pools: Pools;
+  readonly #homes = new SessionHomes();
+  /** Where there may be a slot that there was not before. */
+  readonly #changed = new Set<Seat>();
+  #isAtWork = false;
+  #seatsMade = 0;
   #running = 0;
   #averageHoldMs = 1_000;
 
   constructor(options: SchedulerOptions) {
-    this.#options = options;
+    const { clock, maxWaitingTokens } = options;
+    const { shares = USUAL_SHARES, routing = USUAL_WEIGHTS, random = Math.random } = options;
+    this.#options = { ...options, shares, routing, random };
+    const retryAfterMs = () => this.retryAfterMs();
+    this.#pools = new Pools(clock);
+    this.#admission = new Admission({ clock, maxWaitingTokens, shares, retryAfterMs });
   }
 
   /**
-   * Resolves when the call may run. Rejects with `overloaded` at once if the queue is full, `queue_timeout` if no slot
-   * came in time, `backend_busy` if every back end that could run it is down or wants to be left alone, `not_ready` if
-   * none of them can be reached or will come back, or the ticket's own abort reason.
+   * Resolves when the call may run. Rejects with `overloaded` at once if the queue is full or the first token would come after
+   * the ticket's deadline, `queue_timeout` if no slot came in time, `backend_busy` if every back end that could run it is
+   * down or wants to be left alone, `not_ready` if none of them can be reached or will come back, or the ticket's own abort
+   * reason.
    */
   acquire(ticket: Ticket): Promise<Lease> {
     if (ticket.signal.aborted) return Promise.reject(ticket.signal.reason);
-    // What is closed stays closed: nobody needs to hear of it again.
-    for (const backend of ticket.backends) if (backend.load().state !== 'closed') this.#seat(backend);
-    const refusal = refusalOf(ticket);
-    if (refusal) return Promise.reject(refusal);
-    const free = this.#freeFor(ticket);
-    if (free && this.#waiters.size === 0) {
-      return Promise.resolve(this.#lease(free, ticket, this.#options.clock.now()));
-    }
-    const tokens = ticket.cost.promptTokens + ticket.cost.outputTokens;
-    const isFull =
-      !ticket.resumes &&
-      this.#waiters.size > 0 &&
-      this.#waitingTokens + tokens > this.#options.maxWaitingTokens;
-    // A queue before another model's back ends refuses nobody who would not have to wait in it.
-    if (isFull && !free) return Promise.reject(this.#queueIsFull());
-    return new Promise((resolve, reject) => this.#wait(ticket, tokens, resolve, reject));
+    return this.#atWork(() => {
+      const refusal = this.#refusalOf(candidatesOf(ticket));
+      return refusal ? Promise.reject(refusal) : this.#admit(ticket);
+    });
+  }
+
+  /** A lease if there is a slot that nobody waits for; undefined: there is none. It never waits, and tries nobody who is down. */
+  tryAcquire(ticket: Ticket): Lease | undefined {
+    if (ticket.signal.aborted) return undefined;
+    return this.#atWork(() => {
+      const placements = this.#lookAt(ticket);
+      const free = this.#route(ticket, placements);
+      if (!free || free.seat.pools.size > 0) return undefined;
+      const tokens = this.#admission.tokensOf(ticket);
+      const since = this.#options.clock.now();
+      return this.#start(free.seat, { ticket, tokens, since, predictedFirstTokenMs: undefined });
+    });
+  }
+
+  /**
+   * When the call's first token would come at the latest, in 99 of 100 cases, if it were acquired now, in ms; undefined: not
+   * enough was measured yet.
+   */
+  predictedFirstTokenMs(ticket: Ticket): number | undefined {
+    return this.#atWork(() => {
+      const prediction = this.#admission.predict(this.#arrivalOf(ticket));
+      return prediction && prediction.ms + prediction.marginMs;
+    });
   }
 
   snapshot(): SchedulerSnapshot {
-    return { waiting: this.#waiters.size, running: this.#running };
+    return { waiting: this.#pools.waiting, running: this.#running };
   }
 
   /** Calls that run on one back end. */
@@ -105,124 +146,202 @@ export class Scheduler {
   retryAfterMs(): number {
     let slots = 0;
     for (const { backend } of this.#seats.values()) slots += backend.load().slots;
-    const estimate = ((this.#waiters.size + 1) * this.#averageHoldMs) / Math.max(1, slots);
+    const estimate = ((this.#pools.waiting + 1) * this.#averageHoldMs) / Math.max(1, slots);
     return Math.round(Math.min(MOST_RETRY_MS, Math.max(LEAST_RETRY_MS, estimate)));
   }
 
-  #queueIsFull(): GatewayError {
-    const message = 'The queue is full: the server has more to do than it can promise to do.';
-    return new GatewayError('overloaded', message, { retryAfterMs: this.retryAfterMs() });
-  }
-
-  #wait(
-    ticket: Ticket,
-    tokens: number,
-    resolve: (lease: Lease) => void,
-    reject: (error: GatewayError) => void,
-  ): void {
-    const { clock, maxWaitMs } = this.#options;
-    const since = clock.now();
-    const dueMs = ticket.deadlineAt === undefined ? Infinity : ticket.deadlineAt - since;
-    const onAbort = () => waiter.settle(ticket.signal.reason);
-    const cancelTimer = clock.after(Math.max(0, Math.min(maxWaitMs, dueMs)), () => {
-      const waitedMs = Math.round(clock.now() - since);
-      waiter.settle(
-        new GatewayError('queue_timeout', `No slot became free in ${waitedMs} ms; nothing was computed.`, {
-          retryAfterMs: this.retryAfterMs(),
-        }),
-      );
-    });
-    const waiter: Waiter = {
-      ticket,
-      tokens,
-      since,
-      settle: (result) => {
-        if (!this.#waiters.delete(waiter)) return;
-        this.#waitingTokens -= tokens;
-        cancelTimer();
-        ticket.signal.removeEventListener('abort', onAbort);
-        if (result instanceof GatewayError) reject(result);
-        else resolve(result);
-      },
-    };
-    ticket.signal.addEventListener('abort', onAbort);
-    if (ticket.resumes) this.#waiters = new Set([waiter, ...this.#waiters]);
-    else this.#waiters.add(waiter);
-    this.#waitingTokens += tokens;
-    this.#assign();
-  }
-
-  /** Gives free slots to those who wait, oldest first. A back end that calls back while it is looked at changes nothing. */
-  #assign(): void {
-    for (const waiter of this.#waiters) {
-      const { ticket } = waiter;
-      const refusal = refusalOf(ticket);
-      if (refusal) {
-        waiter.settle(refusal);
-        continue;
+  /** What happens while it is at work (a back end calls back when it is looked at) is seen to afterwards. */
+  #atWork<T>(action: () => T): T {
+    if (this.#isAtWork) return action();
+    this.#isAtWork = true;
+    try {
+      const result = action();
+      for (const seat of this.#changed) {
+        this.#changed.delete(seat);
+        this.#assign(seat);
       }
-      const backend = this.#freeFor(ticket);
-      if (backend && this.#waiters.has(waiter)) waiter.settle(this.#lease(backend, ticket, waiter.since));
+      return result;
+    } finally {
+      this.#isAtWork = false;
     }
   }
 
-  /** Of the call's back ends that could run it now: in the first tier that has any, the one with the least to do. */
-  #freeFor({ backends, tiers, excluded }: Ticket): Backend | undefined {
-    let best: Backend | undefined;
-    let bestTier = 0;
-    let leastShare = 1;
-    for (let index = 0; index < backends.length; index += 1) {
-      const tier = tiers?.[index] ?? index;
-      if (best && tier > bestTier) break;
-      const backend = backends[index]!;
-      const { state, slots } = backend.load();
-      if (state !== 'ready' || excluded?.has(backend)) continue;
-      const share = this.#seat(backend).running / slots;
-      // One without slots has nothing free: its share is no number, or infinite.
-      if (!(share < leastShare)) continue;
-      best = backend;
-      bestTier = tier;
-      leastShare = share;
+  #admit(ticket: Ticket): Promise<Lease> {
+    const since = this.#options.clock.now();
+    const arrival = this.#arrivalOf(ticket);
+    const { pool, tokens, free } = arrival;
+    const isFresh = !ticket.resumes && !ticket.wasPreempted;
+    if (isFresh) pool.arrivals.arrived(since);
+    const isPromised = isFresh && this.#admission.claim(ticket, pool);
+    const prediction = this.#admission.predict(arrival, isPromised || ticket.resumes);
+    if (isFresh && !isPromised) {
+      const refusal = this.#admission.refusalOf(arrival, prediction, free === undefined);
+      if (refusal) return Promise.reject(refusal);
     }
-    return best;
+    const start: Start = { ticket, tokens, since, predictedFirstTokenMs: prediction?.ms };
+    if (free && free.seat.pools.size === 0) return Promise.resolve(this.#start(free.seat, start));
+    // With a slot that it gets later than that it would compute in vain.
+    const latestStart =
+      (ticket.deadlineAt ?? Infinity) - (prediction ? prediction.ms - prediction.queueMs : 0);
+    const dueAt = Math.min(since + this.#options.maxWaitMs, latestStart);
+    const wait: Wait = { ...start, pool, isPromised, dueAt };
+    return new Promise((resolve, reject) => this.#wait(wait, resolve, reject));
   }
 
-  #lease(backend: Backend, ticket: Ticket, since: number): Lease {
+  #arrivalOf(ticket: Ticket): Arrival {
+    const placements = this.#lookAt(ticket);
+    const pool = this.#pools.of(placements.map(({ seat }) => seat));
+    const rivals = new Set<Pool>();
+    for (const { seat } of placements) for (const other of seat.pools) if (other !== pool) rivals.add(other);
+    const free = this.#route(ticket, placements);
+    const prospects = prospectsOf(placements, ticket, free);
+    return { ticket, tokens: this.#admission.tokensOf(ticket), pool, rivals, prospects, free };
+  }
+
+  #wait(wait: Wait, resolve: (lease: Lease) => void, reject: (error: Error) => void): void {
     const { clock } = this.#options;
-    const seat = this.#seat(backend);
-    const startedAt = clock.now();
-    seat.running += 1;
-    this.#running += 1;
-    let isHeld = true;
-    return {
-      backend,
-      queueMs: startedAt - since,
-      signal: ticket.signal,
-      isPreempted: false,
-      spoke: () => {},
-      release: () => {
-        if (!isHeld) return;
-        isHeld = false;
-        seat.running -= 1;
-        this.#running -= 1;
-        this.#averageHoldMs += HOLD_SMOOTHING * (clock.now() - startedAt - this.#averageHoldMs);
-        this.#forgetIfGone(seat);
-        this.#assign();
-      },
+    const { pool, ticket, since, dueAt } = wait;
+    const end = () => {
+      cancelTimer();
+      ticket.signal.removeEventListener('abort', onAbort);
+      if (pool.size === 0) this.#nobodyWaitsFor(pool);
     };
+    const waiter: Waiter = {
+      ...wait,
+      tenant: ticket.tenant,
+      weight: ticket.weight ?? 1,
+      place: undefined,
+      isGone: false,
+      give: (lease) => {
+        end();
+        resolve(lease);
+      },
+      refuse: (error) => {
+        if (waiter.isGone) return;
+        pool.remove(waiter);
+        end();
+        reject(error);
+      },
+      expire: () =>
+        this.#atWork(() => {
+          const waitedMs = clock.now() - since;
+          waiter.refuse(this.#admission.timeout(this.#arrivalOf(ticket), waitedMs));
+        }),
+    };
+    const onAbort = () => waiter.refuse(ticket.signal.reason);
+    const cancelTimer = clock.after(Math.max(0, dueAt - since), waiter.expire);
+    ticket.signal.addEventListener('abort', onAbort);
+    this.#push(waiter, pool);
   }
 
-  #seat(backend: Backend): Seat {
+  #push(waiter: Waiter, pool: Pool): void {
+    pool.push(waiter, this.#pools.waitedFor);
+    this.#pools.waitedFor.add(pool);
+    for (const backend of pool.backends) {
+      const seat = this.#seats.get(backend);
+      seat?.pools.add(pool);
+      if (seat) this.#changed.add(seat);
+    }
+  }
+
+  #nobodyWaitsFor(pool: Pool): void {
+    this.#pools.waitedFor.delete(pool);
+    for (const backend of pool.backends) this.#seats.get(backend)?.nobodyWaitsIn(pool);
+  }
+
+  #seeTo(seat: Seat): void {
+    this.#atWork(() => this.#changed.add(seat));
+  }
+
+  /** Gives a back end's free slots to those who wait for it. */
+  #assign(seat: Seat): void {
+    for (const pool of seat.pools) {
+      const refusal = this.#refusalOf(pool.backends);
+      if (refusal) for (const waiter of pool) waiter.refuse(refusal);
+    }
+    while (seat.pools.size > 0 && seat.running < seat.places(seat.backend.load())) {
+      const choice = nextCall(seat, this.#options.clock.now());
+      if (!choice) break;
+      const { pool, waiter, turn, heads } = choice;
+      pool.take(waiter);
+      seat.shares.served(turn, waiter.tokens, heads);
+      waiter.give(this.#start(seat, waiter, choice));
+    }
+    for (const pool of seat.pools) this.#preemptFor(pool);
+    if (seat.pools.size > 0) seat.wakeWhenReady(() => this.#seeTo(seat));
+  }
+
+  /**
+   * Somebody waits for a first word, and no slot is free: work that nobody waits for makes way, what began last first. One
+   * slot for each who waits, those that are on their way counted.
+   */
+  #preemptFor(pool: Pool): void {
+    const waiting = pool.queues.interactive.size;
+    if (waiting === 0) return;
+    const calls: RunningCall[] = [];
+    let onTheirWay = 0;
+    for (const backend of pool.backends) {
+      for (const call of this.#seats.get(backend)?.calls ?? []) {
+        if (call.isPreempted) onTheirWay += 1;
+        else if (call.isPreemptible) calls.push(call);
+      }
+    }
+    calls.sort((a, b) => b.startedAt - a.startedAt);
+    for (const call of calls.slice(0, Math.max(0, waiting - onTheirWay))) call.preempt();
+  }
+
+  #start(seat: Seat, start: Start, choice?: Choice): Lease {
+    const { ticket } = start;
+    const { tenant, session } = ticket;
+    if (session !== undefined) this.#homes.ran(tenant, session, seat.backend.id);
+    this.#running += 1;
+    return seat.begin({
+      ...start,
+      isEarned: choice?.turn.isEarned ?? false,
+      onSpoke: () => this.#seeTo(seat),
+      onReleased: (call, outcome, usage) => {
+        this.#running -= 1;
+        this.#averageHoldMs +=
+          HOLD_SMOOTHING * (this.#options.clock.now() - call.startedAt - this.#averageHoldMs);
+        const output = usage?.completionTokens;
+        if (outcome === 'ok' && output !== undefined) this.#admission.answered(ticket, output);
+        choice?.pool.settle(choice.waiter, call.tokensUsed(usage));
+        this.#forgetIfGone(seat);
+        this.#seeTo(seat);
+      },
+    });
+  }
+
+  /** Why a call is not to wait for these back ends. One that may be tried, where there is no other, is seen to. */
+  #refusalOf(backends: readonly Backend[]): GatewayError | undefined {
+    const refusal = refusalOf(backends);
+    if (!refusal) return undefined;
+    const tried = backends.find((backend) => backend.tryNow?.() === true);
+    if (!tried) return refusal;
+    this.#changed.add(this.#seatOf(tried));
+    return undefined;
+  }
+
+  #lookAt(ticket: Ticket): Placement[] {
+    return lookAt(ticket, (backend) => this.#seatOf(backend));
+  }
+
+  #route(ticket: Ticket, placements: readonly Placement[]): Placement | undefined {
+    const { routing: weights, random } = this.#options;
+    const { tenant, session } = ticket;
+    const home = session === undefined ? undefined : this.#homes.homeOf(tenant, session);
+    return route(placements, ticket, { weights, random, home });
+  }
+
+  #seatOf(backend: Backend): Seat {
     let seat = this.#seats.get(backend);
     if (!seat) {
-      const made: Seat = {
-        backend,
-        running: 0,
-        unsubscribe: backend.onLoadChange(() => {
-          this.#assign();
-          this.#forgetIfGone(made);
-        }),
-      };
+      const { clock, shares } = this.#options;
+      const made = new Seat({ backend, number: this.#seatsMade++, clock, shares });
+      made.unsubscribe = backend.onLoadChange(() => {
+        this.#seeTo(made);
+        this.#forgetIfGone(made);
+      });
       seat = made;
       this.#seats.set(backend, seat);
     }
@@ -230,43 +349,10 @@ export class Scheduler {
   }
 
   #forgetIfGone(seat: Seat): void {
-    if (seat.running > 0 || seat.backend.load().state !== 'closed') return;
-    seat.unsubscribe();
-    this.#seats.delete(seat.backend);
+    const { backend } = seat;
+    if (seat.running > 0 || backend.load().state !== 'closed') return;
+    seat.close();
+    this.#seats.delete(backend);
+    this.#pools.forget(backend);
   }
-}
-
-/**
- * Why the call is not to wait: none of the back ends that may run it is ready, or on its way to be, and none of those that
- * are down may be tried.
- */
-function refusalOf({ backends, excluded }: Ticket): GatewayError | undefined {
-  const candidates = backends.filter((backend) => !excluded?.has(backend));
-  const busy: BackendLoad[] = [];
-  const away: BackendLoad[] = [];
-  for (const backend of candidates) {
-    const load = backend.load();
-    if (load.state === 'loading' || load.state === 'ready') return undefined;
-    (load.state === 'busy' ? busy : away).push(load);
-  }
-  if (candidates.some((backend) => backend.tryNow?.() === true)) return undefined;
-  if (busy.length > 0) {
-    const message = reasonOf(busy) ?? 'Every back end of this model has more to do than it can.';
-    return new GatewayError('backend_busy', message, { retryAfterMs: soonest(busy) ?? LEAST_RETRY_MS });
-  }
-  const message = reasonOf(away) ?? 'No back end serves this model any more.';
-  return new GatewayError('not_ready', message, { retryAfterMs: soonest(away) ?? MOST_RETRY_MS });
-}
-
-function reasonOf(loads: readonly BackendLoad[]): string | undefined {
-  return loads.find(({ reason }) => reason !== undefined)?.reason;
-}
-
-/** When the first of them is worth asking again, in ms; undefined: none says. */
-function soonest(loads: readonly BackendLoad[]): number | undefined {
-  let least: number | undefined;
-  for (const { retryAfterMs } of loads) {
-    if (retryAfterMs !== undefined && (least === undefined || retryAfterMs < least)) least = retryAfterMs;
-  }
-  return least;
 }

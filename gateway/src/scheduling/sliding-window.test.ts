@@ -10,7 +10,7 @@ const MINUTE = 60_000;
 const GRAIN = 500;
 
 test('what was added counts for a minute, then no more', () => {
-  const window = new SlidingWindow();
+  const window = new SlidingWindow(MINUTE);
   window.add(1_234, 3);
   assert.equal(window.total(1_234), 3);
   assert.equal(window.total(1_234 + MINUTE), 3);
@@ -18,7 +18,7 @@ test('what was added counts for a minute, then no more', () => {
 });
 
 test('a time without any use, however long, leaves nothing', () => {
-  const window = new SlidingWindow();
+  const window = new SlidingWindow(MINUTE);
   window.add(0, 5);
   assert.equal(window.total(10 * 24 * 60 * MINUTE), 0);
   window.add(10 * 24 * 60 * MINUTE, 1);
@@ -26,7 +26,7 @@ test('a time without any use, however long, leaves nothing', () => {
 });
 
 test('what fits does not wait; what does not waits until the oldest is forgotten', () => {
-  const window = new SlidingWindow();
+  const window = new SlidingWindow(MINUTE);
   window.add(0, 6);
   window.add(10_000, 4);
   assert.equal(window.waitMs(20_000, 10, 0), 0);
@@ -36,7 +36,7 @@ test('what fits does not wait; what does not waits until the oldest is forgotten
 });
 
 test('it says when all is forgotten', () => {
-  const window = new SlidingWindow();
+  const window = new SlidingWindow(MINUTE);
   assert.equal(window.emptyInMs(5_000), 0);
   window.add(5_000, 1);
   window.add(9_000, 1);
@@ -44,13 +44,24 @@ test('it says when all is forgotten', () => {
 });
 
 test('what is taken back is as if it had never been, and what counts no more stays so', () => {
-  const window = new SlidingWindow();
+  const window = new SlidingWindow(MINUTE);
   window.add(1_000, 5);
   window.add(30_000, 7);
   window.takeBack(30_000, 1_000, 4);
   assert.equal(window.total(30_000), 8);
   window.takeBack(1_000 + MINUTE + GRAIN, 1_000, 1);
   assert.equal(window.total(1_000 + MINUTE + GRAIN), 7);
+});
+
+test('an hour and a day are as a minute is, in coarser steps', () => {
+  for (const windowMs of [60 * MINUTE, 24 * 60 * MINUTE]) {
+    const grain = windowMs / 120;
+    const window = new SlidingWindow(windowMs);
+    window.add(5_000, 7);
+    assert.equal(window.total(5_000 + windowMs), 7);
+    assert.equal(window.waitMs(10_000, 7, 1), windowMs + grain - 10_000);
+    assert.equal(window.total(5_000 + windowMs + grain), 0);
+  }
 });
 
 const steps = fc.array(
@@ -61,7 +72,7 @@ const steps = fc.array(
 test('against a list of all uses: never less than the last minute, never more than one grain beyond it', () => {
   fc.assert(
     fc.property(steps, (uses) => {
-      const window = new SlidingWindow();
+      const window = new SlidingWindow(MINUTE);
       const all: { at: number; amount: number }[] = [];
       let now = 0;
       const since = (from: number) =>
@@ -81,7 +92,7 @@ test('against a list of all uses: never less than the last minute, never more th
 test('after the wait that is told the amount fits, and just before it does not', () => {
   fc.assert(
     fc.property(steps, fc.integer({ min: 1, max: 100 }), (uses, amount) => {
-      const window = new SlidingWindow();
+      const window = new SlidingWindow(MINUTE);
       let now = 0;
       for (const use of uses) {
         now += use.afterMs;

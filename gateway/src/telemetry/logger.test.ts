@@ -36,6 +36,8 @@ function record(rest: Partial<RequestRecord> = {}): RequestRecord {
     longestGapMs: 600,
     stutters: 2,
     continued: 1,
+    preempted: 3,
+    degraded: ['trimmed', 'shorter'],
     usage: { promptTokens: 3, completionTokens: 4 },
     ...rest,
   };
@@ -109,8 +111,10 @@ test("a request's line tells its story: who, where, how long, how many tokens", 
       model: 'm',
       outcome: 'ok',
       tenant: 'alice',
+      priority: 'standard',
       backend: 'engine',
       queue_ms: 1.3,
+      predicted_first_token_ms: undefined,
       first_token_ms: 20,
       total_ms: 1234.6,
       prompt_tokens: 3,
@@ -119,6 +123,9 @@ test("a request's line tells its story: who, where, how long, how many tokens", 
       stutters: 2,
       failovers: undefined,
       continued: 1,
+      hedged: undefined,
+      preempted: 3,
+      degraded: 'trimmed,shorter',
     },
   });
 });
@@ -131,8 +138,10 @@ test('the line holds nothing but these fields: no place where a prompt or an ans
     'model',
     'outcome',
     'tenant',
+    'priority',
     'backend',
     'queue_ms',
+    'predicted_first_token_ms',
     'first_token_ms',
     'total_ms',
   ];
@@ -143,6 +152,9 @@ test('the line holds nothing but these fields: no place where a prompt or an ans
     'stutters',
     'failovers',
     'continued',
+    'hedged',
+    'preempted',
+    'degraded',
   ];
   assert.deepEqual(Object.keys(lineOf('internal', cause).fields), [...known, ...tokens, 'cause']);
   assert.equal(lineOf('internal', cause).fields.cause, cause);
@@ -174,23 +186,29 @@ test('several observers are told in order, each of everything that it wants to h
     },
     {
       started: () => heard.push('2 started'),
-      gap: (_record, gapMs, readerWaiting) => heard.push(`2 gap ${gapMs} ${readerWaiting}`),
+      gap: (_record, gapMs, heardMs) => heard.push(`2 gap ${gapMs} ${heardMs}`),
       failedOver: (_record, code) => heard.push(`2 failed over ${code}`),
       continued: (_record, kind) => heard.push(`2 continued ${kind}`),
+      hedged: (_record, result) => heard.push(`2 hedge ${result}`),
+      preempted: () => heard.push('2 preempted'),
       ended: () => heard.push('2 ended'),
     },
   );
   all.started?.(record());
-  all.gap?.(record(), 5, true);
+  all.gap?.(record(), 5, 4);
   all.failedOver?.(record(), 'backend_busy');
   all.continued?.(record(), 'text');
+  all.hedged?.(record(), 'lost');
+  all.preempted?.(record());
   all.ended?.(record(), 'internal', 7, 'why');
   assert.deepEqual(heard, [
     '1 started request-1',
     '2 started',
-    '2 gap 5 true',
+    '2 gap 5 4',
     '2 failed over backend_busy',
     '2 continued text',
+    '2 hedge lost',
+    '2 preempted',
     '1 ended internal 7 why',
     '2 ended',
   ]);

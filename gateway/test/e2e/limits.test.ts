@@ -7,7 +7,7 @@ import { fakeConfig, post, type Sluice, startSluice, waitUntil } from './harness
 
 const CONFIG = {
   backends: [
-    { kind: 'fake', id: 'quick', first_token_ms: 5, token_ms: 2 },
+    { kind: 'fake', id: 'quick', first_token_ms: 5, token_ms: 2, price: { input: 1_000, output: 100_000 } },
     { kind: 'fake', id: 'slow', first_token_ms: 300, token_ms: 100, pieces: Array(50).fill('word ') },
     { kind: 'fake', id: 'broken', first_token_ms: 5, token_ms: 2, fail_after: 1 },
   ],
@@ -16,6 +16,8 @@ const CONFIG = {
     { key: 'of-two', name: 'two', rpm: 2 },
     { key: 'of-few', name: 'few', tpm: 700 },
     { key: 'of-one', name: 'one', max_parallel: 1 },
+    { key: 'of-days', name: 'days', rpd: 2, tpd: 100_000 },
+    { key: 'of-means', name: 'means', daily_budget: 3 },
     { key: 'of-all', name: 'all' },
   ],
 };
@@ -85,6 +87,40 @@ test('the request too many is refused by the name of its limit, with the time to
   const { error } = (await refused.json()) as { error: { code: string; message: string } };
   assert.equal(error.code, 'rate_limit_exceeded');
   assert.match(error.message, /RPM/);
+});
+
+test('where only a day is limited its headers and its refusal tell of the day', async () => {
+  for (let call = 0; call < 2; call += 1) {
+    const response = await post(`${quick.url}/v1/chat/completions`, chat(), withKey('of-days'));
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get('x-ratelimit-limit-requests'), '2');
+    assert.equal(response.headers.get('x-ratelimit-remaining-requests'), `${1 - call}`);
+    assert.equal(response.headers.get('x-ratelimit-limit-tokens'), '100000');
+    await response.text();
+  }
+  const refused = await post(`${quick.url}/v1/chat/completions`, chat(), withKey('of-days'));
+  assert.equal(refused.status, 429);
+  assert.ok(Number(refused.headers.get('retry-after')) > 23 * 3_600);
+  assert.match(await refused.text(), /requests a day \(RPD: 2\).*Ask again in 2[34] h/);
+});
+
+test('a budget is spent by what answers cost where they were computed, and its end is told as such', async () => {
+  // Six pieces are six tokens of 0.1 each: what a whole answer could cost is held only while it is made.
+  const statuses: number[] = [];
+  for (let call = 0; call < 8; call += 1) {
+    const body = chat({ max_tokens: 6 });
+    const response = await post(`${quick.url}/v1/chat/completions`, body, withKey('of-means'));
+    statuses.push(response.status);
+    const text = await response.text();
+    if (response.status === 429) assert.match(text, /spending a day \(daily_budget: 3\)/);
+  }
+  const passed = statuses.filter((status) => status === 200).length;
+  assert.ok(passed >= 3 && passed <= 5, `${statuses}`);
+  assert.deepEqual(statuses, [...Array(passed).fill(200), ...Array(8 - passed).fill(429)]);
+  for (let call = 0; call < 8; call += 1) {
+    const free = await post(`${slow.url}/v1/chat/completions`, chat({ max_tokens: 1 }), withKey('of-means'));
+    assert.equal(free.status, 200, await free.text());
+  }
 });
 
 test('tokens are what was used, not what was feared', async () => {

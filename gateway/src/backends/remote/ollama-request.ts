@@ -1,11 +1,14 @@
 // A request as Ollama's own API has it: only there can its window be set, and a prompt that does not fit is otherwise cut
 // in silence.
 // Pure: it makes text.
-import type { ChatRequest, Message } from '../../core/chat.ts';
+import { type ChatRequest, type Message, type Prompt, promptUnits } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import { thinkingAsked, tokensLeft, type UpstreamText } from './openai-request.ts';
 
-/** Throws `invalid_request` for what the API cannot express. */
+/** No tokenizer makes tokens of more characters than this, over a whole text: under it a prompt may fit. */
+const MOST_UNITS_PER_TOKEN = 6;
+
+/** Throws `invalid_request` for what the API cannot express, `context_length_exceeded` for what it would cut. */
 export function ollamaRequest(
   request: ChatRequest,
   contextWindow: number | undefined,
@@ -17,6 +20,7 @@ export function ollamaRequest(
       param: 'prompt',
     });
   }
+  refuseWhatIsCut(prompt, contextWindow);
   const messages = prompt.messages.map(messageBody);
   if (prefix !== undefined) messages.push({ role: 'assistant', content: prefix });
   const options = withoutAbsent({
@@ -44,6 +48,16 @@ export function ollamaRequest(
     keep_alive: request.extra.keep_alive,
   });
   return { path: '/api/chat', body: JSON.stringify(body) };
+}
+
+function refuseWhatIsCut(prompt: Prompt, contextWindow: number | undefined): void {
+  const least = Math.ceil(promptUnits(prompt) / MOST_UNITS_PER_TOKEN);
+  if (contextWindow === undefined || least <= contextWindow) return;
+  throw new GatewayError(
+    'context_length_exceeded',
+    `The prompt has at least ${least} tokens, and the model's window has ${contextWindow}; the back end would cut it in silence.`,
+    { param: 'messages' },
+  );
 }
 
 function formatOf({ responseFormat }: ChatRequest): unknown {

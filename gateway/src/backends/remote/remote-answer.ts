@@ -16,6 +16,8 @@ export interface AnswerParser {
 
 export interface RemoteAnswerOptions {
   readonly parser: AnswerParser;
+  /** The head came, whatever its status. */
+  readonly onHead?: ((status: number, headers: UpstreamHeaders) => void) | undefined;
   /** Bytes of an answer came. */
   readonly onBytes: () => void;
   /** What a status that is no success means. */
@@ -46,6 +48,7 @@ export class RemoteAnswer implements UpstreamReader {
   head(status: number, headers: UpstreamHeaders): void {
     this.#status = status;
     this.#headers = headers;
+    this.#options.onHead?.(status, headers);
     if (status !== 200) this.#reader = new WholeText(MAX_ERROR_BYTES, 'cut', (body) => this.#fail(body));
     else this.#reader = this.#readerFor(String(headers['content-type'] ?? ''));
   }

@@ -296,3 +296,77 @@ test('its key is in no error, no state and no log line, also where the server sh
   assert.ok(log.length > 0);
   assert.doesNotMatch(log.join('\n'), /hunter2/);
 });
+
+const limited = (remaining: number, resetMs: number, ...words: string[]): Script => {
+  const script = streamOf(...words);
+  const limits = {
+    'x-ratelimit-remaining-requests': `${remaining}`,
+    'x-ratelimit-reset-requests': `${resetMs}ms`,
+  };
+  return { ...script, headers: { ...script.headers, ...limits } };
+};
+
+test('a server whose limits are used up gets no call until they begin anew, and whoever waits is told', async (t) => {
+  const { backend, upstream } = await openRemote(t);
+  upstream.play([limited(1, 60_000, 'a'), limited(0, 1_000, 'b'), streamOf('c')]);
+  await callRemote(backend).done;
+  const { state, slots, budget } = backend.load();
+  assert.deepEqual([state, slots, budget?.requests], ['ready', 1, 1]);
+  const last = callRemote(backend);
+  assert.deepEqual([backend.load().state, backend.load().slots], ['ready', 1], 'the one place is taken');
+  let told = 0;
+  backend.onLoadChange(() => {
+    told += 1;
+  });
+  await last.done;
+  const { retryAfterMs = 0, reason = '', ...usedUp } = backend.load();
+  assert.deepEqual([usedUp.state, usedUp.slots], ['busy', 0]);
+  assert.ok(retryAfterMs > 0 && retryAfterMs <= 1_000, `${retryAfterMs}`);
+  assert.match(reason, /limits of the back end remote are used up/);
+  const before = told;
+  assert.ok(before >= 1);
+  await until(() => told > before, 'nobody was told that they begin anew');
+  const after = backend.load();
+  assert.deepEqual([after.state, after.slots, after.budget], ['ready', 256, undefined]);
+  await callRemote(backend).done;
+  assert.equal(upstream.requests.length, 3);
+});
+
+test('a call that fails before any answer takes nothing from the limits for good', async (t) => {
+  const { backend, upstream } = await openRemote(t);
+  upstream.play([limited(2, 60_000, 'a'), SILENT]);
+  await callRemote(backend).done;
+  const silent = callRemote(backend);
+  await until(() => upstream.requests.length === 2, 'the call did not come');
+  silent.leave();
+  await assert.rejects(silent.done, { code: 'cancelled' });
+  assert.deepEqual([backend.load().state, backend.load().slots], ['ready', 1]);
+});
+
+test('how many calls at once it takes is found out up to its places, unless they are all it takes', async (t) => {
+  const limitOf = async (options: Partial<RemoteBackendOptions>) =>
+    (await openRemote(t, options)).backend.limit;
+  assert.deepEqual(await limitOf({ kind: 'openai' }), { kind: 'aimd', most: 256 });
+  assert.deepEqual(await limitOf({ kind: 'vllm', overrides: { limit: 'gradient', slots: 40 } }), {
+    kind: 'gradient',
+    most: 40,
+  });
+  assert.equal(await limitOf({ kind: 'vllm' }), undefined);
+  assert.equal(await limitOf({ kind: 'openai', overrides: { limit: 'fixed' } }), undefined);
+});
+
+test('of the calls that a server says it has, those that are not ours are others’', async (t) => {
+  const metrics = 'vllm:num_requests_running 3\nvllm:num_requests_waiting 2\n';
+  const server = await startServer(t, ({ socket, text }) => {
+    if (text.startsWith('POST')) return;
+    socket.write(plainAnswer(text.startsWith('GET /metrics') ? metrics : '{"data":[{"id":"m"}]}'));
+  });
+  const { backend } = await openRemote(t, { kind: 'vllm', probeIntervalMs: 50 }, server.origin);
+  assert.equal(backend.load().others, 5);
+  const calls = [callRemote(backend), callRemote(backend)];
+  await until(() => backend.load().others === 3, 'ours are taken for others');
+  for (const { leave, done } of calls) {
+    leave();
+    await assert.rejects(done);
+  }
+});

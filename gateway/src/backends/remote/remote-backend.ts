@@ -1,14 +1,8 @@
 // Another server as a back end: its calls, its health, what it says of itself. Vendors differ by their row in vendors.ts
 // alone; sockets are transport.ts's.
 // It must never send a client's own key on, and never show anyone the back end's.
-import {
-  type Backend,
-  type BackendLoad,
-  type CallContext,
-  type CallOrigin,
-  HOPS_HEADER,
-} from '../../core/backend.ts';
-import { type ChatRequest, type EventSink, isDelta, promptUnits } from '../../core/chat.ts';
+import type { AdaptiveLimit, Backend, BackendLoad, CallContext } from '../../core/backend.ts';
+import { type ChatRequest, type EventSink, isDelta } from '../../core/chat.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { AttemptClock } from './attempt-clock.ts';
@@ -18,7 +12,9 @@ import { OllamaAnswer } from './ollama-answer.ts';
 import { ollamaRequest } from './ollama-request.ts';
 import { OpenAiAnswer } from './openai-answer.ts';
 import { openAiRequest, type UpstreamText } from './openai-request.ts';
+import { originHeaders } from './origin-headers.ts';
 import type { Environment } from './proxy.ts';
+import { RateBudget } from './rate-budget.ts';
 import { RemoteAnswer } from './remote-answer.ts';
 import { planPrefix, type SplicePlan, Splicer } from './splice.ts';
 import { Transport, type UpstreamHeaders } from './transport.ts';
@@ -51,8 +47,6 @@ export interface RemoteBackendOptions {
 const PROBE_LIMIT_MS = 5_000;
 /** After the end mark: how long the server may take to end the body too, so that its connection can be used again. */
 const ENDING_MS = 50;
-/** No tokenizer makes tokens of more characters than this, over a whole text: under it a prompt may fit. */
-const MOST_UNITS_PER_TOKEN = 6;
 
 export class RemoteBackend implements Backend {
   readonly id: string;
@@ -63,6 +57,7 @@ export class RemoteBackend implements Backend {
   readonly #basePath: string;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #health: Health;
+  readonly #budget = new RateBudget(() => performance.now(), Date.now);
   readonly #listeners = new Set<() => void>();
   readonly #calls = new Set<AbortController>();
   #trialRuns = false;
@@ -70,9 +65,12 @@ export class RemoteBackend implements Backend {
   #heardAt = Number.NEGATIVE_INFINITY;
   #probeTimer: NodeJS.Timeout | undefined;
   #restTimer: NodeJS.Timeout | undefined;
+  #budgetTimer: NodeJS.Timeout | undefined;
   #isLooking = false;
   #logged: HealthState = 'unknown';
   #found: ProbeResult | undefined;
+  /** Of the calls that it says it has, those that were not ours. */
+  #others: number | undefined;
 
   constructor(options: RemoteBackendOptions) {
     const { origin, pathname } = new URL(options.url);
@@ -94,6 +92,11 @@ export class RemoteBackend implements Backend {
 
   get answersSeveral(): boolean {
     return this.#traits.answersSeveral;
+  }
+
+  get limit(): AdaptiveLimit | undefined {
+    const { limit } = this.#traits;
+    return limit === 'fixed' ? undefined : { kind: limit, most: this.#places };
   }
 
   get continues(): 'text' | undefined {
@@ -149,17 +152,31 @@ export class RemoteBackend implements Backend {
       return { state: 'closed', reason: `The back end ${this.id} was taken away.`, slots: 0 };
     const { state, reason, retryAfterMs } = this.#health;
     const isReady = state === 'ready' || state === 'trial';
-    const slots = this.#options.overrides?.slots ?? this.#found?.slots ?? this.#traits.slots;
+    const told = {
+      running: this.#found?.running,
+      waiting: this.#found?.waiting,
+      others: this.#others,
+      kvCacheUsage: this.#found?.kvCacheUsage,
+      budget: this.#budget.current,
+    };
+    if (isReady && this.#budget.isUsedUp) {
+      const reason = `The limits of the back end ${this.id} are used up until they begin anew.`;
+      return { state: 'busy', reason, retryAfterMs: told.budget?.resetMs, slots: 0, ...told };
+    }
+    const slots = Math.min(this.#places, this.#calls.size + (told.budget?.requests ?? this.#places));
     return {
       state: loadStateOf(state),
       reason: reason ?? (state === 'unknown' ? `The back end ${this.id} was not reached yet.` : undefined),
       retryAfterMs: isReady || state === 'unknown' ? undefined : retryAfterMs,
       // One call finds out whether it is well again.
       slots: !isReady ? 0 : state === 'trial' ? this.#calls.size + (this.#trialRuns ? 0 : 1) : slots,
-      running: this.#found?.running,
-      waiting: this.#found?.waiting,
-      kvCacheUsage: this.#found?.kvCacheUsage,
+      ...told,
     };
+  }
+
+  /** Calls at once, by the user, itself or its kind. */
+  get #places(): number {
+    return this.#options.overrides?.slots ?? this.#found?.slots ?? this.#traits.slots;
   }
 
   models(): readonly string[] {
@@ -176,6 +193,7 @@ export class RemoteBackend implements Backend {
     this.#isClosed = true;
     clearTimeout(this.#probeTimer);
     clearTimeout(this.#restTimer);
+    clearTimeout(this.#budgetTimer);
     const gone = new GatewayError('backend_failed', 'The back end was taken away.');
     for (const controller of this.#calls) controller.abort(gone);
     this.#tell();
@@ -197,7 +215,6 @@ export class RemoteBackend implements Backend {
     if (this.#traits.protocol === 'openai') {
       return openAiRequest(request, this.#traits, this.#basePath, prefix);
     }
-    this.#refuseWhatIsCut(request);
     // Its own API is beside the one that it shares with others.
     const { path, body } = ollamaRequest(request, this.#options.contextWindow, prefix);
     return { path: this.#basePath.replace(/\/v1$/, '') + path, body };
@@ -255,10 +272,15 @@ export class RemoteBackend implements Backend {
         },
         whole: (text) => answer.whole(text),
       },
+      onHead: (status, headers) => {
+        answered(status, headers);
+        this.#onBudget();
+      },
       onBytes: () => clock.heard(),
       errorOf: (status, headers, text) => this.#errorOf(status, headers, text),
     });
-    const headers = this.#headersOf(origin);
+    const headers = { ...this.#headers, ...originHeaders(origin, this.#traits.isSluice) };
+    const answered = this.#budget.sent();
     try {
       await this.#transport.exchange({ method: 'POST', path, headers, body, signal }, reader);
       reader.end();
@@ -267,26 +289,11 @@ export class RemoteBackend implements Backend {
       const isLost = toGatewayError(thrown).code !== 'backend_failed' || !answer.isWhole;
       if (thrown !== ENDED && isLost) throw thrown;
     } finally {
+      answered();
       clock.stop();
       clearTimeout(ending);
     }
     answer.end();
-  }
-
-  #headersOf(origin: CallOrigin | undefined): Readonly<Record<string, string>> {
-    if (!origin) return this.#headers;
-    const headers: Record<string, string> = {
-      ...this.#headers,
-      'x-request-id': origin.requestId,
-      // To everyone: a server that we take for another kind may be this one.
-      [HOPS_HEADER]: origin.hops.join(','),
-    };
-    if (!this.#traits.isSluice) return headers;
-    headers['x-sluice-priority'] = origin.priority;
-    if (origin.deadlineMs !== undefined) {
-      headers['x-sluice-deadline-ms'] = String(Math.max(1, Math.floor(origin.deadlineMs)));
-    }
-    return headers;
   }
 
   /** What a call came to, for the breaker. The client's leaving and the request's own faults are not the server's. */
@@ -304,18 +311,6 @@ export class RemoteBackend implements Backend {
   #errorOf(status: number, headers: UpstreamHeaders, body: string): GatewayError {
     const { apiKey } = this.#options;
     return upstreamError(status, headers, body, { secrets: apiKey === undefined ? [] : [apiKey] });
-  }
-
-  #refuseWhatIsCut({ prompt }: ChatRequest): void {
-    const { contextWindow } = this.#options;
-    if (contextWindow === undefined || prompt.kind !== 'messages') return;
-    const least = Math.ceil(promptUnits(prompt) / MOST_UNITS_PER_TOKEN);
-    if (least <= contextWindow) return;
-    throw new GatewayError(
-      'context_length_exceeded',
-      `The prompt has at least ${least} tokens, and the model's window has ${contextWindow}; the back end would cut it in silence.`,
-      { param: 'messages' },
-    );
   }
 
   /** A look at a server that nobody has heard of lately; then the next. */
@@ -336,6 +331,8 @@ export class RemoteBackend implements Backend {
           headers: this.#headers,
           signal: AbortSignal.timeout(PROBE_LIMIT_MS),
         });
+        const { running, waiting = 0 } = this.#found;
+        this.#others = running === undefined ? undefined : Math.max(0, running + waiting - this.#calls.size);
         this.#knowKind(this.#found.kind);
         this.#health.reached();
         this.#tell();
@@ -375,6 +372,16 @@ export class RemoteBackend implements Backend {
       if (state === 'down') void this.#look();
     }, this.#health.retryAfterMs + 1);
     this.#restTimer.unref();
+  }
+
+  /** An answer told of its server's limits, perhaps: whoever waits looks again, now and when there is more. */
+  #onBudget(): void {
+    clearTimeout(this.#budgetTimer);
+    const budget = this.#budget.current;
+    if (!budget) return;
+    this.#tell();
+    this.#budgetTimer = setTimeout(() => this.#tell(), budget.resetMs + 1);
+    this.#budgetTimer.unref();
   }
 
   #tell(): void {

@@ -26,9 +26,7 @@ const EPOCH_MS = 1e12;
  */
 export function retryAfterOf(headers: UpstreamHeaders, now: number): number | undefined {
   const ms = bounded(readNumber(first(headers['retry-after-ms'])));
-  return (
-    ms ?? bounded(readRetryAfter(first(headers['retry-after']), now)) ?? bounded(readReset(headers, now))
-  );
+  return ms ?? bounded(readRetryAfter(first(headers['retry-after']), now)) ?? readReset(headers, now);
 }
 
 /**
@@ -44,6 +42,19 @@ export function retryAfterLimit(text: string, now: number): number {
 
 function untilNext(window: number, now: number): number {
   return Math.max(LEAST_PAUSE_MS, window - (now % window));
+}
+
+/**
+ * How long until a limit begins anew, as headers say it, in ms from `now`, 0 to one hour; undefined: it cannot be read. Of
+ * `6m0s`, a number of seconds, a time since the epoch in seconds or ms, or a date.
+ */
+export function resetOf(value: string | string[] | undefined, now: number): number | undefined {
+  return bounded(readDuration(first(value), now));
+}
+
+/** A number without a sign, in a header; undefined: it is none. */
+export function countOf(value: string | string[] | undefined): number | undefined {
+  return readNumber(first(value));
 }
 
 function first(value: string | string[] | undefined): string | undefined {
@@ -77,16 +88,15 @@ function readReset(headers: UpstreamHeaders, now: number): number | undefined {
   const usedUp: number[] = [];
   for (const name of Object.keys(headers)) {
     const isReset = /^(x-)?ratelimit-reset(-|$)/.test(name);
-    const reset = isReset ? readDuration(first(headers[name]), now) : undefined;
+    const reset = isReset ? resetOf(headers[name], now) : undefined;
     if (reset === undefined) continue;
     all.push(reset);
-    if (readNumber(first(headers[name.replace('-reset', '-remaining')])) === 0) usedUp.push(reset);
+    if (countOf(headers[name.replace('-reset', '-remaining')]) === 0) usedUp.push(reset);
   }
   if (usedUp.length > 0) return Math.max(...usedUp);
   return all.length > 0 ? Math.min(...all) : undefined;
 }
 
-/** `6m0s`, a number of seconds, a time since the epoch in seconds or ms, or a date. */
 function readDuration(text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined;
   const number = readNumber(text);

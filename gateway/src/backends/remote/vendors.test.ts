@@ -12,8 +12,14 @@ test('what the user says wins, and what is not said is the kind’s own', () => 
     own,
   );
   assert.deepEqual(
-    traitsOf('llama.cpp', { slots: 9, thinkTags: true, toolMarkup: 'qwen', ignoresStop: true }),
-    { ...own, slots: 9, thinkTags: true, toolMarkup: 'qwen', ignoresStop: true },
+    traitsOf('llama.cpp', {
+      slots: 9,
+      limit: 'aimd',
+      thinkTags: true,
+      toolMarkup: 'qwen',
+      ignoresStop: true,
+    }),
+    { ...own, slots: 9, limit: 'aimd', thinkTags: true, toolMarkup: 'qwen', ignoresStop: true },
   );
 });
 
@@ -40,5 +46,7 @@ test('every kind of the configuration has a row, and rows hang together', () => 
     assert.equal(protocol === 'ollama', kind === 'ollama');
     if (prefill?.pathPrefix !== undefined) assert.match(prefill.pathPrefix, /^\/.*[^/]$/);
   }
+  const clouds = ['siliconflow', 'deepseek', 'moonshot', 'openai'] as const;
+  for (const kind of clouds) assert.equal(traitsOf(kind).limit, 'aimd', 'nobody knows how much they take');
   assert.equal(traitsOf('generic').prefill?.repeats, true, 'of an unknown server nothing may be assumed');
 });

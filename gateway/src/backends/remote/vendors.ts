@@ -1,6 +1,7 @@
 // Vendors are data: one row for each kind of server that speaks OpenAI's protocol, or nearly. What a row says was read in
 // the vendor's own pages or tried on its server; a new vendor is a new row and its recorded bytes in a test.
 // Pure: no input, no output.
+import type { AdaptiveLimit } from '../../core/backend.ts';
 
 export type VendorKind =
   | 'vllm'
@@ -33,6 +34,9 @@ export interface Prefill {
   readonly reasoningField?: 'reasoning_content' | undefined;
 }
 
+/** How many calls at once a server is given. */
+export type LimitKind = 'fixed' | AdaptiveLimit['kind'];
+
 /** Where a server tells how much it has to do. */
 export type LoadSource = 'vllm-metrics' | 'sglang-metrics' | 'llama.cpp-slots';
 
@@ -40,6 +44,8 @@ export interface Traits {
   readonly protocol: 'openai' | 'ollama';
   /** Calls at once, where the server does not say. */
   readonly slots: number;
+  /** `fixed`: it takes as many at once as it has slots. Else that is found out: see scheduling/limits. */
+  readonly limit: LimitKind;
   /** The field of an answer's length limit. */
   readonly limitField: 'max_tokens' | 'max_completion_tokens';
   /**
@@ -74,6 +80,7 @@ export interface Traits {
 /** What a user can say of a back end that its kind does not. */
 export interface TraitOverrides {
   readonly slots?: number | undefined;
+  readonly limit?: LimitKind | undefined;
   readonly thinkTags?: boolean | undefined;
   readonly template?: TemplateFamily | undefined;
   readonly toolMarkup?: 'qwen' | undefined;
@@ -95,6 +102,8 @@ const UNKNOWN_PREFILL: Prefill = { ...CONTINUE_FINAL, repeats: true };
 const GENERIC: Traits = {
   protocol: 'openai',
   slots: 256,
+  // Nobody knows how many it really takes, but it refuses what is too much: as clouds do.
+  limit: 'aimd',
   limitField: 'max_tokens',
   historyReasoning: 'strip',
   reasoningField: 'reasoning_content',
@@ -115,6 +124,8 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   generic: GENERIC,
   vllm: {
     ...GENERIC,
+    // As many as it runs by default (`max_num_seqs`); what is above waits inside, and is not refused.
+    limit: 'fixed',
     historyReasoning: 'keep',
     reasoningField: 'reasoning',
     streamOptions: { include_usage: true, continuous_usage_stats: true },
@@ -124,6 +135,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   },
   sglang: {
     ...GENERIC,
+    limit: 'fixed',
     historyReasoning: 'keep',
     prefill: CONTINUE_FINAL,
     load: 'sglang-metrics',
@@ -132,6 +144,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   'llama.cpp': {
     ...GENERIC,
     slots: 4,
+    limit: 'fixed',
     // An answer as one JSON it computes to its end, whoever has left, and says the beginning that it was given once more.
     streamsOnly: true,
     answersSeveral: false,
@@ -144,6 +157,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     ...GENERIC,
     protocol: 'ollama',
     slots: 4,
+    limit: 'fixed',
     answersSeveral: false,
     prefill: { body: {}, message: {}, repeats: false, trims: false },
     thinkingSwitch: 'thinking',
@@ -183,6 +197,7 @@ export function traitsOf(kind: VendorKind, overrides: TraitOverrides = {}): Trai
     ...traits,
     ...(template && TEMPLATES[template]),
     slots: overrides.slots ?? traits.slots,
+    limit: overrides.limit ?? traits.limit,
     thinkTags: overrides.thinkTags ?? traits.thinkTags,
     toolMarkup: overrides.toolMarkup ?? traits.toolMarkup,
     ignoresStop: overrides.ignoresStop ?? traits.ignoresStop,

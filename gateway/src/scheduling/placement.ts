@@ -1,0 +1,103 @@
+// Where a call could run: its back ends as they are found when it comes, and which of them it goes to if several have room.
+import type { Backend, BackendLoad } from '../core/backend.ts';
+import { costOf } from '../core/price.ts';
+import type { Ticket } from '../core/ticket.ts';
+import type { Prospect } from './prediction.ts';
+import { type Candidate, pick, type RoutingWeights } from './router.ts';
+import type { Seat } from './seat.ts';
+
+/** A back end that could run the call, as it was found. */
+export interface Placement {
+  readonly seat: Seat;
+  readonly tier: number;
+  readonly load: BackendLoad;
+  /** Calls that may run there at once; 0: it is not ready. */
+  readonly places: number;
+  /** 0 to 1: the part of the call's prompt that lies there. */
+  readonly prefixShare: number;
+}
+
+export interface Routing {
+  readonly weights: RoutingWeights;
+  readonly random: () => number;
+  /** The id of the back end on which the call's session ran last. */
+  readonly home: string | undefined;
+}
+
+/** Those that have not failed the call. */
+export function candidatesOf({ backends, excluded }: Ticket): readonly Backend[] {
+  return excluded ? backends.filter((backend) => !excluded.has(backend)) : backends;
+}
+
+/** Looks at the call's back ends. What is closed stays closed: it is left out. */
+export function lookAt(ticket: Ticket, seatOf: (backend: Backend) => Seat): Placement[] {
+  const { backends, tiers, excluded } = ticket;
+  const found: Placement[] = [];
+  for (const [index, backend] of backends.entries()) {
+    if (excluded?.has(backend)) continue;
+    const load = backend.load();
+    if (load.state === 'closed') continue;
+    const seat = seatOf(backend);
+    const tier = tiers?.[index] ?? index;
+    found.push({ seat, tier, load, places: seat.places(load), prefixShare: seat.prefixShareOf(ticket) });
+  }
+  return found;
+}
+
+/** Of those with a free place, the one that the call goes to. */
+export function route(
+  placements: readonly Placement[],
+  { cost, prices }: Ticket,
+  { weights, random, home }: Routing,
+): Placement | undefined {
+  const ready = placements.filter(({ places }) => places > 0);
+  // Where less is left by its limits than the call needs, it would be refused; there it goes for want of any other.
+  const able = ready.filter(({ load }) => (load.budget?.tokens ?? Infinity) >= cost.promptTokens);
+  const those = able.some(hasRoom) ? able : ready;
+  if (those.length < 2) return those.find(hasRoom);
+  const index = pick(
+    those.map(({ seat, tier, load, places, prefixShare }): Candidate => {
+      const { promptTokens, outputTokens: completionTokens } = cost;
+      const cachedTokens = promptTokens * prefixShare;
+      const price = prices?.get(seat.backend.id);
+      return {
+        tier,
+        running: seat.running,
+        limit: places,
+        outstandingTokens: seat.outstandingTokens,
+        callTokens: promptTokens - cachedTokens + completionTokens,
+        tokensPerSecond: seat.service.tokensPerSecond(places),
+        others: load.others,
+        kvCacheUsage: load.kvCacheUsage,
+        prefixShare,
+        isSessionHome: seat.backend.id === home,
+        price: price && costOf(price, { promptTokens, cachedTokens, completionTokens }),
+      };
+    }),
+    weights,
+    random,
+  );
+  return index === undefined ? undefined : those[index];
+}
+
+/** What a prediction is made from: where there is room, those of that tier; else all, for any of them may be free first. */
+export function prospectsOf(
+  placements: readonly Placement[],
+  { cost }: Ticket,
+  free: Placement | undefined,
+): Prospect[] {
+  const prospects: Prospect[] = [];
+  for (const { seat, tier, places, prefixShare } of placements) {
+    if (places <= 0 || (free && tier !== free.tier)) continue;
+    prospects.push({
+      service: seat.service,
+      limit: places,
+      promptTokens: cost.promptTokens * (1 - prefixShare),
+    });
+  }
+  return prospects;
+}
+
+function hasRoom({ seat, places }: Placement): boolean {
+  return seat.running < places;
+}

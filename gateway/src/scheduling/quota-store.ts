@@ -1,0 +1,98 @@
+// Where what keys have used is counted: the limits there are, and what is asked of whoever counts. In memory for one process
+// (`memory-quota-store.ts`); for several, a shared store can take its place.
+import type { AccessKey } from '../core/world.ts';
+
+export type LimitName = 'rpm' | 'rph' | 'rpd' | 'tpm' | 'tpd' | 'dailyBudget';
+
+/** A key's limits; absent: it has none of that name. */
+export type QuotaLimits = Readonly<Pick<AccessKey, LimitName | 'maxParallel'>>;
+
+/** What a request takes of a key, in whole numbers. */
+export interface Amounts {
+  readonly requests: number;
+  readonly tokens: number;
+  /** In billionths of the operator's currency, so that sums of small prices stay exact. */
+  readonly spending: number;
+}
+
+export interface Limit {
+  readonly name: LimitName;
+  readonly counts: keyof Amounts;
+  readonly windowMs: number;
+  /** Amounts in one of the limit's own unit. */
+  readonly unit: number;
+  /** For people, before the limit itself. */
+  readonly text: string;
+}
+
+export const BILLIONTHS = 1e9;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+/** Shorter windows first. */
+export const LIMITS: readonly Limit[] = [
+  { name: 'rpm', counts: 'requests', windowMs: MINUTE_MS, unit: 1, text: 'requests a minute (RPM' },
+  { name: 'rph', counts: 'requests', windowMs: HOUR_MS, unit: 1, text: 'requests an hour (RPH' },
+  { name: 'rpd', counts: 'requests', windowMs: DAY_MS, unit: 1, text: 'requests a day (RPD' },
+  { name: 'tpm', counts: 'tokens', windowMs: MINUTE_MS, unit: 1, text: 'tokens a minute (TPM' },
+  { name: 'tpd', counts: 'tokens', windowMs: DAY_MS, unit: 1, text: 'tokens a day (TPD' },
+  {
+    name: 'dailyBudget',
+    counts: 'spending',
+    windowMs: DAY_MS,
+    unit: BILLIONTHS,
+    text: 'spending a day (daily_budget',
+  },
+];
+
+/** What was taken for a request. Of `settle` and `cancel` the first call counts, of `release` too; none is waited for. */
+export interface Holding {
+  readonly kind: 'holding';
+  /** Calls that it may run at once: at least 1, at most what it wanted. */
+  readonly parallel: number;
+  /** Puts what was really used in place of what was taken. */
+  settle(amounts: Amounts): void;
+  /** All of it is as if it had never been. */
+  cancel(): void;
+  /** Gives its calls back. */
+  release(): void;
+}
+
+/** Why nothing was taken. */
+export interface Hurdle {
+  readonly kind: 'hurdle';
+  /** The limit that holds longest, for people: "requests a minute (RPM: 10)". */
+  readonly limit: string;
+  /** Until it lets the request through, in ms. */
+  readonly waitMs: number;
+}
+
+/** How an account stands with one of its limits, in amounts. */
+export interface WindowState {
+  readonly name: LimitName;
+  readonly used: number;
+  /** Until nothing of it is used any more, in ms. */
+  readonly resetMs: number;
+}
+
+export interface QuotaStore {
+  /**
+   * Takes all of it or nothing, in one step: of several limits that are reached, the answer names the one that holds longest.
+   * A request that is larger than a whole limit is counted as large as that: it passes when nothing else counts.
+   *
+   * A store on this machine answers at once, so that a request does not wait for a promise; one that many share answers by a
+   * promise, after one script that looks at every window and takes. Limits come with each question: a reload changes
+   * them without losing what was counted.
+   */
+  take(
+    account: string,
+    limits: QuotaLimits,
+    wanted: Amounts,
+    parallel: number,
+  ): Holding | Hurdle | Promise<Holding | Hurdle>;
+  /** Of the windows that `limits` names, for headers: never waited for, so a shared store tells what it heard last. */
+  standing(account: string, limits: QuotaLimits): readonly WindowState[];
+  /** Calls that are held. */
+  readonly running: number;
+}
