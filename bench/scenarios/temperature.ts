@@ -1,7 +1,7 @@
 // What the temperature does to the embedded model's answers, 0.1 to 1.2: how varied they are, how often they say a thing
 // again, how long they are, and how often JSON that was only asked for (no grammar) is JSON.
 import { type Panel, plot } from '../../gateway/src/figures/plot.ts';
-import { median, type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
+import { type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { KEY, modelFile, modelIn, startSluice } from '../servers.ts';
 import { distinctShare, isJsonObject, repeatedShare } from '../text-variety.ts';
 
@@ -144,7 +144,7 @@ async function measure(port: number, temperature: number, round: number): Promis
     distinct3: distinctShare(texts, 3),
     repeated: mean(texts.map((text) => repeatedShare(text, 4))),
     validJson: mean(forms.map(({ text }) => (isJsonObject(text) ? 1 : 0))),
-    tokens: median(prose.map(({ tokens }) => tokens)),
+    tokens: mean(prose.map(({ tokens }) => tokens)),
     endedItself: mean(prose.map(({ endedItself }) => (endedItself ? 1 : 0))),
   };
 }
