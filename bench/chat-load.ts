@@ -1,8 +1,12 @@
-// Chat requests as people make them, and what their readers see: the first word, the silences, the speed.
-// A connection a request: some servers say keep-alive and close all the same.
-import { request } from 'node:http';
+// Chat requests as people make them, and what their readers see: the first word, the silences, the speed. It is the
+// load generator of `sluice bench`, but for scenarios that are to end when a single answer does not end well.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../gateway/src/core/clock.ts';
 import { median, quantile, rounded } from '../gateway/src/figures/statistics.ts';
-import { AnswerReader, longestGap } from './answer-reader.ts';
+import { longestGap } from '../gateway/src/load/answer-reader.ts';
+import { steadyArrivals } from '../gateway/src/load/arrivals.ts';
+import { seededRandom } from '../gateway/src/load/seeded-random.ts';
+import { Endpoint } from '../gateway/src/load/streamed-request.ts';
 import { KEY } from './servers.ts';
 
 export interface Chat {
@@ -35,24 +39,17 @@ export class Refusal extends Error {
   }
 }
 
-function refusalIn(status: number, body: string): Refusal {
-  try {
-    return new Refusal(status, JSON.parse(body).error.message);
-  } catch {
-    return new Refusal(status, body);
-  }
-}
-
 const SILENCE_LIMIT_MS = 300_000;
 
 /**
  * Rejects with `Refusal` when the server refuses, and with another error when the answer is no stream that ends well.
- * `onFirst` is called when the first word comes.
+ * `onFirst` is called when the first word comes. Durations count from `dueAt`, by `performance.now()`; default: now.
  */
-export function ask(
+export async function ask(
   port: number,
   { system, user, maxTokens, extra }: Chat,
   onFirst?: () => void,
+  dueAt = systemClock.now(),
 ): Promise<Seen> {
   const body = JSON.stringify({
     model: 'deepseek-r1',
@@ -66,61 +63,35 @@ export function ask(
     stream_options: { include_usage: true },
     ...extra,
   });
-  const options = {
-    host: '127.0.0.1',
-    port,
-    path: '/v1/chat/completions',
-    method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${KEY}` },
-    agent: false,
-    timeout: SILENCE_LIMIT_MS,
-  };
-  return new Promise((resolve, reject) => {
-    const startedAt = performance.now();
-    const reader = new AnswerReader();
-    const fail = (error: Error) => {
-      reject(error);
-      sent.destroy();
-    };
-    const sent = request(options, (response) => {
-      let refusal = '';
-      response.setEncoding('utf8');
-      response.on('error', reject);
-      response.on('data', (text: string) => {
-        if (response.statusCode !== 200) {
-          refusal += text;
-          return;
-        }
-        const hadWords = reader.wordsAt.length > 0;
-        try {
-          reader.take(text, performance.now());
-        } catch (error) {
-          fail(error as Error);
-          return;
-        }
-        if (!hadWords && reader.wordsAt.length > 0) onFirst?.();
-      });
-      response.on('end', () => {
-        const { wordsAt, usage, error, isDone } = reader;
-        if (response.statusCode !== 200) return reject(refusalIn(response.statusCode!, refusal));
-        if (error !== undefined) return reject(new Error(error));
-        const [firstAt] = wordsAt;
-        if (firstAt === undefined || usage === undefined || !isDone) {
-          return reject(new Error('The answer ended without its words, its usage or its end.'));
-        }
-        resolve({
-          ...usage,
-          wordsAt,
-          firstMs: firstAt - startedAt,
-          totalMs: performance.now() - startedAt,
-          longestGapMs: longestGap(wordsAt),
-        });
-      });
-    });
-    sent.on('timeout', () => fail(new Error(`Nothing came for ${SILENCE_LIMIT_MS / 1000} s.`)));
-    sent.on('error', reject);
-    sent.end(body);
+  const url = new URL(`http://127.0.0.1:${port}/v1/chat/completions`);
+  let isFirst = true;
+  const heard = await new Endpoint({ url, headers: {}, clock: systemClock }).ask({
+    body,
+    key: KEY,
+    patienceMs: SILENCE_LIMIT_MS,
+    since: dueAt,
+    onWord: () => {
+      if (isFirst) onFirst?.();
+      isFirst = false;
+    },
   });
+  const { ending, status, reason, message, wordsAt, usage, endedAt } = heard;
+  if (ending !== 'complete') {
+    if (status !== 200 && status !== 0) throw new Refusal(status, message ?? '');
+    throw new Error(`The answer ended badly (${ending}: ${reason}${message ? `: ${message}` : ''}).`);
+  }
+  const [firstAt] = wordsAt;
+  if (firstAt === undefined || usage?.tokens === undefined || usage.promptTokens === undefined)
+    throw new Error('The answer ended without its words or its usage.');
+  return {
+    tokens: usage.tokens,
+    promptTokens: usage.promptTokens,
+    cachedTokens: usage.cachedTokens,
+    wordsAt,
+    firstMs: firstAt - dueAt,
+    totalMs: endedAt - dueAt,
+    longestGapMs: longestGap(wordsAt),
+  };
 }
 
 /** What a server did under a load. */
@@ -148,13 +119,13 @@ export interface Arrival {
   readonly chat: Chat;
 }
 
-/** Each chat at its own time, whoever is still being answered. */
+/** Each chat at its own time, whoever is still being answered; durations count from that time, sent late or not. */
 export async function openLoop(port: number, arrivals: readonly Arrival[]): Promise<Load> {
   const startedAt = performance.now();
   const seen = await Promise.all(
     arrivals.map(async ({ atMs, chat }) => {
-      await new Promise((resolve) => setTimeout(resolve, atMs));
-      return ask(port, chat);
+      await sleep(atMs);
+      return ask(port, chat, undefined, startedAt + atMs);
     }),
   );
   return { seen, seconds: (performance.now() - startedAt) / 1000 };
@@ -162,12 +133,9 @@ export async function openLoop(port: number, arrivals: readonly Arrival[]): Prom
 
 /** When they come who know nothing of each other: `ratePerSecond` on the average; the same for the same seed. */
 export function poissonArrivals(seed: number, ratePerSecond: number, chats: readonly Chat[]): Arrival[] {
-  const random = randomFrom(seed);
-  let atMs = 0;
-  return chats.map((chat) => {
-    atMs += (-Math.log(1 - random()) / ratePerSecond) * 1000;
-    return { atMs, chat };
-  });
+  const random = seededRandom(seed);
+  const { atMs } = steadyArrivals({ random, ratePerSecond, burstiness: 1, requests: chats.length });
+  return chats.map((chat, index) => ({ atMs: atMs[index]!, chat }));
 }
 
 export interface LoadFigures {
@@ -199,16 +167,5 @@ export function figuresOf({ seen, seconds }: Load): LoadFigures {
     firstP99Ms: Math.round(quantile(firsts, 0.99)),
     longestGapMs: Math.round(Math.max(...of((one) => one.longestGapMs))),
     totalP99Ms: Math.round(quantile(totals, 0.99)),
-  };
-}
-
-/** Uniform between 0 and 1, the same for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createServer, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
-import { AnswerReader } from './answer-reader.ts';
+import { AnswerReader } from '../gateway/src/load/answer-reader.ts';
 import type { Order } from './client-process.ts';
 import { Clients } from './clients.ts';
 import { type Program, startBenchProgram } from './peers/program.ts';

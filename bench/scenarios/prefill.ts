@@ -3,7 +3,7 @@
 
 import { plot } from '../../gateway/src/figures/plot.ts';
 import { type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
-import { longestGap } from '../answer-reader.ts';
+import { longestGap } from '../../gateway/src/load/answer-reader.ts';
 import { ask, type Seen } from '../chat-load.ts';
 import { modelFile, modelIn, startSluice } from '../servers.ts';
 import { chat } from '../workload.ts';
@@ -35,7 +35,7 @@ export async function run(rounds = ROUNDS): Promise<object> {
   const samples = STEP_MS.map(() => [] as Sample[]);
   for (let round = 1; round <= rounds; round += 1) {
     for (const [index, stepMs] of STEP_MS.entries()) {
-      const engine = { threads: 1, slots: 8, context: CONTEXT_TOKENS, longest_step_ms: stepMs };
+      const engine = { threads: 1, batch_size: 8, context: CONTEXT_TOKENS, longest_step_ms: stepMs };
       const sluice = await startSluice({ model: file, log_level: 'silent', engine });
       try {
         const taken = await measure(sluice.port, round);

@@ -1,6 +1,7 @@
 // The command line: names, flags and help. What a command does is in commands/, loaded only when it runs.
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
+import { declareBench } from './commands/bench-flags.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 
@@ -34,6 +35,8 @@ program
   .option('-t, --temperature <number>', '0 to 2', temperature)
   .option('-k, --key <key>', 'API key; default: the first of SLUICE_API_KEYS')
   .action(async (words, flags) => (await import('./commands/chat.ts')).chat(words.join(' '), flags));
+
+declareBench(program, async (flags) => (await import('./commands/bench.ts')).bench(flags, version));
 
 const models = program.command('models').description('what is in the model store, and what can be fetched');
 models
@@ -101,6 +104,35 @@ program
   .option('--json', 'as JSON')
   .action(async (flags) => (await import('./commands/doctor.ts')).doctor(flags, version));
 
+program
+  .command('simulate')
+  .description('say what a load would come to, by the scheduler that serves and measured curves of engines')
+  .option(
+    '-t, --trace <file>',
+    '"azure" (an hour of real requests), a CSV like it, or a log of Sluice',
+    'azure',
+  )
+  .option(
+    '--surge',
+    'instead of a trace: --rate requests a second, ten times that for a minute, --rate again',
+  )
+  .option('-x, --rate <factor>', 'how many times as fast as in the trace', above0, 1)
+  .option('--duration <seconds>', 'only the first so many seconds', above0)
+  .option('-r, --replicas <number>', 'back ends, all alike', positive, 2)
+  .option('--find-replicas', 'how many replicas hold the objective, and what bounds it')
+  .option('--curve <name|file>', 'what the engine takes: gpu-8b, vllm-cpu, embedded-q8, or a file', 'gpu-8b')
+  .option('--tenants <number>', 'who asks, where the trace does not say', positive, 8)
+  .option('--mix <parts>', 'the part of each class', 'interactive=0.7,standard=0.2,batch=0.1')
+  .option('--turns <part>', 'of the requests, 0 to 1: go on with an earlier conversation', part, 0.5)
+  .option('--objective-ms <ms>', 'when a first token is due', positive, 500)
+  .option('--patience <seconds>', 'after so long without a first token clients leave', above0, 30)
+  .option('--return', 'clients that were refused come back when they were told to')
+  .option('--price <number>', 'of a replica for an hour', above0, 1)
+  .option('--seed <number>', 'of all that is left to chance', positive, 1)
+  .option('--json', 'as JSON')
+  .option('--plot <file>', 'also as a picture (SVG)')
+  .action(async (flags) => (await import('./commands/simulate.ts')).simulateLoad(flags));
+
 await program.parseAsync();
 
 /** Of an option that may be given more than once. */
@@ -111,6 +143,18 @@ function repeated(text: string, before: readonly string[] | undefined): string[]
 function positive(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('A whole number above 0 is needed.');
+}
+
+function above0(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value > 0 && value <= 1e9) return value;
+  throw new InvalidArgumentError('A number above 0 is needed.');
+}
+
+function part(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError('A number from 0 to 1 is needed.');
 }
 
 function temperature(text: string): number {

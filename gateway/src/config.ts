@@ -98,6 +98,16 @@ export function clientKey(env: Environment = process.env): string | undefined {
   return secretsOfEnvironment(env)[0];
 }
 
+/** The key that `sluice bench` shows, where no file holds one. */
+export function benchKey(env: Environment = process.env): string | undefined {
+  return nonEmpty(env.SLUICE_BENCH_API_KEY) ?? nonEmpty(env.OPENAI_API_KEY);
+}
+
+/** Whether people who started us read Chinese, by their locale, as POSIX orders its variables. */
+export function prefersChinese(env: Environment = process.env): boolean {
+  return (nonEmpty(env.LC_ALL) ?? nonEmpty(env.LC_MESSAGES) ?? nonEmpty(env.LANG) ?? '').startsWith('zh');
+}
+
 /** What does not come from the file, by the file's names. */
 function overridesOf(flags: ConfigFlags, env: Environment): Readonly<Record<string, unknown>> {
   return {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import type { ChatRequest, TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
+import type { StepCurve } from '../core/step-curve.ts';
 import { FakeBackend, type FakeOptions } from './fake.ts';
 
 const STEP_MS = 10;
@@ -13,7 +14,7 @@ function setUp(options: Partial<FakeOptions> = {}) {
   let now = 1_000;
   mock.reset();
   mock.timers.reset();
-  mock.timers.enable({ apis: ['setInterval'] });
+  mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
   mock.method(performance, 'now', () => now);
   const backend = new FakeBackend({
     id: 'fake',
@@ -235,4 +236,78 @@ test('pieces that were given count towards max_tokens, and as prompt', async () 
 test('it says whether it goes on', () => {
   assert.equal(setUp().backend.continues, 'text');
   assert.equal(setUp({ continues: false }).backend.continues, undefined);
+});
+
+/** A prompt of 100 tokens takes 20 steps of the test's clock, a token one for up to two answers and two for more. */
+const CURVE: StepCurve = {
+  name: 'round',
+  origin: 'made up',
+  slots: 4,
+  decodeMs: [
+    [2, STEP_MS],
+    [3, 2 * STEP_MS],
+  ],
+  prefillMs: [
+    [1, STEP_MS],
+    [100, 20 * STEP_MS],
+  ],
+  prompts: 'one',
+  sliceTokens: 100,
+  cacheTokens: 1000,
+};
+
+const prompt = { kind: 'text', text: 'four'.repeat(100) } as const;
+
+test('with a curve its times are those of a measured engine, by the prompt and by how many run', async () => {
+  const { step, call } = setUp({ curve: CURVE, firstPieceMs: 5 * STEP_MS });
+  const { events, done } = call({ prompt });
+  step(19);
+  assert.deepEqual(events, [], 'its prompt is computed');
+  step();
+  assert.equal(words(events), 'start a');
+  step();
+  assert.equal(words(events), 'start a b');
+  const late = call({ prompt: { kind: 'text', text: 'four' }, maxTokens: 1 });
+  step();
+  assert.equal(words(events), 'start a b c choice-end finish', 'the end is no step of its own');
+  await done;
+  assert.deepEqual(events.at(-1), { type: 'finish', usage: { promptTokens: 100, completionTokens: 3 } });
+  step();
+  await late.done;
+  assert.equal(words(late.events), 'start a choice-end finish');
+});
+
+test('with a curve a newcomer holds the others up, and one that is aborted holds nobody up', () => {
+  const { step, call } = setUp({ curve: CURVE, pieces: Array(9).fill('a') });
+  const first = call({ prompt: { kind: 'text', text: 'four' } });
+  step(2);
+  assert.equal(words(first.events), 'start a a');
+  const second = call({ prompt });
+  step();
+  assert.equal(words(first.events), 'start a a a', 'it joins the next step');
+  step(20);
+  assert.equal(words(first.events), 'start a a a');
+  step();
+  assert.equal(words(first.events), 'start a a a a');
+  assert.equal(words(second.events), 'start a');
+  second.abort.abort(new GatewayError('cancelled', 'The client left.'));
+  step();
+  assert.equal(words(first.events), 'start a a a a a');
+});
+
+test('with a curve it keeps its faults, and goes on with what was begun', async () => {
+  const breaking = setUp({ curve: CURVE, failAfterPieces: 1 });
+  const broken = breaking.call();
+  breaking.step(3);
+  await assert.rejects(broken.done, { code: 'backend_failed' });
+  const { step, call, backend } = setUp({ curve: CURVE });
+  const rest = call({ ...begun('a', '', 1), maxTokens: 2 });
+  step(3);
+  await rest.done;
+  assert.equal(words(rest.events), 'start b choice-end finish');
+  const cut = call();
+  backend.kill();
+  await assert.rejects(cut.done, { code: 'backend_failed' });
+  step(5);
+  assert.deepEqual(cut.events, []);
 });

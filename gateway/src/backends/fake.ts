@@ -1,9 +1,11 @@
 // A back end without a model: it speaks a script, at a pace, with the faults it is told to have. It is for tests,
 // benchmarks and demos, and says so wherever it is named. Like a real engine it works in steps: one timer gives every
-// running call its next piece.
+// running call its next piece. It can keep to a measured engine's times instead of a pace of its own.
 import type { Backend, BackendLoad, CallContext } from '../core/backend.ts';
-import type { ChatRequest, EventSink, PartialAnswer } from '../core/chat.ts';
+import { type ChatRequest, type EventSink, type PartialAnswer, promptUnits } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
+import type { StepCurve } from '../core/step-curve.ts';
+import { CurvePace } from './curve-pace.ts';
 
 export interface FakeOptions {
   readonly id: string;
@@ -18,6 +20,8 @@ export interface FakeOptions {
   readonly stepMs: number;
   /** Pieces that a call gets in one step. Default 1. */
   readonly burst?: number | undefined;
+  /** The times of a measured engine, instead of these two: each piece is a token, and no prompt is cached. */
+  readonly curve?: StepCurve | undefined;
   /** Breaks every call after this many pieces. */
   readonly failAfterPieces?: number | undefined;
   /** Goes silent for good after this many pieces. */
@@ -35,6 +39,9 @@ interface Call {
   readonly request: ChatRequest;
   readonly sink: EventSink;
   readonly startAt: number;
+  readonly promptTokens: number;
+  /** Pieces that it will give, if nothing is amiss; at least 1. */
+  readonly outputTokens: number;
   /** What it says of the script. */
   readonly script: readonly Piece[];
   /** Pieces that its client has of the answer. */
@@ -42,6 +49,9 @@ interface Call {
   position: number;
   settle(error?: GatewayError): void;
 }
+
+/** UTF-16 units a token, as English has it. */
+const UNITS_PER_TOKEN = 4;
 
 export class FakeBackend implements Backend {
   readonly id: string;
@@ -54,6 +64,7 @@ export class FakeBackend implements Backend {
   readonly #script: readonly Piece[];
   readonly #calls = new Set<Call>();
   readonly #listeners = new Set<() => void>();
+  readonly #curvePace: CurvePace<Call> | undefined;
   #state: BackendLoad['state'] = 'ready';
   #timer: NodeJS.Timeout | undefined;
 
@@ -65,6 +76,13 @@ export class FakeBackend implements Backend {
       ...piecesOf('reasoning-delta', options.reasoning),
       ...piecesOf('text-delta', options.pieces),
     ];
+    this.#curvePace =
+      options.curve &&
+      new CurvePace(options.curve, (call, isLast) => {
+        this.#give(call);
+        // The end is no step of its own.
+        if (isLast) this.#give(call);
+      });
   }
 
   chat(request: ChatRequest, { signal }: CallContext, sink: EventSink): Promise<void> {
@@ -74,15 +92,20 @@ export class FakeBackend implements Backend {
     }
     return new Promise((resolve, reject) => {
       const onAbort = () => call.settle(signal.reason);
+      const script = restOf(this.#script, request.continueFrom);
+      const given = request.continueFrom?.choices[0]?.pieces ?? 0;
       const call: Call = {
         request,
         sink,
         startAt: performance.now() + this.#options.firstPieceMs,
-        script: restOf(this.#script, request.continueFrom),
-        given: request.continueFrom?.choices[0]?.pieces ?? 0,
+        promptTokens: this.#promptTokens(request, script),
+        outputTokens: Math.max(1, Math.min(script.length, (request.maxTokens ?? Infinity) - given)),
+        script,
+        given,
         position: 0,
         settle: (error) => {
           this.#calls.delete(call);
+          this.#curvePace?.remove(call);
           signal.removeEventListener('abort', onAbort);
           if (this.#calls.size === 0) this.#stop();
           if (error) reject(error);
@@ -91,7 +114,8 @@ export class FakeBackend implements Backend {
       };
       signal.addEventListener('abort', onAbort);
       this.#calls.add(call);
-      this.#timer ??= setInterval(() => this.#step(), this.#options.stepMs);
+      if (this.#curvePace) this.#curvePace.add(call);
+      else this.#timer ??= setInterval(() => this.#step(), this.#options.stepMs);
     });
   }
 
@@ -134,9 +158,17 @@ export class FakeBackend implements Backend {
     for (const listener of this.#listeners) listener();
   }
 
+  /** With what there is of the answer. */
+  #promptTokens({ prompt }: ChatRequest, script: readonly Piece[]): number {
+    const said = this.#script.length - script.length;
+    if (this.#curvePace === undefined) return 1 + said;
+    return said + Math.max(1, Math.ceil(promptUnits(prompt) / UNITS_PER_TOKEN));
+  }
+
   #stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
+    this.#curvePace?.stop();
   }
 
   #step(): void {
@@ -144,11 +176,17 @@ export class FakeBackend implements Backend {
     const now = performance.now();
     for (const call of this.#calls) {
       if (now < call.startAt) continue;
-      try {
-        for (let piece = 0; piece < burst && this.#calls.has(call); piece += 1) this.#advance(call);
-      } catch (thrown) {
-        call.settle(thrown as GatewayError);
-      }
+      for (let piece = 0; piece < burst; piece += 1) this.#give(call);
+    }
+  }
+
+  /** The next piece of a call that has not ended, or its end. What its reader throws ends it. */
+  #give(call: Call): void {
+    if (!this.#calls.has(call)) return;
+    try {
+      this.#advance(call);
+    } catch (thrown) {
+      call.settle(thrown as GatewayError);
     }
   }
 
@@ -170,8 +208,7 @@ export class FakeBackend implements Backend {
       return;
     }
     sink({ type: 'choice-end', choice: 0, reason: isCut ? 'length' : 'stop' });
-    const promptTokens = 1 + this.#script.length - script.length;
-    sink({ type: 'finish', usage: { promptTokens, completionTokens: position } });
+    sink({ type: 'finish', usage: { promptTokens: call.promptTokens, completionTokens: position } });
     call.settle();
   }
 }

@@ -38,6 +38,7 @@ function fakeBackend(config: FakeBackendConfig): FakeBackend {
   return new FakeBackend({
     id: config.id,
     slots: config.slots,
+    curve: config.curve,
     pieces: config.pieces,
     reasoning: config.reasoning,
     firstPieceMs: config.first_token_ms,

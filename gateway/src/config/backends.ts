@@ -1,6 +1,7 @@
 // The back ends of a configuration as the server takes them: each with an id of its own, a whole address, its key read.
 // It never asks a server anything, and no message of its holds a key or what may be one in an address.
-import type { Fault } from './config-error.ts';
+import { ConfigError, type Fault } from './config-error.ts';
+import { type CurveConfig, readCurve } from './curve-file.ts';
 import type { RawBackend, RawPrice, RemoteKind, Settings } from './schema.ts';
 import { type Environment, nonEmpty, readSecret, type SecretSources } from './secrets.ts';
 
@@ -8,8 +9,11 @@ type RawFake = Extract<RawBackend, { kind: 'fake' }>;
 type RawRemote = Exclude<RawBackend, { kind: 'fake' | 'embedded' }>;
 
 /** A scripted back end; its names are those of the file. */
-export interface FakeBackendConfig extends Readonly<Omit<RawFake, 'id'>> {
+export interface FakeBackendConfig extends Readonly<Omit<RawFake, 'id' | 'slots' | 'curve'>> {
   readonly id: string;
+  readonly slots: number;
+  /** Its times, instead of `first_token_ms` and `token_ms`. */
+  readonly curve: CurveConfig | undefined;
 }
 
 /** The embedded engine; its settings are `engine` and `model`. */
@@ -56,6 +60,7 @@ export interface BackendLimits {
 
 export const EMBEDDED_ID = 'engine';
 const FAKE_ID = 'fake';
+const FAKE_SLOTS = 8;
 const MOST_ID_LENGTH = 64;
 
 /** The public hosts of clouds whose ways are known. */
@@ -92,7 +97,7 @@ export function resolveBackends(
   let embedded = 0;
   return entries.map((entry, index): BackendConfig => {
     const path = ['backends', index];
-    if (entry.kind === 'fake') return { ...entry, id: ids.of(entry.id, FAKE_ID) };
+    if (entry.kind === 'fake') return { ...resolveFake(entry, path, sources), id: ids.of(entry.id, FAKE_ID) };
     if (entry.kind === 'embedded') {
       embedded += 1;
       if (embedded > 1)
@@ -119,6 +124,21 @@ export function resolveBackends(
       price: entry.price,
     };
   });
+}
+
+function resolveFake(
+  entry: RawFake,
+  path: readonly PropertyKey[],
+  { folder, fault }: SecretSources,
+): Omit<FakeBackendConfig, 'id'> {
+  let curve: CurveConfig | undefined;
+  try {
+    curve = entry.curve === undefined ? undefined : readCurve(entry.curve, folder);
+  } catch (thrown) {
+    if (thrown instanceof ConfigError) throw fault([...path, 'curve'], `is wrong: ${thrown.message}`);
+    throw thrown;
+  }
+  return { ...entry, slots: entry.slots ?? curve?.slots ?? FAKE_SLOTS, curve };
 }
 
 /** The back ends of `--backend`, with `SLUICE_BACKEND_API_KEY` as their key. `fault` gets the rest of a sentence. */

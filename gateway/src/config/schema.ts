@@ -49,7 +49,12 @@ const price = z
 const fakeBackend = z.strictObject({
   kind: z.literal('fake').describe('Speaks a script, for tests and demos.'),
   id: backendId.optional().describe('Unique; default: fake.'),
-  slots: count.max(100_000).default(8).describe('Calls at once.'),
+  slots: count.max(100_000).optional().describe('Calls at once; default: 8, or those of its curve.'),
+  curve: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Its times are those of a measured engine: the name of a curve, or a file.'),
   pieces: z
     .array(z.string().min(1))
     .min(1)
@@ -229,7 +234,10 @@ const accessKey = z.strictObject({
 });
 
 const engine = z.strictObject({
-  slots: count.max(64).default(8).describe('Answers that are computed at once.'),
+  batch_size: z
+    .union([count.max(64), z.literal('auto')], { error: 'expected a number from 1 to 64, or auto' })
+    .default(8)
+    .describe('Answers that are computed at once; auto: as many as are worth it, found while it runs.'),
   context: z
     .int()
     .min(256)

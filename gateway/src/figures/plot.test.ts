@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Panel, plot } from './plot.ts';
+import { type NumericPanel, type Panel, plot } from './plot.ts';
 import { type Spread, spreadOf } from './statistics.ts';
 
 const at = (median: number): Spread => ({ median, least: median, most: median });
@@ -16,6 +16,29 @@ function panel(values: readonly Spread[], more: Partial<Panel> = {}): Panel {
     series: [{ name: 'a', values }],
     ...more,
   };
+}
+
+/** Over numbers of any size, with values that have no place on a logarithmic axis. */
+function numericPanels(): fc.Arbitrary<NumericPanel[]> {
+  const scale = fc.constantFrom('linear' as const, 'log' as const);
+  const value = fc.oneof(
+    fc.constant(0),
+    fc.constant(Number.NaN),
+    fc.double({ min: 1e-5, max: 1e9, noNaN: true }),
+  );
+  const points = fc.array(fc.record({ x: value, y: value }), { maxLength: 6 });
+  const style = fc.constantFrom('marks' as const, 'line' as const, 'dots' as const);
+  return fc.array(
+    fc.record({
+      title: fc.string(),
+      xLabel: fc.string(),
+      yLabel: fc.string(),
+      xScale: scale,
+      yScale: scale,
+      series: fc.array(fc.record({ name: fc.string(), points, style }), { minLength: 1, maxLength: 3 }),
+    }),
+    { maxLength: 3 },
+  );
 }
 
 /** Throws unless every tag is closed in order and every attribute is quoted. */
@@ -50,12 +73,16 @@ test('whatever the names and values, the picture is well-formed and every mark i
     { minLength: 1, maxLength: 7 },
   );
   fc.assert(
-    fc.property(fc.string(), panels, (title, drawn) => {
-      const svg = plot(title, drawn);
+    fc.property(fc.string(), panels, numericPanels(), (title, steps, numeric) => {
+      const svg = plot(title, [...steps, ...numeric]);
       checkWellFormed(svg);
       assert.ok(!svg.includes('NaN') && !svg.includes('Infinity'));
       for (const [, coordinate] of svg.matchAll(/ (?:cx|cy|x1|x2|y1|y2)="([^"]+)"/g)) {
         assert.ok(Number(coordinate) >= 0 && Number(coordinate) <= 440, coordinate);
+      }
+      for (const [, points] of svg.matchAll(/<polyline points="([^"]+)"/g)) {
+        for (const coordinate of points!.split(/[ ,]/).map(Number))
+          assert.ok(coordinate >= 0 && coordinate <= 440, points);
       }
     }),
     { numRuns: 60 },
@@ -138,4 +165,38 @@ test('panels go into rows of three', () => {
   const [width, height] = size(3);
   assert.deepEqual(size(5), [width!, height! * 2 - 32]);
   assert.equal(size(1)[0]! * 3, width);
+});
+
+function numeric(more: Partial<NumericPanel> & Pick<NumericPanel, 'series'>): NumericPanel {
+  return { title: 'Waiting', xLabel: 's', yLabel: 'calls', xScale: 'linear', ...more };
+}
+
+test('over numbers, a point stands where its x is: by its size, or by its logarithm', () => {
+  const xs = (xScale: 'linear' | 'log') => {
+    const points = [1, 10, 100].map((x) => ({ x, y: 1 }));
+    const svg = plot('t', [numeric({ xScale, series: [{ name: 'a', style: 'line', points }] })]);
+    return [.../<polyline points="([^"]+)"/.exec(svg)![1]!.matchAll(/([\d.]+),/g)].map(([, x]) => Number(x));
+  };
+  const [one, ten, hundred] = xs('linear') as [number, number, number];
+  assert.ok(Math.abs((ten - one) * 10 - (hundred - ten)) < 1.5, 'nine steps and ninety');
+  const [first, second, third] = xs('log') as [number, number, number];
+  assert.ok(Math.abs(second - first - (third - second)) < 0.3, 'ten times is ten times');
+});
+
+test('a logarithmic axis up names powers of ten, and leaves out what has no logarithm', () => {
+  const points = [0, 1, 10_000].map((y, x) => ({ x, y }));
+  const svg = plot('t', [numeric({ yScale: 'log', series: [{ name: 'a', style: 'line', points }] })]);
+  for (const label of ['1', '10', '100', '1,000', '10,000'])
+    assert.ok(svg.includes(`>${label}</text>`), label);
+  assert.equal(/<polyline points="([^"]+)"/.exec(svg)![1]!.split(' ').length, 2);
+});
+
+test('a line has no marks, marks have bars, and a cloud is one path with all its points', () => {
+  const points = [1, 2, 3].map((x) => ({ x, y: { median: 2, least: 1, most: 3 } }));
+  const series = (['line', 'marks', 'dots'] as const).map((style) => ({ name: style, style, points }));
+  const svg = plot('t', [numeric({ series })]);
+  assert.equal(svg.match(/<polyline/g)?.length, 2);
+  assert.equal(svg.match(/<rect x=/g)?.length, 4, 'three marks of the second series, and its legend');
+  assert.equal(svg.match(/stroke-opacity="0.55"/g)?.length, 3, 'bars');
+  assert.equal(/class="cloud" d="([^"]+)"/.exec(svg)![1]!.match(/M/g)?.length, 3);
 });

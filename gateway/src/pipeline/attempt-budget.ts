@@ -28,6 +28,12 @@ export class AttemptBudget {
     if (this.#calls < most * callsAnAttempt) this.#calls += 1;
   }
 
+  /** 0 to 1: how full the bucket is. */
+  get fill(): number {
+    const { callsAnAttempt, most } = this.#options;
+    return this.#calls / (most * callsAnAttempt);
+  }
+
   /** Whether it holds one more attempt. */
   get hasOne(): boolean {
     return this.#calls >= this.#options.callsAnAttempt;

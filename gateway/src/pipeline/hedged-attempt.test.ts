@@ -14,6 +14,7 @@ import {
   text,
   turn,
 } from '../../test/hand-pipeline.ts';
+import type { Backend } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { HedgeAfter } from './hedging.ts';
 
@@ -200,16 +201,34 @@ test('what goes on in the middle is not hedged', async () => {
   answer.cancel(new GatewayError('cancelled', 'The test is over.'));
 });
 
-test('where no other back end is free, the first one is waited for', async () => {
+test('where no other back end is free, the first one is waited for, and looked at again after as long', async () => {
   const { a, b, clock, ask } = setUp(LATE_MS, 2, 1);
   const first = await ask();
   const second = await ask();
   assert.deepEqual([a.calls.length, b.calls.length], [1, 1]);
+  b.last.push(text('b'));
   clock.advance(LATE_MS);
   assert.deepEqual([a.calls.length, b.calls.length], [1, 1]);
-  a.finish(text('a'));
-  b.finish(text('b'));
-  assert.deepEqual([(await readAll(first)).words, (await readAll(second)).words], ['a', 'b']);
+  b.finish();
+  assert.equal((await readAll(second)).words, 'b');
+  clock.advance(LATE_MS - 1);
+  assert.equal(b.calls.length, 1);
+  clock.advance(1);
+  assert.equal(b.calls.length, 2);
+  b.finish(text('b for a'));
+  assert.equal((await readAll(first)).words, 'b for a');
+  assert.equal(clock.pendingTimers, 0);
+});
+
+test('a back end that answers before anybody can wait for it is not waited for', async () => {
+  const b = new HandBackend('b');
+  const at = { id: 'at once', load: b.load.bind(b), onLoadChange: () => () => {}, async close() {} };
+  const chat: Backend['chat'] = async (_request, _context, push) => {
+    for (const event of [text('here'), END, finish(1, 1)]) push(event);
+  };
+  const { ask, clock } = handPipeline([{ ...at, chat }, b], { pipeline: { hedgeAfter: LATE_MS } });
+  assert.equal((await readAll(await ask())).words, 'here');
+  assert.equal(clock.pendingTimers, 0);
 });
 
 test('hedges are one at first, and then one for twenty calls', async () => {
@@ -229,17 +248,20 @@ test("auto: late is what is later than 95 of 100 of that back end's own first wo
   const answerIn = async (ms: number) => {
     const answer = await ask();
     clock.advance(ms);
-    const isHedged = answer.record.hedged > 0;
     a.finish(text('x'));
     await readAll(answer);
-    return isHedged;
+    return answer.record.hedged > 0;
   };
   assert.equal(await answerIn(60_000), false, 'nothing is known yet');
-  for (let call = 0; call < 60; call += 1) await answerIn(80 - call);
+  for (let call = 0; call < 300; call += 1) await answerIn(99 - (call % 100));
   b.calls.length = 0;
-  assert.equal(await answerIn(70), false);
-  assert.equal(await answerIn(500), true);
-  assert.equal(b.calls.length, 1);
+  // While there are hedges enough, not much later than that.
+  assert.deepEqual([await answerIn(90), await answerIn(110)], [false, true]);
+  let hedges = 0;
+  while (hedges < 20 && (await answerIn(140))) hedges += 1;
+  assert.ok(hedges > 2 && hedges < 10, `${hedges} hedges`);
+  assert.equal(await answerIn(2 * 99), true, 'some are left for what is later still');
+  assert.equal(b.calls.length, hedges + 2);
 });
 
 test('whoever speaks or fails when, the client reads one of the two answers whole, once, or one error', async () => {

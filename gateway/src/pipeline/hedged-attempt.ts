@@ -26,13 +26,12 @@ export async function runHedged(
   failed: Set<Backend>,
   push: EventSink,
 ): Promise<Ending> {
-  const { hedging, clock } = call;
+  const { hedging } = call;
   if (!hedging || !mayBeHedged(call, turn)) return await runAttempt(call, turn, standing, push);
   const race = new Race({ call, hedging, standing, failed, push });
   race.enter(turn);
-  const delayMs = hedging.delayMs(turn.lease.backend);
-  const stopWaiting = delayMs === undefined ? () => {} : clock.after(delayMs, () => race.hedge());
-  return await race.outcome.finally(stopWaiting);
+  race.watch();
+  return await race.outcome;
 }
 
 /** An answer that is asked for whole is silent until its end, and for batch work nobody waits. */
@@ -62,6 +61,7 @@ class Race {
   #second: Runner | undefined;
   #winner: Runner | undefined;
   #firstLoss: Lost | undefined;
+  #stopWatching = () => {};
 
   constructor(options: RaceOptions) {
     this.#options = options;
@@ -85,17 +85,30 @@ class Race {
     return runner;
   }
 
-  /** The first word is late: a second back end is asked, if one is free and a hedge is left to pay with. */
-  hedge(): void {
+  /** Waits for the first word, and asks a second back end when it is late. */
+  watch(): void {
+    const { call, hedging } = this.#options;
+    const { turn, startedAt } = this.#first!;
+    const delayMs = hedging.delayMs(turn.lease.backend);
+    if (delayMs === undefined || this.#winner) return;
+    const restMs = startedAt + delayMs - call.clock.now();
+    if (restMs <= 0 && this.#hedge()) return;
+    // Where nobody could be asked, it is late still, and may be looked at again.
+    this.#stopWatching = call.clock.after(restMs > 0 ? restMs : delayMs, () => this.watch());
+  }
+
+  /** Whether a second back end runs the call: one was free, and a hedge was left to pay with. */
+  #hedge(): boolean {
     const { call, hedging } = this.#options;
     const { ticket, lease } = this.#first!.turn;
-    if (this.#winner || !hedging.mayHedge) return;
+    if (!hedging.mayHedge) return false;
     const elsewhere = { ...ticket, excluded: new Set(ticket.excluded).add(lease.backend) };
     const second = call.scheduler.tryAcquire(elsewhere);
-    if (!second) return;
+    if (!second) return false;
     hedging.pay();
     call.record.hedged += 1;
     this.#second = this.enter({ ticket: elsewhere, lease: second, way: 'anew' });
+    return true;
   }
 
   #take(runner: Runner, event: TokenEvent): void {
@@ -106,6 +119,7 @@ class Race {
 
   #decide(winner: Runner): void {
     this.#winner = winner;
+    this.#stopWatching();
     this.#heard(winner);
     for (const runner of this.#running) {
       if (runner === winner) continue;
@@ -156,6 +170,7 @@ class Race {
 
   #finish(ending: Ending): void {
     const { observer, record } = this.#options.call;
+    this.#stopWatching();
     if (this.#second) observer.hedged?.(record, this.#winner === this.#second ? 'won' : 'lost');
     this.#outcome.resolve(ending);
   }

@@ -25,9 +25,14 @@ export class Hedging {
     this.#budget.earn();
   }
 
-  /** How long the back end's first word is waited for, in ms; undefined: it is not known yet when it is late. */
+  /**
+   * How long the back end's first word is waited for, in ms; undefined: it is not known yet when it is late. By itself 5 of 100
+   * calls would be late and take the whole budget, and the slowest would find none: so the less of it there is, the longer.
+   */
   delayMs(backend: Backend): number | undefined {
-    return this.#afterMs === 'auto' ? this.#times.get(backend)?.lateMs : this.#afterMs;
+    if (this.#afterMs !== 'auto') return this.#afterMs;
+    const lateMs = this.#times.get(backend)?.lateMs;
+    return lateMs === undefined ? undefined : lateMs * (2 - this.#budget.fill);
   }
 
   /** Whether there is a hedge left to pay with. */

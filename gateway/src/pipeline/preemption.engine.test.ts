@@ -31,7 +31,7 @@ describe('a batch answer that makes way', { skip: missingModel(), concurrency: f
       id: 'engine',
       modelFile,
       speaker: 's',
-      slots: 1,
+      batchSize: 1,
       contextTokens: 512,
       log: () => {},
     });

@@ -5,7 +5,7 @@ import type { Cost } from '../core/ticket.ts';
 /** UTF-16 units a token: English has about 4, Chinese about 1.5; a queue's bound would rather guess too high. */
 export const UNITS_PER_TOKEN = 3;
 /** What an answer takes when the request does not say. */
-const USUAL_OUTPUT_TOKENS = 512;
+export const USUAL_OUTPUT_TOKENS = 512;
 /** A bound on the guess: clients send a `max_tokens` of 10^18 and mean "as it comes". */
 const MOST_OUTPUT_TOKENS = 4096;
 

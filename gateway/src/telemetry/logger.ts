@@ -60,6 +60,7 @@ export function requestLog(log: Log): RequestObserver {
         model: record.model,
         outcome,
         tenant: record.tenant,
+        priority: record.priority,
         backend: record.backend,
         queue_ms: rounded(record.queueMs),
         predicted_first_token_ms: rounded(record.predictedFirstTokenMs),

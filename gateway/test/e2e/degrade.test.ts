@@ -25,7 +25,8 @@ let upstream: Upstream;
 let server: InProcessServer;
 before(async () => {
   upstream = await startUpstream();
-  const backends = [own, { ...quick, id: 'little' }, { ...quick, id: 'cloud', price }];
+  const late = { ...quick, id: 'late', slots: 24, first_token_ms: 1_000 };
+  const backends = [own, late, { ...quick, id: 'little' }, { ...quick, id: 'cloud', price }];
   server = await startInProcess({
     backends: [...backends, { id: 'upstream', url: upstream.url }],
     models: [
@@ -36,6 +37,7 @@ before(async () => {
       model('shortens', { degrade: { shorter: 3 } }),
       model('spills', { degrade: { spill: spill(100) } }),
       model('has-no-money', { degrade: { spill: spill(0) } }),
+      model('late', { backends: ['late'], degrade: { smaller_model: 'small' } }),
       model('could-shorten', { degrade: { shorter: 3 } }),
       model('both', { trim: { max_tokens: 60 }, degrade: { shorter: 3 } }),
       model('always', { backends: ['upstream'], trim: { max_tokens: 60, always: true } }),
@@ -133,6 +135,31 @@ for (const [name, steps, backend, body] of [
     for (const step of steps.split(',')) assert.ok((await counted(step)) >= 1, step);
   });
 }
+
+test('a first token that would come after its deadline is another reason, once the back end was measured', async () => {
+  await Promise.all(
+    Array.from({ length: 24 }, async () => {
+      const response = await ask('late');
+      assert.equal(response.headers.get('x-sluice-degraded'), null);
+      await response.text();
+    }),
+  );
+  const due = { 'x-sluice-deadline-ms': '500' };
+  // Who is alone with a back end is never turned away from it: how fast it is now, nobody would learn otherwise.
+  const beside = ask('late');
+  await waitUntil(
+    async () => (await metric(server.url, 'sluice_requests_running')) === 1,
+    5_000,
+    () => 'no call runs',
+  );
+  const response = await ask('late', {}, due);
+  assert.equal(response.status, 200, await response.text());
+  assert.equal(response.headers.get('x-sluice-degraded'), 'smaller-model');
+  const refused = await ask('late', {}, { ...due, 'x-sluice-degrade': 'off' });
+  assert.equal(refused.status, 503);
+  assert.match(await refused.text(), /The first token is due in \d+ ms/);
+  await (await beside).text();
+});
 
 test('without opt-in, of the model or of the client, the answer is an honest refusal', async () => {
   for (const [name, headers] of [
