@@ -11,7 +11,7 @@ import type { RequestEnd } from './simulated-client.ts';
 import { arrival, optionsFor } from './testing.ts';
 import type { Arrival } from './workload.ts';
 
-/** Prompts of 100 tokens and answers of 20: 16 at once, about 30 of them a second. */
+/** Prompts of 100 tokens and answers of 20 in the mean: 16 at once, about 30 of them a second. */
 const CURVE: StepCurve = {
   name: 'even',
   origin: 'made up',
@@ -35,7 +35,9 @@ function poisson(seed: number, ratePerSecond: number, seconds: number, more: Par
   for (;;) {
     const atMs = (arrivals.at(-1)?.atMs ?? 0) - (Math.log(1 - random()) * 1000) / ratePerSecond;
     if (atMs >= seconds * 1000) return arrivals;
-    arrivals.push(arrival(atMs, { outputTokens: 20, maxTokens: 20, ...more }));
+    // Not all alike: 16 that begin together would end together, and whoever comes then waits for all of them.
+    const outputTokens = 5 + Math.floor(random() * 31);
+    arrivals.push(arrival(atMs, { outputTokens, maxTokens: 40, ...more }));
   }
 }
 
@@ -47,9 +49,9 @@ test("a tenant that asks for a hundred times its part moves the others' P99 by l
   const run = async (floodFactor: number) => {
     const arrivals = inOrder([
       ...victims.flatMap((number) =>
-        poisson(number, partPerSecond / 2, 40, { tenant: `victim-${number}`, priority: 'standard' }),
+        poisson(number, partPerSecond / 2, 100, { tenant: `victim-${number}`, priority: 'standard' }),
       ),
-      ...poisson(99, partPerSecond * floodFactor, 40, { tenant: 'flood', priority: 'standard' }),
+      ...poisson(99, partPerSecond * floodFactor, 100, { tenant: 'flood', priority: 'standard' }),
     ]);
     const { ends } = await simulate(optionsFor(arrivals, { curve: CURVE, objectiveMs: 5000 }));
     const theirs = ends.filter(({ arrival }) => arrival.tenant !== 'flood');
