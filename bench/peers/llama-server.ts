@@ -13,6 +13,6 @@ export type PeerOptions = Omit<LlamaServerOptions, 'python'>;
 
 /** Rejects if it did not take the options. */
 export function startLlamaServer(options: PeerOptions): Promise<LlamaServer> {
-  const programs = pythonPrograms({ name: 'xllamacpp', version: XLLAMACPP, environment: 'venv-peers' });
+  const programs = pythonPrograms({ name: 'venv-peers', requirements: [`xllamacpp==${XLLAMACPP}`] });
   return start({ ...options, python: `${programs}/python` });
 }

@@ -7,11 +7,7 @@ export const VLLM_ROUTER = '0.1.17';
 
 /** `upstream`: the server's base URL, without a path. */
 export async function startVllmRouter(upstream: string): Promise<Program> {
-  const programs = pythonPrograms({
-    name: 'vllm-router',
-    version: VLLM_ROUTER,
-    environment: 'venv-peers',
-  });
+  const programs = pythonPrograms({ name: 'venv-peers', requirements: [`vllm-router==${VLLM_ROUTER}`] });
   const port = await freePort();
   const options = {
     host: '127.0.0.1',

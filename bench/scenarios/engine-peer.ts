@@ -42,7 +42,7 @@ const MEASURES = ['tokensPerSecond', 'firstP50Ms', 'firstP99Ms', 'longestGapMs',
 
 export async function run(rounds = ROUNDS): Promise<object> {
   const file = await modelFile();
-  const engine = { slots: SLOTS, threads: 1, context: CONTEXT_TOKENS };
+  const engine = { batch_size: SLOTS, threads: 1, context: CONTEXT_TOKENS };
   const sluice = await startSluice({ model: file, log_level: 'silent', engine });
   const peer = await startLlamaServer({
     modelFile: file,

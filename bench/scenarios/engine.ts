@@ -20,7 +20,7 @@ export async function run(rounds = ROUNDS): Promise<object> {
   const sluice = await startSluice({
     model: file,
     log_level: 'silent',
-    engine: { slots: SLOTS, threads: 1 },
+    engine: { batch_size: SLOTS, threads: 1 },
   });
   const binding = fork(new URL('../binding-process.ts', import.meta.url), [file, String(SLOTS), '1']);
   try {

@@ -35,7 +35,7 @@ export async function run(rounds = ROUNDS): Promise<object> {
   const samples = STEP_MS.map(() => [] as Sample[]);
   for (let round = 1; round <= rounds; round += 1) {
     for (const [index, stepMs] of STEP_MS.entries()) {
-      const engine = { threads: 1, slots: 8, context: CONTEXT_TOKENS, longest_step_ms: stepMs };
+      const engine = { threads: 1, batch_size: 8, context: CONTEXT_TOKENS, longest_step_ms: stepMs };
       const sluice = await startSluice({ model: file, log_level: 'silent', engine });
       try {
         const taken = await measure(sluice.port, round);

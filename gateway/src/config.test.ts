@@ -50,7 +50,7 @@ test('without any source there are the documented defaults', () => {
     host: '127.0.0.1',
     port: 8080,
     model_id: 'deepseek-r1',
-    engine: { slots: 8, context: 4096, longest_step_ms: 330, prefix_cache_mb: 256, gpu: false },
+    engine: { batch_size: 8, context: 4096, longest_step_ms: 330, prefix_cache_mb: 256, gpu: false },
     keys: [],
     cors_origins: [],
     keep_alive_ms: 10_000,
@@ -123,7 +123,7 @@ test('a misspelled setting is refused with the name that was meant', () => {
     ['model-id: x', 'model-id', 'model_id'],
     ['modelId: x', 'modelId', 'model_id'],
     ['queue: {max_token: 5}', 'queue.max_token', 'max_tokens'],
-    ['engine: {slot: 5}', 'engine.slot', 'slots'],
+    ['engine: {batchsize: 5}', 'engine.batchsize', 'batch_size'],
     ['keys: [{key: a}, {kye: b, key: b}]', 'keys[1].kye', 'key'],
     ['backends: [{kind: fake, first_tokn_ms: 5}]', 'backends[0].first_tokn_ms', 'first_token_ms'],
   ] as const) {
@@ -146,7 +146,7 @@ test('a setting like no other is refused with the names that there are at its pl
 });
 
 test('a wrong value is named by its place', () => {
-  assert.match(complaint('engine: {slots: 0}'), /^"engine\.slots" in .* is wrong: /);
+  assert.match(complaint('engine: {batch_size: 0}'), /^"engine\.batch_size" in .* is wrong: /);
   assert.match(complaint('keys: [{key: ""}]'), /^"keys\[0\]\.key" /);
   assert.match(complaint('backends: [{kind: magic}]'), /^"backends\[0\]\.kind" /);
   assert.match(
@@ -157,9 +157,18 @@ test('a wrong value is named by its place', () => {
   assert.match(complaint('log_level: loud'), /^"log_level" /);
 });
 
+test('a hedge is after a time, or by itself, or not at all', () => {
+  const load = (hedge: unknown) => loadConfig({ config: 'f' }, {}, JSON.stringify({ hedge_after_ms: hedge }));
+  assert.deepEqual([load(300).hedge_after_ms, load('auto').hedge_after_ms], [300, 'auto']);
+  assert.equal(loadConfig({}, {}).hedge_after_ms, undefined);
+  assert.throws(() => load('soon'), {
+    message: /"hedge_after_ms".*expected a number of milliseconds, or auto/,
+  });
+});
+
 test('what is wrong is found by line and column', () => {
   const file = (text: string) => /\.yaml(:\d+:\d+)? /.exec(complaint(text))?.[1];
-  assert.equal(file('host: a\nengine:\n  context: 4096\n  slots: 0\n'), ':4:10');
+  assert.equal(file('host: a\nengine:\n  context: 4096\n  batch_size: 0\n'), ':4:15');
   assert.equal(file('host: a\nengine:\n  context: 4096\n  slot: 3\n'), ':4:3', 'a name: where it stands');
   assert.equal(
     file('keys:\n  - name: a\n    key: x\n  - name: b\n'),
@@ -300,7 +309,7 @@ test('the configuration cannot be changed by anyone who holds it, nor can its se
 
 test('the names for the reference are those of the schema, sections with their own before them', () => {
   const names = settingNames();
-  for (const name of ['host', 'queue.max_tokens', 'engine.slots', 'keys', 'backends', 'log_level']) {
+  for (const name of ['host', 'queue.max_tokens', 'engine.batch_size', 'keys', 'backends', 'log_level']) {
     assert.ok(names.includes(name), name);
   }
   assert.ok(!names.includes('queue') && !names.includes('engine'));

@@ -133,8 +133,8 @@ function assemble(
   const backends = isByFlags
     ? backendsOfFlags(flags.backend, env, limits, (rest) => new ConfigError(`--backend ${rest}`))
     : rawBackends && resolveBackends(rawBackends, limits, sources);
-  const backendIds = backends?.map(({ id }) => id) ?? [EMBEDDED_ID];
-  const models = isByFlags ? undefined : rawModels && resolveModels(rawModels, backendIds, fault);
+  const known = backends ?? [{ id: EMBEDDED_ID }];
+  const models = isByFlags ? undefined : rawModels && resolveModels(rawModels, known, fault);
   const fileKeys = resolveKeys(rawKeys, sources);
   if (!models && !backends?.some(isRemote)) warnings.push(...uselessKeys(fileKeys, settings.model_id));
   const keys = [...(models ? withKnownModels(fileKeys, models, fault) : fileKeys), ...keysOfEnvironment(env)];

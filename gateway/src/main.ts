@@ -82,6 +82,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     instanceId,
     logBytes: config.replay_buffer_bytes,
     continuation: config.continuation,
+    hedgeAfter: config.hedge_after_ms,
   });
   const readiness = (): Readiness => {
     if (stage === 'draining') return { state: 'draining', reason: 'Sluice is shutting down.' };

@@ -15,7 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   scheduling: ['core', 'figures'],
   telemetry: ['core'],
   models: ['core'],
-  backends: ['core', 'wire'],
+  backends: ['core', 'wire', 'figures'],
   pipeline: ['core', 'scheduling'],
   simulation: ['core', 'figures', 'scheduling', 'load'],
   edge: ['core', 'wire', 'pipeline', 'scheduling'],

@@ -18,6 +18,8 @@ export interface FakeOptions {
   readonly firstPieceMs: number;
   /** From one step to the next, in ms. */
   readonly stepMs: number;
+  /** Pieces that a call gets in one step. Default 1. */
+  readonly burst?: number | undefined;
   /** The times of a measured engine, instead of these two: each piece is a token, and no prompt is cached. */
   readonly curve?: StepCurve | undefined;
   /** Breaks every call after this many pieces. */
@@ -170,13 +172,15 @@ export class FakeBackend implements Backend {
   }
 
   #step(): void {
+    const { burst = 1 } = this.#options;
     const now = performance.now();
     for (const call of this.#calls) {
-      if (now >= call.startAt) this.#give(call);
+      if (now < call.startAt) continue;
+      for (let piece = 0; piece < burst; piece += 1) this.#give(call);
     }
   }
 
-  /** The next piece of a call, or its end. What its reader throws ends it. */
+  /** The next piece of a call that has not ended, or its end. What its reader throws ends it. */
   #give(call: Call): void {
     if (!this.#calls.has(call)) return;
     try {

@@ -53,7 +53,7 @@ export function planOf(flags: BenchFlags, model: string, tenants: readonly Tenan
   if (requests === 0) fail('No request would be sent: the rate is too low for so short a time.');
   const prompts = promptsOf(flags, rows);
   const isChat = flags.endpoint.endsWith('/chat/completions');
-  const { ignoreEos: ignoresEos = false, temperature, extraBody: extra } = flags;
+  const { ignoreEos: ignoresEos, temperature, extraBody: extra } = flags;
   const tenantOf = tenantsInTurn(tenants, flags.seed);
   return {
     pace,

@@ -192,11 +192,14 @@ test('told to, it reads again: a secret of the environment may be another one', 
 
 test('what only the next start takes is said in one line', async () => {
   await watching('port: 1\n', async (watched) => {
-    writeFileSync(watched.path, 'port: 2\nengine: {slots: 3}\nsilence_limit_ms: 2\n');
+    writeFileSync(watched.path, 'port: 2\nengine: {batch_size: 3}\nsilence_limit_ms: 2\n');
     await became(watched, 2);
     const warnings = watched.logged.filter((line) => line.startsWith('warn: '));
     assert.equal(warnings.length, 1);
-    assert.match(warnings[0]!, /at the next start only: (port, engine\.slots|engine\.slots, port)\.$/);
+    assert.match(
+      warnings[0]!,
+      /at the next start only: (port, engine\.batch_size|engine\.batch_size, port)\.$/,
+    );
   });
 });
 

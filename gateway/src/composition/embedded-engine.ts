@@ -58,7 +58,7 @@ export async function makeEngine(config: Config, options: EngineOptions): Promis
     id,
     modelFile: model.file,
     speaker: model.title,
-    slots: engine.slots,
+    batchSize: engine.batch_size,
     contextTokens: engine.context,
     threads: engine.threads,
     gpu: engine.gpu,

@@ -43,6 +43,7 @@ function fakeBackend(config: FakeBackendConfig): FakeBackend {
     reasoning: config.reasoning,
     firstPieceMs: config.first_token_ms,
     stepMs: config.token_ms,
+    burst: config.burst,
     failAfterPieces: config.fail_after,
     stallAfterPieces: config.stall_after,
   });

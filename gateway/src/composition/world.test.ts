@@ -102,6 +102,16 @@ test('what the first back end calls it is who speaks, until it says so itself', 
   assert.deepEqual([...speaker(['a', 'b'])!.names!], [['b', 'theirs']]);
 });
 
+test('what of its answers is shared and kept is that of the configuration', () => {
+  const models = [{ id: 'm', coalesce: true, answer_cache: { ttl_ms: 5 } }, { id: 'n' }];
+  const { model } = worldOf({ backends: [A], models });
+  assert.deepEqual(
+    [model('m')?.coalesces, model('m')?.answerCache],
+    [true, { ttlMs: 5, maxBytes: 64 * 1024 * 1024 }],
+  );
+  assert.deepEqual([model('n')?.coalesces, model('n')?.answerCache], [false, undefined]);
+});
+
 test('windows and objectives are those of the configuration', () => {
   const models = [{ id: 'm', context_window: 99, first_token_objective_ms: 5 }, { id: 'n' }];
   const { model } = worldOf({ backends: [A], models });
@@ -150,6 +160,42 @@ test('the engine says itself what it speaks, under which licence and in which wi
   assert.deepEqual([second?.speaker, second?.licence, second?.contextWindow], ['m', undefined, undefined]);
   const own = { id: 'm', backends: ['engine'], context_window: 99 };
   assert.equal(worldOf({ backends, models: [own] }, ['a', 'engine'], ENGINE).model('m')?.contextWindow, 99);
+});
+
+test('a stand-in is the other model as it is by itself; who is still on the way stands in for nobody', () => {
+  const price = { input: 1, output: 2 };
+  const spill = { backends: ['c', 'd'], budget_per_day: 5 };
+  const file = {
+    backends: [A, B, { ...C, price }, { id: 'd', url: 'http://d:1', price: { input: 3, output: 1 } }],
+    models: [
+      {
+        id: 'm',
+        aliases: ['n'],
+        backends: ['a'],
+        trim: { max_tokens: 9 },
+        degrade: { smaller_model: 's', spill },
+      },
+      { id: 's', backends: ['b'], degrade: { smaller_model: 'm', shorter: 7 } },
+    ],
+  };
+  const { world, model } = worldOf(file);
+  const { trim, degrade } = model('m')!;
+  assert.deepEqual(trim, { maxTokens: 9, always: false });
+  assert.deepEqual([degrade?.smallerModel?.id, degrade?.smallerModel?.degrade], ['s', undefined]);
+  assert.deepEqual(
+    degrade?.spill?.backends.map(({ id }) => id),
+    ['c', 'd'],
+  );
+  assert.deepEqual(degrade?.spill?.price, { input: 3, output: 2, cached: 3 });
+  assert.equal(model('s')?.degrade?.shorterTokens, 7);
+  assert.equal(world.models.get('n'), world.models.get('m'));
+  const partly = worldOf(file, ['a', 'd']).model('m')!;
+  assert.equal(partly.degrade?.smallerModel, undefined);
+  assert.deepEqual(
+    partly.degrade?.spill?.backends.map(({ id }) => id),
+    ['d'],
+  );
+  assert.equal(worldOf(file, ['a']).model('m')?.degrade?.spill, undefined);
 });
 
 test('who holds the picture holds its back ends', () => {

@@ -2,11 +2,12 @@
 
 import type { BackendSet } from '../backends/registry.ts';
 import { EMBEDDED_ID, isRemote } from '../config/backends.ts';
+import type { DegradeConfig, SpillConfig } from '../config/degrade.ts';
 import type { ModelConfig } from '../config/models.ts';
 import type { Config } from '../config.ts';
 import type { Backend } from '../core/backend.ts';
-import type { Price } from '../core/price.ts';
-import type { ServedModel, World } from '../core/world.ts';
+import { dearest, type Price } from '../core/price.ts';
+import type { DegradePolicy, ServedModel, SpillPolicy, World } from '../core/world.ts';
 import type { EmbeddedEngine } from './embedded-engine.ts';
 
 /** What of a configuration is there already. */
@@ -23,11 +24,19 @@ const FAKE_SPEAKER = 'fake (scripted words, no model)';
 /** Models whose back ends are all still on their way are not in it yet. */
 export function makeWorld(config: Config, parts: Parts): World {
   const { set } = parts;
-  const models = new Map<string, ServedModel>();
-  for (const model of config.models ?? unnamedModels(config)) {
+  const configured = config.models ?? unnamedModels(config);
+  // What stands in for another is that model as it is by itself.
+  const plain = new Map<string, ServedModel>();
+  for (const model of configured) {
     const served = servedModel(model, config, parts);
+    if (served) plain.set(model.id, served);
+  }
+  const models = new Map<string, ServedModel>();
+  for (const { id, aliases, degrade } of configured) {
+    const served = plain.get(id);
     if (!served) continue;
-    for (const name of [model.id, ...model.aliases]) models.set(name, served);
+    const whole = degrade ? { ...served, degrade: degradePolicy(degrade, config, set, plain) } : served;
+    for (const name of [id, ...aliases]) models.set(name, whole);
   }
   const open = config.models ? [] : remoteBackends(config, set);
   const prices = pricesOf(config);
@@ -54,6 +63,9 @@ function unnamedModels(config: Config): readonly ModelConfig[] {
       names: {},
       contextWindow: undefined,
       firstTokenObjectiveMs: undefined,
+      trim: undefined,
+      degrade: undefined,
+      isPaced: false,
       priority: undefined,
     },
   ];
@@ -89,7 +101,37 @@ function servedModel(
     firstTokenObjectiveMs: model.firstTokenObjectiveMs,
     priority: model.priority,
     prices: pricesOf(config),
+    coalesces: model.coalesces,
+    answerCache: model.answerCache,
+    trim: model.trim,
+    isPaced: model.isPaced,
   };
+}
+
+/** What is still on its way is not in it. */
+function degradePolicy(
+  { smallerModel, shorterTokens, spill }: DegradeConfig,
+  config: Config,
+  set: BackendSet,
+  models: ReadonlyMap<string, ServedModel>,
+): DegradePolicy {
+  return {
+    smallerModel: smallerModel === undefined ? undefined : models.get(smallerModel),
+    shorterTokens,
+    spill: spill && spillPolicy(spill, config, set),
+  };
+}
+
+function spillPolicy(
+  { backends: ids, budgetPerDay }: SpillConfig,
+  config: Config,
+  set: BackendSet,
+): SpillPolicy | undefined {
+  const backends = ids.flatMap((id) => set.backends.find((backend) => backend.id === id) ?? []);
+  const known = pricesOf(config);
+  const prices = ids.flatMap((id) => known?.get(id) ?? []);
+  if (backends.length === 0 || prices.length === 0) return undefined;
+  return { backends, budgetPerDay, price: dearest(prices) };
 }
 
 /** By the ids of back ends; undefined: none has a price. */

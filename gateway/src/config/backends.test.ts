@@ -159,7 +159,7 @@ test('what a user says of a back end comes out, and so does the patience it is m
   const wrong = complaint({ backends: [{ url: 'http://h', slot: 3 }] });
   assert.match(wrong, /"backends\[0\]\.slot".*Did you mean "slots"\?/);
   assert.match(complaint({ backends: [{ url: 'http://h', pieces: ['x'] }] }), /Known are: kind, id, url/);
-  assert.match(complaint({ hedge_after_ms: 5 }), /is no setting/);
+  assert.match(complaint({ hedge_sooner_ms: 5 }), /is no setting/);
 });
 
 test('a key of a back end is a variable, a file, or a literal with a warning; none is ever shown', () => {
@@ -272,6 +272,58 @@ test('names that lead nowhere, or two ways, are refused with the one that was me
   assert.match(wrong({ id: '1' }, { id: '1' }), /"models\[1\]\.id".*"1" is the name of a model already/);
   assert.match(wrong({ id: '1' }, { id: '2', aliases: ['x', '1'] }), /"models\[1\]\.aliases\[1\]"/);
   assert.match(wrong({ id: '1', backends: [] }), /"models\[0\]\.backends"/);
+});
+
+const PRICED = [...TWO, { url: 'http://c', id: 'cloud', price: { input: 1, output: 2 } }];
+const spill = { backends: ['cloud'], budget_per_day: 5 };
+
+test('what may be given up is said for each model, and nothing is by itself', () => {
+  const { models: [large, small] = [] } = load({
+    backends: PRICED,
+    models: [
+      {
+        id: 'large',
+        trim: { max_tokens: 2000 },
+        degrade: { smaller_model: 'small', shorter: 100, spill },
+        name: { cloud: 'theirs' },
+        pacing: true,
+      },
+      { id: 'small' },
+    ],
+  });
+  assert.deepEqual(large!.trim, { maxTokens: 2000, always: false });
+  assert.deepEqual(large!.degrade, {
+    smallerModel: 'small',
+    shorterTokens: 100,
+    spill: { backends: ['cloud'], budgetPerDay: 5 },
+  });
+  assert.deepEqual([large!.names, large!.isPaced], [{ cloud: 'theirs' }, true]);
+  assert.deepEqual([small!.trim, small!.degrade, small!.isPaced], [undefined, undefined, false]);
+});
+
+test('who is only there to spill to serves no model by default', () => {
+  const [large, small] = load({
+    backends: PRICED,
+    models: [{ id: 'large', degrade: { spill } }, { id: 'small' }],
+  }).models!;
+  for (const { tiers } of [large!, small!]) assert.deepEqual(tiers, [['a'], ['b']]);
+});
+
+test('stand-ins that are not there, and money without a price, are refused', () => {
+  const wrong = (degrade: object, rest: object = {}) =>
+    complaint({ backends: PRICED, models: [{ id: 'large', degrade, ...rest }, { id: 'small' }] });
+  const to = (...backends: string[]) => ({ spill: { ...spill, backends } });
+  assert.match(
+    wrong({ smaller_model: 'smal' }),
+    /models\[0\]\.degrade\.smaller_model".*Did you mean "small"\?/,
+  );
+  assert.match(wrong({ smaller_model: 'large' }), /no other model/);
+  assert.match(wrong(to('clod')), /degrade\.spill\.backends\[0\]".*Did you mean "cloud"\?/);
+  assert.match(wrong(to('cloud', 'cloud')), /backends\[1\]".*a second time/);
+  assert.match(wrong(to('cloud'), { backends: ['a', 'cloud'] }), /serves this model anyway/);
+  assert.match(wrong(to('a'), { backends: ['b'] }), /has no "price"/);
+  const alone = { backends: [PRICED[2]], models: [{ id: 'm', degrade: { spill } }] };
+  assert.match(complaint(alone), /no back end of its own/);
 });
 
 test('a key’s models must exist; an alias opens what it stands for; open models are not looked up', () => {

@@ -170,6 +170,7 @@ export function backendsOfFlags(
         ignoresStop: undefined,
       },
       limits,
+      price: undefined,
     };
   });
 }

@@ -7,7 +7,7 @@ import { changesOf } from './changes.ts';
 const of = (text: string): Config => loadConfig({ config: 'a.yaml' }, {}, text);
 
 test('the same configuration read twice has not changed', () => {
-  const text = 'keys: [{key: a, rpm: 5}]\nbackends: [{url: "http://h"}]\nengine: {slots: 3}\n';
+  const text = 'keys: [{key: a, rpm: 5}]\nbackends: [{url: "http://h"}]\nengine: {batch_size: 3}\n';
   assert.deepEqual(changesOf(of(text), of(text)), { live: [], atRestart: [] });
 });
 
@@ -22,11 +22,11 @@ test('models, back ends, keys and their patience are taken by a running server',
 });
 
 test('all else waits for the next start, and settings of a section are named one by one', () => {
-  const before = of('port: 1\nengine: {slots: 3, context: 512}\n');
-  const after = of('port: 2\nengine: {slots: 4, context: 512, threads: 2}\nmodel: x\n');
+  const before = of('port: 1\nengine: {batch_size: 3, context: 512}\n');
+  const after = of('port: 2\nengine: {batch_size: 4, context: 512, threads: 2}\nmodel: x\n');
   const { live, atRestart } = changesOf(before, after);
   assert.deepEqual(live, []);
-  assert.deepEqual([...atRestart].sort(), ['engine.slots', 'engine.threads', 'model', 'port']);
+  assert.deepEqual([...atRestart].sort(), ['engine.batch_size', 'engine.threads', 'model', 'port']);
 });
 
 test('the embedded engine neither comes nor goes while the server runs', () => {

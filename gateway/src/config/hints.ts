@@ -1,7 +1,12 @@
 // What someone may have meant by a name that there is not. Pure.
 
-/** The known name that is like the unknown one, or else all that are known. A sentence. */
+/** Names that there were, and what they have become. */
+const RENAMED: Readonly<Record<string, string>> = { slots: 'batch_size' };
+
+/** What a name has become, or the known name that is like the unknown one, or else all that are known. A sentence. */
 export function suggestion(unknown: string, known: readonly string[]): string {
+  const renamed = RENAMED[unknown];
+  if (renamed !== undefined && known.includes(renamed)) return `It is called "${renamed}" now.`;
   const near = nearest(unknown, known);
   return near === undefined ? `Known are: ${known.join(', ')}.` : `Did you mean "${near}"?`;
 }

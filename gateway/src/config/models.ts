@@ -1,6 +1,8 @@
-// The models of a configuration as the server takes them: who computes each, in which order, and what it is called there.
+// The models of a configuration as the server takes them: who computes each, in which order, what it is called there, and
+// what of an answer may be given up.
 // Whatever is named must exist: a name that leads nowhere is refused with the one that was meant.
 import type { Fault } from './config-error.ts';
+import { type DegradeConfig, type KnownBackend, resolveDegrade } from './degrade.ts';
 import { suggestion } from './hints.ts';
 import type { RawModel, RawPriority } from './schema.ts';
 
@@ -19,15 +21,27 @@ export interface ModelConfig {
   readonly firstTokenObjectiveMs: number | undefined;
   /** Of its requests where neither they nor their kind say. */
   readonly priority: RawPriority | undefined;
+  /** Identical requests under way are computed once. */
+  readonly coalesces?: boolean | undefined;
+  /** How whole answers are kept; absent: they are not. */
+  readonly answerCache?: { readonly ttlMs: number; readonly maxBytes: number } | undefined;
+  /** How long conversations are shortened, and whether always. */
+  readonly trim: { readonly maxTokens: number; readonly always: boolean } | undefined;
+  readonly degrade: DegradeConfig | undefined;
+  /** Its streams leave evenly. */
+  readonly isPaced: boolean;
 }
 
-/** `backendIds`: all that there are, preferred first. Throws ConfigError. */
+/** `backends`: all that there are, preferred first. Throws ConfigError. */
 export function resolveModels(
   entries: readonly RawModel[],
-  backendIds: readonly string[],
+  backends: readonly KnownBackend[],
   fault: Fault,
 ): ModelConfig[] {
   const taken = new Set<string>();
+  const backendIds = backends.map(({ id }) => id);
+  const spilled = new Set(entries.flatMap(({ degrade }) => degrade?.spill?.backends ?? []));
+  const ownIds = backendIds.filter((id) => !spilled.has(id));
   return entries.map((entry, index) => {
     const path = ['models', index];
     for (const [name, at] of namesOf(entry)) {
@@ -35,15 +49,30 @@ export function resolveModels(
         throw fault([...path, ...at], `is wrong: "${name}" is the name of a model already.`);
       taken.add(name);
     }
-    const tiers = tiersOf(entry, backendIds, path, fault);
+    if (!entry.backends && ownIds.length === 0) {
+      throw fault([...path, 'id'], 'has no back end of its own: all that there are are named under "spill".');
+    }
+    const tiers = entry.backends
+      ? tiersOf(entry.backends, backendIds, path, fault)
+      : ownIds.map((id) => [id]);
+    const degrade = resolveDegrade(entry, { entries, backends, own: tiers.flat() }, path, fault);
+    const ids = [...tiers.flat(), ...(degrade?.spill?.backends ?? [])];
     return {
       id: entry.id,
       aliases: entry.aliases,
       tiers,
-      names: upstreamNames(entry, tiers.flat(), path, fault),
+      names: upstreamNames(entry, ids, path, fault),
       contextWindow: entry.context_window,
       firstTokenObjectiveMs: entry.first_token_objective_ms,
       priority: entry.priority,
+      coalesces: entry.coalesce,
+      answerCache: entry.answer_cache && {
+        ttlMs: entry.answer_cache.ttl_ms,
+        maxBytes: entry.answer_cache.max_bytes,
+      },
+      trim: entry.trim && { maxTokens: entry.trim.max_tokens, always: entry.trim.always },
+      degrade,
+      isPaced: entry.pacing,
     };
   });
 }
@@ -56,12 +85,11 @@ function namesOf({ id, aliases }: RawModel): [string, PropertyKey[]][] {
 }
 
 function tiersOf(
-  { backends }: RawModel,
+  backends: NonNullable<RawModel['backends']>,
   backendIds: readonly string[],
   path: readonly PropertyKey[],
   fault: Fault,
 ): string[][] {
-  if (!backends) return backendIds.map((id) => [id]);
   const seen = new Set<string>();
   const check = (id: string, at: readonly PropertyKey[]) => {
     if (!backendIds.includes(id)) {

@@ -63,6 +63,7 @@ const fakeBackend = z.strictObject({
   reasoning: z.array(z.string().min(1)).optional().describe('What it thinks before, a piece a step.'),
   first_token_ms: z.int().min(0).max(600_000).default(50).describe('Until its first piece, in ms.'),
   token_ms: z.int().min(1).max(600_000).default(20).describe('From piece to piece, in ms.'),
+  burst: count.max(10_000).default(1).describe('Pieces that come at once.'),
   fail_after: z.int().min(0).optional().describe('Breaks every answer after so many pieces.'),
   stall_after: z.int().min(0).optional().describe('Goes silent for good after so many pieces.'),
   price,
@@ -115,6 +116,29 @@ const remoteBackend = z.strictObject({
 
 const backend = z.discriminatedUnion('kind', [fakeBackend, embeddedBackend, remoteBackend]);
 
+const trim = z.strictObject({
+  max_tokens: count.describe('Tokens of a conversation that are kept, estimated.'),
+  always: z.boolean().default(false).describe('Also where there is time for all of it.'),
+});
+
+const degrade = z.strictObject({
+  smaller_model: modelId.optional().describe('Another model of this list, which answers in its place.'),
+  shorter: count.optional().describe('The most tokens that an answer then has.'),
+  spill: z
+    .strictObject({
+      backends: z
+        .array(z.string().min(1))
+        .min(1)
+        .describe('Ids of back ends that serve it only then, preferred first. Each has a price.'),
+      budget_per_day: z
+        .number()
+        .min(0)
+        .describe('What may be spent there in 24 hours, in the currency of the prices.'),
+    })
+    .optional()
+    .describe('Other back ends, within a budget.'),
+});
+
 const model = z.strictObject({
   id: modelId.describe('What clients put into "model".'),
   aliases: z.array(modelId).default([]).describe('Other names by which clients may ask for it.'),
@@ -139,6 +163,33 @@ const model = z.strictObject({
   first_token_objective_ms: ms
     .optional()
     .describe('When the first token is due, where a request does not say, in ms.'),
+  coalesce: z
+    .boolean()
+    .default(false)
+    .describe('Identical requests of one key at temperature 0 that are under way are computed once.'),
+  answer_cache: z
+    .strictObject({
+      ttl_ms: ms.default(300_000).describe('How long an answer is kept, in ms.'),
+      max_bytes: z
+        .int()
+        .min(1024)
+        .default(64 * 1024 * 1024)
+        .describe('Memory for kept answers, about; the ones not asked for longest go first.'),
+    })
+    .optional()
+    .describe(
+      'Whole answers at temperature 0 are kept, and given again to the same request of the same key.',
+    ),
+  trim: trim
+    .optional()
+    .describe(
+      'Long conversations lose their oldest turns where a first token would come too late, or always.',
+    ),
+  degrade: degrade.optional().describe('What is given up of an answer before it is refused.'),
+  pacing: z
+    .boolean()
+    .default(false)
+    .describe('Streams leave evenly where a back end gives them in bursts; no piece is held over 250 ms.'),
   priority: z
     .enum(PRIORITIES)
     .optional()
@@ -183,7 +234,10 @@ const accessKey = z.strictObject({
 });
 
 const engine = z.strictObject({
-  slots: count.max(64).default(8).describe('Answers that are computed at once.'),
+  batch_size: z
+    .union([count.max(64), z.literal('auto')], { error: 'expected a number from 1 to 64, or auto' })
+    .default(8)
+    .describe('Answers that are computed at once; auto: as many as are worth it, found while it runs.'),
   context: z
     .int()
     .min(256)
@@ -244,6 +298,12 @@ export const schema = z.strictObject({
     .default(600_000)
     .describe("A back end's time for an answer that it gives as one JSON."),
   probe_interval_ms: ms.default(15_000).describe('From one look at a back end to the next.'),
+  hedge_after_ms: z
+    .union([ms, z.literal('auto')], { error: 'expected a number of milliseconds, or auto' })
+    .optional()
+    .describe(
+      "A stream without a first token is sent to a second back end after this, in ms, and the first to speak goes on; auto: later than 95 of 100 of that back end's own. Paid twice, for one call in 20 at most. Default: never.",
+    ),
   continuation: z
     .boolean()
     .default(true)

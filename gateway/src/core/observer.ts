@@ -7,6 +7,10 @@ import type { Priority } from './priority.ts';
 /** A silence within an answer that its reader notices, in ms. */
 export const STUTTER_MS = 500;
 
+/** What may be given up of an answer so that there is one in time, mildest first. */
+export const DEGRADE_STEPS = ['cache', 'coalesced', 'trimmed', 'smaller-model', 'shorter', 'spill'] as const;
+export type DegradeStep = (typeof DEGRADE_STEPS)[number];
+
 /** One request's story, written as it goes. `startedAt` is on the monotonic clock; what ends in `Ms` is a duration. */
 export interface RequestRecord {
   readonly id: string;
@@ -30,14 +34,23 @@ export interface RequestRecord {
   firstTokenMs: number | undefined;
   /** To the first event of the answer itself. */
   firstAnswerMs: number | undefined;
-  /** The longest silence between two deltas. */
+  /**
+   * The longest silence between two deltas, as far as its client waited through it: who has not read yet what there is
+   * hears no silence, nor does who takes the answer whole.
+   */
   longestGapMs: number;
-  /** Gaps over 500 ms. */
+  /** Such silences over 500 ms. */
   stutters: number;
   /** How often a call of it went to another back end, or to the same one again, before it had said anything. */
   failovers: number;
   /** How often the answer lost its back end and went on. */
   continued: number;
+  /** How often a call of it was sent to a second back end, because the first was late. */
+  hedged: number;
+  /** How often a call of it gave its slot back to a more urgent one, and went on later. */
+  preempted: number;
+  /** What was given up for it, in the order of `DEGRADE_STEPS`; written by `noteDegraded`. */
+  degraded: readonly DegradeStep[];
   usage: Usage | undefined;
 }
 
@@ -62,12 +75,23 @@ export function newRecord(id: string, route: string, tenant: string, startedAt: 
     stutters: 0,
     failovers: 0,
     continued: 0,
+    hedged: 0,
+    preempted: 0,
+    degraded: [],
     usage: undefined,
   };
 }
 
+/** Writes down, once and in its place, that a step was taken. */
+export function noteDegraded(record: RequestRecord, step: DegradeStep): void {
+  record.degraded = DEGRADE_STEPS.filter((one) => one === step || record.degraded.includes(one));
+}
+
 /** How an answer went on. */
 export type ContinuationKind = 'ids' | 'text' | 'rethink';
+
+/** Whether the second of two back ends that ran the same call gave the answer. */
+export type HedgeResult = 'won' | 'lost';
 
 /** `ok`, or why the request did not end well. */
 export type RequestOutcome = 'ok' | ErrorCode;
@@ -75,8 +99,8 @@ export type RequestOutcome = 'ok' | ErrorCode;
 export interface RequestObserver {
   /** A back end was found; the wait in the queue is over. */
   started?(record: RequestRecord): void;
-  /** A delta after the first: the silence before it, and whether the client was ready to read meanwhile. */
-  gap?(record: RequestRecord, gapMs: number, readerWaiting: boolean): void;
+  /** A delta after the first: the silence before it, and how much of it the client waited through. */
+  gap?(record: RequestRecord, gapMs: number, heardMs: number): void;
   /** A call failed before it had said anything, with this code, and is tried again. */
   failedOver?(record: RequestRecord, code: ErrorCode): void;
   /**
@@ -84,6 +108,10 @@ export interface RequestObserver {
    * thinking again unseen.
    */
   continued?(record: RequestRecord, kind: ContinuationKind): void;
+  /** A call ran on two back ends at once, and that is over. */
+  hedged?(record: RequestRecord, result: HedgeResult): void;
+  /** A call gave its slot back to a more urgent one. */
+  preempted?(record: RequestRecord): void;
   /** Once for every request to a model, whatever became of it; `totalMs` is to the last byte. */
   ended?(record: RequestRecord, outcome: RequestOutcome, totalMs: number, cause: unknown): void;
 }

@@ -29,6 +29,8 @@ export interface Ticket {
   readonly resumes: boolean;
   /** A more urgent call took its slot: it waits in its class like others, but no full queue and no prediction refuses it. */
   readonly wasPreempted?: boolean | undefined;
+  /** There is another way to its answer, which is tried where it is turned away: no place is booked for it then. */
+  readonly isTrial?: boolean | undefined;
   /** Aborted when nobody wants the answer any more; its reason is a GatewayError. */
   readonly signal: AbortSignal;
   readonly cost: Cost;

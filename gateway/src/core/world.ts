@@ -28,6 +28,49 @@ export interface ServedModel {
   readonly priority?: Priority | undefined;
   /** What back ends cost, by their ids; one that is not there costs nothing. */
   readonly prices?: ReadonlyMap<string, Price> | undefined;
+  /** Identical requests of a tenant that are decided by what they ask are computed once while they are under way. */
+  readonly coalesces?: boolean | undefined;
+  /** How such answers are kept for later requests; absent: they are not. */
+  readonly answerCache?: AnswerCachePolicy | undefined;
+  /** Absent: conversations stay as long as they are. */
+  readonly trim?: TrimPolicy | undefined;
+  /** What may be given up of an answer before it is refused; absent: nothing. */
+  readonly degrade?: DegradePolicy | undefined;
+  /** Its streams leave evenly where its back ends give them in bursts. */
+  readonly isPaced?: boolean | undefined;
+}
+
+/** How a long conversation is shortened. */
+export interface TrimPolicy {
+  /** Estimated. */
+  readonly maxTokens: number;
+  /** Also where there is time for all of it. */
+  readonly always: boolean;
+}
+
+/** What may be given up where a model is asked for more than it can do. Absent, each: it is not. */
+export interface DegradePolicy {
+  /** Who answers in its place. Its own policy does not count then. */
+  readonly smallerModel?: ServedModel | undefined;
+  /** The most tokens that an answer then has. */
+  readonly shorterTokens?: number | undefined;
+  readonly spill?: SpillPolicy | undefined;
+}
+
+/** Where calls go that the model's own back ends have no room for. */
+export interface SpillPolicy {
+  /** Preferred first, never empty; none of them is the model's own. */
+  readonly backends: readonly Backend[];
+  /** What may be spent there within 24 hours. */
+  readonly budgetPerDay: number;
+  /** The dearest one's. */
+  readonly price: Price;
+}
+
+/** How long answers are kept, and how much of them. */
+export interface AnswerCachePolicy {
+  readonly ttlMs: number;
+  readonly maxBytes: number;
 }
 
 /** Back ends to which any model's name may be sent. */

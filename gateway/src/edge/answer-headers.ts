@@ -11,6 +11,7 @@ export function answerHeaders(record: RequestRecord, model?: ServedModel): Outgo
   const speaker = record.speaker ?? model?.speaker;
   if (speaker !== undefined) headers['x-sluice-model'] = headerSafe(speaker);
   if (record.backend !== undefined) headers['x-sluice-backend'] = headerSafe(record.backend);
+  if (record.degraded.length > 0) headers['x-sluice-degraded'] = record.degraded.join(',');
   const timings: string[] = [];
   if (record.queueMs !== undefined) timings.push(`queue;dur=${record.queueMs.toFixed(1)}`);
   if (record.firstTokenMs !== undefined) timings.push(`first_token;dur=${record.firstTokenMs.toFixed(1)}`);
@@ -33,6 +34,9 @@ export function reportOf(record: RequestRecord): Report {
     backend: record.backend,
     model: record.speaker,
     continued: record.continued,
+    hedged: record.hedged || undefined,
+    preempted: record.preempted || undefined,
+    degraded: record.degraded.length > 0 ? record.degraded.join(',') : undefined,
     stutters: record.stutters,
     longest_gap_ms: Math.round(record.longestGapMs),
     queue_ms: rounded(record.queueMs),

@@ -17,6 +17,7 @@ const EXPOSED = [
   'x-should-retry',
   'x-siliconcloud-trace-id',
   'x-sluice-backend',
+  'x-sluice-degraded',
   'x-sluice-model',
   'x-sluice-warning',
 ].join(', ');

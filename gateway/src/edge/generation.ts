@@ -21,8 +21,18 @@ import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import type { Exchange } from './exchange.ts';
+import { Pacer } from './pacer.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
-import { deadlineOf, failoverOf, hopsOf, ignoredWarning, priorityOf, sessionOf } from './request-options.ts';
+import {
+  deadlineOf,
+  degradeOf,
+  failoverOf,
+  hopsOf,
+  ignoredWarning,
+  mayShareOf,
+  priorityOf,
+  sessionOf,
+} from './request-options.ts';
 import { findModel, modelLabel } from './served-models.ts';
 import { writeStream } from './stream-writer.ts';
 
@@ -56,6 +66,8 @@ interface Understood extends Call {
   readonly model: ServedModel;
   readonly deadlineMs: number | undefined;
   readonly failover: boolean;
+  readonly mayDegrade: boolean;
+  readonly mayShare: boolean;
   readonly session: string | undefined;
   readonly hops: readonly string[];
   readonly meta: AnswerMeta;
@@ -121,6 +133,8 @@ export class Generation {
       model,
       deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
       failover: failoverOf(exchange),
+      mayDegrade: degradeOf(exchange),
+      mayShare: mayShareOf(exchange),
       session: sessionOf(exchange),
       hops: hopsOf(exchange, this.#options.instanceId),
       meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
@@ -159,9 +173,34 @@ export class Generation {
   }
 
   async #compute(understood: Understood, parallel: number): Promise<void> {
-    const { exchange, key, record, request, model, deadlineMs, failover, session, hops } = understood;
+    const {
+      exchange,
+      key,
+      record,
+      request,
+      model,
+      deadlineMs,
+      failover,
+      mayDegrade,
+      mayShare,
+      session,
+      hops,
+    } = understood;
     const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
-    const job = { record, model, calls, parallel, deadlineMs, failover, session, hops, weight: key.weight };
+    const { weight } = key;
+    const job = {
+      record,
+      model,
+      calls,
+      parallel,
+      deadlineMs,
+      failover,
+      mayDegrade,
+      mayShare,
+      session,
+      hops,
+      weight,
+    };
     const answer = this.#options.pipeline.start(job);
     const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
     exchange.response.once('close', onClose);
@@ -183,7 +222,8 @@ export class Generation {
     answer: Answer,
   ): Promise<void> {
     const codec = dialect.stream(meta, request);
-    return writeStream(answer.log, {
+    const source = model.isPaced ? new Pacer(answer.log, this.#options.clock) : answer.log;
+    return writeStream(source, {
       response: exchange.response,
       codec,
       sendHead: () =>

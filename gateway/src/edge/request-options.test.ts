@@ -6,7 +6,15 @@ import type { Priority } from '../core/priority.ts';
 import type { AccessKey } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
 import type { Exchange } from './exchange.ts';
-import { deadlineOf, failoverOf, hopsOf, priorityOf, sessionOf } from './request-options.ts';
+import {
+  deadlineOf,
+  degradeOf,
+  failoverOf,
+  hopsOf,
+  mayShareOf,
+  priorityOf,
+  sessionOf,
+} from './request-options.ts';
 
 function asking(headers: Readonly<Record<string, string>>): Exchange {
   return { header: (name: string) => headers[name] } as Exchange;
@@ -61,6 +69,32 @@ test('a wish that is none is refused by its header', () => {
   assert.throws(() => failoverOf(asking({ 'x-sluice-failover': 'maybe' })), { param: 'x-sluice-failover' });
   assert.equal(deadlineOf(asking({ 'x-sluice-deadline-ms': '250' })), 250);
   assert.equal(failoverOf(asking({})), true);
+  assert.throws(() => degradeOf(asking({ 'x-sluice-degrade': 'no' })), { param: 'x-sluice-degrade' });
+  assert.deepEqual([degradeOf(asking({})), degradeOf(asking({ 'x-sluice-degrade': 'off' }))], [true, false]);
+});
+
+test('who says no-store or no-cache is computed for itself', () => {
+  const may = (directives?: string) =>
+    mayShareOf(asking(directives === undefined ? {} : { 'cache-control': directives }));
+  for (const directives of [
+    undefined,
+    '',
+    'max-age=0',
+    'no-transform, max-stale=5',
+    'x-no-store',
+    'no-stores',
+  ]) {
+    assert.equal(may(directives), true, directives);
+  }
+  for (const directives of [
+    'no-store',
+    'no-cache',
+    'No-Store',
+    'max-age=0, no-store',
+    'no-transform,no-cache ,x',
+  ]) {
+    assert.equal(may(directives), false, directives);
+  }
 });
 
 test('a session has a short plain name, or the request is refused', () => {

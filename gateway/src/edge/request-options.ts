@@ -1,4 +1,5 @@
-// What a request says outside of its body: its priority, its deadline, its session, whether it may go on elsewhere.
+// What a request says outside of its body: its priority, its deadline, its session, whether it may go on elsewhere, whether
+// less will do.
 import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
@@ -8,6 +9,8 @@ import type { Exchange } from './exchange.ts';
 
 const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const MOST_IGNORED_NAMES = 10;
+/** Of a `Cache-Control`: there are not as many. */
+const MOST_DIRECTIVES = 32;
 /** More gateways in a row than anyone needs. */
 const MOST_HOPS = 16;
 
@@ -58,12 +61,25 @@ export function deadlineOf(exchange: Exchange): number | undefined {
 
 /** Whether an answer that loses its back end may go on elsewhere, or later. */
 export function failoverOf(exchange: Exchange): boolean {
-  const asked = exchange.header('x-sluice-failover');
+  return isOn(exchange, 'x-sluice-failover');
+}
+
+/** Whether something may be given up of the answer where there is no room for all of it. */
+export function degradeOf(exchange: Exchange): boolean {
+  return isOn(exchange, 'x-sluice-degrade');
+}
+
+function isOn(exchange: Exchange, name: string): boolean {
+  const asked = exchange.header(name);
   if (asked === undefined || asked === 'on') return true;
   if (asked === 'off') return false;
-  throw new GatewayError('invalid_request', 'x-sluice-failover is "on" or "off".', {
-    param: 'x-sluice-failover',
-  });
+  throw new GatewayError('invalid_request', `${name} is "on" or "off".`, { param: name });
+}
+
+/** Whether the request may be answered from what is computed or was kept for another one like it. */
+export function mayShareOf(exchange: Exchange): boolean {
+  const directives = exchange.header('cache-control')?.split(',', MOST_DIRECTIVES) ?? [];
+  return !directives.some((one) => /^\s*no-(store|cache)\s*$/i.test(one));
 }
 
 /** The conversation that it belongs to, by its client's name for it: where its requests go together, less is computed. */

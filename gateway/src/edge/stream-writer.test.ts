@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import type { TokenEvent } from '../core/chat.ts';
+import { systemClock } from '../core/clock.ts';
 import { StreamLog } from '../pipeline/stream-log.ts';
 import type { StreamCodec } from '../wire/dialect.ts';
 import { writeStream } from './stream-writer.ts';
@@ -19,7 +20,7 @@ const codec: StreamCodec = {
 };
 
 const server = createServer((_request, response) => {
-  const log = new StreamLog({ maxBytes: 1_000_000, onAbandoned: () => {} });
+  const log = new StreamLog({ maxBytes: 1_000_000, clock: systemClock, onAbandoned: () => {} });
   log.push({ type: 'start', speaker: 'm' });
   setImmediate(() => {
     for (const words of ['a', '', 'b', long, 'c', long, 'd']) log.push(text(words));

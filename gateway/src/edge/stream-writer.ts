@@ -11,6 +11,9 @@ import { clientTakes } from './client-takes.ts';
 /** UTF-16 units: no single write is made longer than this by joining events. */
 const MOST_AT_ONCE = 16 * 1024;
 
+/** Where an answer's events come from: its log, or what stands before it. */
+export type EventSource = Pick<StreamLog, 'read' | 'takeReady'>;
+
 export interface StreamWriterOptions {
   readonly response: ServerResponse;
   readonly codec: StreamCodec;
@@ -27,7 +30,7 @@ export interface StreamWriterOptions {
  * Resolves when the last byte was handed to the socket. Rejects with what went wrong: before the head was sent nothing
  * was written, and the caller answers; after it the client has been told in the stream, as far as it still reads.
  */
-export async function writeStream(log: StreamLog, options: StreamWriterOptions): Promise<void> {
+export async function writeStream(source: EventSource, options: StreamWriterOptions): Promise<void> {
   const { response, codec, sendHead, report } = options;
   const body = new ChunkedBody(response, sendHead);
   let isFlowing = true;
@@ -35,13 +38,13 @@ export async function writeStream(log: StreamLog, options: StreamWriterOptions):
     isFlowing = body.write(text);
     silence.refresh();
   };
-  const nextFor = (unsent: string) => (unsent.length < MOST_AT_ONCE ? log.takeReady() : undefined);
+  const nextFor = (unsent: string) => (unsent.length < MOST_AT_ONCE ? source.takeReady() : undefined);
   const silence = setInterval(() => {
     if (isFlowing && !response.destroyed) send(codec.keepAlive());
   }, options.keepAliveMs).unref();
   let text = '';
   try {
-    for await (const first of log.read()) {
+    for await (const first of source.read()) {
       // What opens the answer waits for its first word: what fails before that still gets its true status.
       let hasWord = false;
       // Nothing waits for more, but what has come together leaves together: a write costs more than all else here.

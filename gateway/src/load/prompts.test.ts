@@ -64,7 +64,7 @@ test('prompts of a file go round, in an order that the seed decides', () => {
 
 test('a body asks for a stream and for its usage, in the words of its route', () => {
   const prompt = { messages: [{ role: 'user', content: 'a' }], maxTokens: 3 };
-  const options = { model: 'm', isChat: true, ignoresEos: false, temperature: undefined, extra: undefined };
+  const options = { model: 'm', isChat: true };
   assert.deepEqual(JSON.parse(bodyOf(prompt, options)), {
     model: 'm',
     messages: prompt.messages,

@@ -119,10 +119,11 @@ export interface BodyOptions {
   /** Chat completions; else text completions, where the messages become one text. */
   readonly isChat: boolean;
   /** The answer does not end before `maxTokens`: servers of vLLM's kind know the field. */
-  readonly ignoresEos: boolean;
-  readonly temperature: number | undefined;
+  readonly ignoresEos?: boolean | undefined;
+  /** Default: the server's. */
+  readonly temperature?: number | undefined;
   /** More fields, which win. */
-  readonly extra: Readonly<Record<string, unknown>> | undefined;
+  readonly extra?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** The request as JSON. It asks for a stream, and for the server's own count. */

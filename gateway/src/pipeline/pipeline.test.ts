@@ -329,11 +329,11 @@ test('a reader that is too slow loses its answer, and the slot is free while it 
   assert.equal(error?.code, 'slow_reader');
 });
 
-test('the story is written down: wait, first token, first answer, longest gap, stutters', async () => {
+test('the story is written down: wait, first token, first answer, silences', async () => {
   const seen: string[] = [];
   const observer: RequestObserver = {
     started: ({ queueMs }) => seen.push(`started after ${queueMs}`),
-    gap: (_record, gapMs, readerWaiting) => seen.push(`gap of ${gapMs}${readerWaiting ? ', awaited' : ''}`),
+    gap: (_record, gapMs, heardMs) => seen.push(`gap of ${gapMs}, heard ${heardMs}`),
   };
   const { clock, backend, startRunning, start } = setUp({ observer });
   const first = await startRunning();
@@ -359,7 +359,12 @@ test('the story is written down: wait, first token, first answer, longest gap, s
   push(FINISH);
   end();
   await reading;
-  assert.deepEqual(seen, ['started after 300', 'gap of 500', 'gap of 501', 'gap of 700, awaited']);
+  assert.deepEqual(seen, [
+    'started after 300',
+    'gap of 500, heard 0',
+    'gap of 501, heard 0',
+    'gap of 700, heard 700',
+  ]);
   const { queueMs, firstTokenMs, firstAnswerMs, longestGapMs, stutters, speaker } = record;
   assert.deepEqual(
     { queueMs, firstTokenMs, firstAnswerMs, longestGapMs, stutters, speaker, backend: record.backend },
@@ -368,11 +373,50 @@ test('the story is written down: wait, first token, first answer, longest gap, s
       firstTokenMs: 400,
       firstAnswerMs: 1401,
       longestGapMs: 700,
-      stutters: 2,
+      stutters: 1,
       speaker: 'a model',
       backend: 'hand',
     },
   );
+});
+
+test('a silence is heard from when the reader has read all that came before it', async () => {
+  const { clock, startRunning } = setUp();
+  const { log, record, call } = await startRunning();
+  call.push(text('a'));
+  call.push(text('b'));
+  clock.advance(900);
+  const reading = readAll(log.read());
+  await turn();
+  clock.advance(400);
+  call.push(text('c'));
+  await turn();
+  assert.deepEqual([record.longestGapMs, record.stutters], [400, 0]);
+  clock.advance(501);
+  call.push(text('d'));
+  assert.deepEqual([record.longestGapMs, record.stutters], [501, 1]);
+  call.push(FINISH);
+  call.end();
+  await reading;
+});
+
+test('who takes an answer whole hears no silence in it', async () => {
+  const { clock, startRunning } = setUp();
+  const gaps: number[] = [];
+  const { log, record, call } = await startRunning();
+  record.streamed = false;
+  const reading = readAll(log.read());
+  await turn();
+  for (const words of ['a', 'b']) {
+    clock.advance(900);
+    call.push(text(words));
+    await turn();
+    gaps.push(record.longestGapMs);
+  }
+  assert.deepEqual([gaps, record.stutters], [[0, 0], 0]);
+  call.push(FINISH);
+  call.end();
+  await reading;
 });
 
 test('an answer of thinking alone has a first token and no first answer', async () => {

@@ -1,41 +1,19 @@
 // A request's life between the edge and the back ends: wait for a lease, compute into the log, release.
 // It never sees HTTP and never waits for a client; a lease ends with the compute, not with the socket.
-import type { ChatRequest, EventSink, Usage } from '../core/chat.ts';
-import type { Clock } from '../core/clock.ts';
+import type { EventSink, Usage } from '../core/chat.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
-import type { RequestObserver, RequestRecord } from '../core/observer.ts';
-import type { Ticket } from '../core/ticket.ts';
-import type { ServedModel } from '../core/world.ts';
-import { estimateCost } from '../scheduling/cost.ts';
-import { promptPrefix } from '../scheduling/prompt-prefix.ts';
-import type { Scheduler } from '../scheduling/scheduler.ts';
-import { runCall } from './attempts.ts';
+import { SpillBudgets } from '../scheduling/spill-budgets.ts';
+import { CallRunner, type CallRunnerOptions, type Run } from './call-runner.ts';
 import { addChoice, countCalls, type PlannedCall, planCalls } from './choices.ts';
+import { type FormRun, runMildest } from './degrade.ts';
+import { type Form, formAsAsked } from './degraded-forms.ts';
+import type { Job } from './job.ts';
 import { addUsage } from './partial.ts';
 import { recorded } from './recorder.ts';
-import { RetryBudget } from './retry-budget.ts';
+import { SharedAnswers } from './shared-answers.ts';
 import { StreamLog } from './stream-log.ts';
 
-/** A request as the pipeline gets it. */
-export interface Job {
-  /** Filled in as the request goes its way. */
-  readonly record: RequestRecord;
-  readonly model: ServedModel;
-  /** One for each prompt, never empty; several share one answer, their choices numbered through. */
-  readonly calls: readonly ChatRequest[];
-  /** How many calls may run at once: a call of several choices can become as many. */
-  readonly parallel: number;
-  /** The first token is due this long after `record.startedAt`, in ms. */
-  readonly deadlineMs: number | undefined;
-  /** False: where its back end is lost, its client wants the error. Default true. */
-  readonly failover?: boolean | undefined;
-  /** What its client calls the conversation that it belongs to. */
-  readonly session?: string | undefined;
-  /** Gateways that the request passed before this one, by their ids. */
-  readonly hops?: readonly string[] | undefined;
-  /** Its tenant's share against the others'; absent: 1. */
-  readonly weight?: number | undefined;
-}
+export type { Job } from './job.ts';
 
 /** An answer in the making. */
 export interface Answer {
@@ -45,24 +23,29 @@ export interface Answer {
   cancel(reason: GatewayError): void;
 }
 
-export interface PipelineOptions {
-  readonly scheduler: Scheduler;
-  readonly observer: RequestObserver;
-  readonly clock: Clock;
+export interface PipelineOptions extends CallRunnerOptions {
   /** Bound on what one answer holds that its client has not read, in bytes. */
   readonly logBytes: number;
-  /** Whether answers that lose their back end in the middle go on. Default true. */
-  readonly continuation?: boolean | undefined;
-  /** By which other gateways know this one, so that no request comes back to it; absent: it is not told. */
-  readonly instanceId?: string | undefined;
+}
+
+/** A job under way. */
+interface Course {
+  readonly job: Job;
+  readonly log: StreamLog;
+  readonly abort: AbortController;
 }
 
 export class Pipeline {
   readonly #options: PipelineOptions;
-  readonly #retries = new RetryBudget();
+  readonly #runner: CallRunner;
+  readonly #shared: SharedAnswers;
+  readonly #spillBudgets: SpillBudgets;
 
   constructor(options: PipelineOptions) {
     this.#options = options;
+    this.#runner = new CallRunner(options);
+    this.#shared = new SharedAnswers(options);
+    this.#spillBudgets = new SpillBudgets(options.clock);
   }
 
   /** Begins at once and goes on in the background; whatever happens is told through the log. */
@@ -70,18 +53,20 @@ export class Pipeline {
     const abort = new AbortController();
     const log = new StreamLog({
       maxBytes: this.#options.logBytes,
+      clock: this.#options.clock,
       onAbandoned: () => cancel(new GatewayError('cancelled', 'The client left.')),
     });
     const cancel = (reason: GatewayError) => {
       log.fail(reason);
       abort.abort(reason);
     };
-    void this.#run(job, log, abort).catch((thrown: unknown) => cancel(toGatewayError(thrown)));
+    void this.#run({ job, log, abort }).catch((thrown: unknown) => cancel(toGatewayError(thrown)));
     return { log, cancel };
   }
 
   /** Runs the job's calls, `parallel` at a time; the first that fails ends them all. */
-  async #run(job: Job, log: StreamLog, abort: AbortController): Promise<void> {
+  async #run(course: Course): Promise<void> {
+    const { job, log, abort } = course;
     const { backends } = job.model;
     const calls = planCalls(job.calls, backends);
     const usages: Usage[] = [];
@@ -91,7 +76,7 @@ export class Pipeline {
       // One generator for all lanes: whoever is free takes the next call.
       for (const call of calls) {
         if (abort.signal.aborted) return;
-        const usage = await this.#call(job, call, abort, shifted(push, call.firstChoice));
+        const usage = await this.#call(course, call, shifted(push, call.firstChoice));
         usages[call.prompt] = addChoice(usages[call.prompt], usage);
       }
     };
@@ -103,49 +88,39 @@ export class Pipeline {
     log.end();
   }
 
-  async #call(job: Job, call: PlannedCall, abort: AbortController, push: EventSink): Promise<Usage> {
-    const { clock, observer, scheduler, continuation = true, instanceId } = this.#options;
-    const { record, model, failover = true, session, hops = [] } = job;
-    const { request, number } = call;
-    this.#retries.earn();
-    // Once the answer has begun, the promise is kept: its later calls are bound by it no more.
-    const isDue = job.deadlineMs !== undefined && record.firstTokenMs === undefined;
-    const deadlineAt = isDue ? record.startedAt + job.deadlineMs : undefined;
-    const ticket: Ticket = {
-      id: record.id,
-      model: model.id,
-      backends: model.backends,
-      tiers: model.tiers,
-      tenant: record.tenant,
-      priority: record.priority,
-      deadlineAt,
-      resumes: false,
+  /** Answers a call as it was asked, or else in the mildest form for which there is room. */
+  async #call(course: Course, call: PlannedCall, push: EventSink): Promise<Usage> {
+    const { job, abort } = course;
+    const { mayDegrade = true, model, record } = job;
+    return await runMildest(formAsAsked(model, call.request, mayDegrade), {
+      record,
+      budgets: this.#spillBudgets,
+      mayDegrade,
       signal: abort.signal,
-      cost: estimateCost(request),
-      prefix: promptPrefix(request, `${record.tenant} ${model.id}`),
-      session,
-      weight: job.weight,
-      prices: model.prices,
-    };
-    return await runCall(
-      {
-        scheduler,
-        observer,
-        clock,
-        record,
-        callId: number === undefined ? record.id : `${record.id}#${number}`,
-        request,
-        ticket,
-        names: model.names,
-        hops: instanceId === undefined ? hops : [...hops, instanceId],
-        retries: this.#retries,
-        mayFailOver: failover,
-        mayGoOn: continuation && failover,
-        resumeLimitMs: job.deadlineMs,
-        onFailed: (error) => abort.abort(error),
-      },
+      run: (form, how) => this.#form(course, call, form, how),
       push,
-    );
+      onFailed: (error) => abort.abort(error),
+    });
+  }
+
+  /** Answers a call in one of its forms: by another one's compute, by what was kept of one, or by its own. */
+  async #form(course: Course, call: PlannedCall, form: Form, how: FormRun): Promise<Usage> {
+    const { job, log, abort } = course;
+    const { record, deadlineMs, failover = true, mayShare = true, mayDegrade = true } = job;
+    const { isTrial, push, onFailed } = how;
+    const asked = { job, number: call.number, form, isTrial };
+    const run = { record, push, signal: abort.signal, onFailed };
+    const compute = (own: Run) => this.#runner.run(asked, own);
+    if (!mayShare || !mayDegrade) return await compute(run);
+    return await this.#shared.answer({
+      ...run,
+      model: form.model,
+      request: form.request,
+      log,
+      terms: `${record.priority} ${deadlineMs} ${failover} ${isTrial}`,
+      mayGoOn: this.#runner.mayGoOn(job),
+      compute,
+    });
   }
 }
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { ManualClock } from '../../test/manual-clock.ts';
 import type { TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 import { StreamLog } from './stream-log.ts';
@@ -14,8 +15,9 @@ const failure = (message = 'broken') => new GatewayError('backend_failed', messa
 
 function newLog(maxBytes = 10_000) {
   let abandoned = 0;
-  const log = new StreamLog({ maxBytes, onAbandoned: () => (abandoned += 1) });
-  return { log, abandonedTimes: () => abandoned };
+  const clock = new ManualClock(1_000);
+  const log = new StreamLog({ maxBytes, clock, onAbandoned: () => (abandoned += 1) });
+  return { log, clock, abandonedTimes: () => abandoned };
 }
 
 /** Whether the promise has settled once everything that is ready has run. */
@@ -208,17 +210,19 @@ test('leaving after the end or after a failure cancels nothing', async () => {
   }
 });
 
-test('it knows whether the reader waits', async () => {
-  const { log } = newLog();
-  assert.equal(log.isReaderWaiting, false);
+test('it knows since when the reader waits', async () => {
+  const { log, clock } = newLog();
+  assert.equal(log.readerWaitsSince, undefined);
   const reader = log.read();
   log.push(text('a'));
   await reader.next();
-  assert.equal(log.isReaderWaiting, false, 'it has read, but asks for nothing');
+  assert.equal(log.readerWaitsSince, undefined, 'it has read, but asks for nothing');
+  clock.advance(20);
   const pending = reader.next();
-  assert.equal(log.isReaderWaiting, true);
+  clock.advance(30);
+  assert.equal(log.readerWaitsSince, 1_020);
   log.push(text('b'));
-  assert.equal(log.isReaderWaiting, false);
+  assert.equal(log.readerWaitsSince, undefined);
   await pending;
 });
 
@@ -284,7 +288,7 @@ test('whatever the interleaving, it behaves as a bounded queue with one ending',
           ending ??= step.do === 'end' ? 'end' : 'backend_failed';
         }
         deliver();
-        assert.equal(log.isReaderWaiting, isReading);
+        assert.equal(log.readerWaitsSince !== undefined, isReading);
       }
       if (isReading) {
         log.end();
@@ -299,10 +303,38 @@ test('whatever the interleaving, it behaves as a bounded queue with one ending',
 });
 
 test('the probabilities of tokens take of the bound', () => {
-  const log = new StreamLog({ maxBytes: 1_000, onAbandoned: () => {} });
+  const log = new StreamLog({ maxBytes: 1_000, clock: new ManualClock(), onAbandoned: () => {} });
   const top = Array(10).fill({ token: 'b', logprob: -2 });
   const logprobs = [{ token: 'a', logprob: -1, offset: 0, top }];
   assert.throws(() => log.push({ type: 'text-delta', choice: 0, text: 'a', logprobs }), {
     code: 'slow_reader',
   });
+});
+
+test('who has its events already may wait for the reader, and then takes no memory', async () => {
+  const { log } = newLog(10);
+  const reader = log.read();
+  const waits = log.whenReaderWaits();
+  assert.ok(waits);
+  assert.equal(await isSettled(waits), false);
+  const first = reader.next();
+  await waits;
+  assert.equal(log.whenReaderWaits(), undefined);
+  log.push(text('x'.repeat(1_000)));
+  assert.deepEqual(await first, { value: text('x'.repeat(1_000)), done: false });
+  assert.ok(log.whenReaderWaits());
+});
+
+test('nobody waits for a reader that will read no more', async () => {
+  for (const end of ['end', 'fail', 'leave'] as const) {
+    const { log } = newLog();
+    const reader = log.read();
+    const waits = log.whenReaderWaits();
+    assert.ok(waits);
+    if (end === 'end') log.end();
+    if (end === 'fail') log.fail(failure());
+    if (end === 'leave') void reader.return?.();
+    await waits;
+    assert.equal(log.whenReaderWaits(), undefined, end);
+  }
 });

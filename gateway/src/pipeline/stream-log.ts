@@ -1,19 +1,29 @@
 // The bounded buffer between a model's compute and a client's socket: neither ever waits for the other.
-// Producers push synchronously; one reader takes events out in order, and what it has taken is freed.
+// Producers push synchronously; one reader takes events out in order, and what it has taken is freed. Only who computes
+// nothing, and has an answer's events already, may wait for the reader.
 // Nothing is ever dropped from the middle: a log that is full ends its stream.
 import type { TokenEvent } from '../core/chat.ts';
+import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
 
 export interface StreamLogOptions {
   /** Bound on what waits to be read, in estimated bytes of memory. */
   readonly maxBytes: number;
+  readonly clock: Clock;
   /** The reader left before the end. */
   readonly onAbandoned: () => void;
 }
 
 type Result = IteratorResult<TokenEvent, undefined>;
 
-/** An event's memory: two bytes a UTF-16 unit, and the object around it. */
+/** The reader, waiting. */
+interface Pending {
+  readonly since: number;
+  resolve(result: Result): void;
+  reject(error: GatewayError): void;
+}
+
+/** The object around an event's text, which has two bytes a UTF-16 unit. */
 const EVENT_BYTES = 64;
 const TOKEN_BYTES = 8;
 /** A token with its probability, or one that it is compared with. */
@@ -27,16 +37,27 @@ export class StreamLog {
   #bytes = 0;
   #state: 'open' | 'ended' | 'failed' | 'abandoned' = 'open';
   #failure: GatewayError | undefined;
-  #pending: { resolve(result: Result): void; reject(error: GatewayError): void } | undefined;
+  #pending: Pending | undefined;
   #hasReader = false;
+  #readerWaits: PromiseWithResolvers<void> | undefined;
 
   constructor(options: StreamLogOptions) {
     this.#options = options;
   }
 
-  /** Whether the reader has read all and waits: if so, a silence is the model's and not the client's. */
-  get isReaderWaiting(): boolean {
-    return this.#pending !== undefined;
+  /** Since when the reader has read all and waits, on the clock: so long a silence is the model's. Undefined: it does not wait. */
+  get readerWaitsSince(): number | undefined {
+    return this.#pending?.since;
+  }
+
+  /**
+   * For an answer that is there already and may be larger than the log. Undefined: the reader has read all and waits, or
+   * will read no more, so that a `push` right now takes no memory. Else it resolves when that may be so.
+   */
+  whenReaderWaits(): Promise<void> | undefined {
+    if (this.#pending || this.#state !== 'open') return undefined;
+    this.#readerWaits ??= Promise.withResolvers();
+    return this.#readerWaits.promise;
   }
 
   /** Throws `slow_reader` when full, and `cancelled` when the reader has left: whoever computes should stop then. */
@@ -50,7 +71,7 @@ export class StreamLog {
       resolve({ value: event, done: false });
       return;
     }
-    const bytes = sizeOf(event);
+    const bytes = bytesOf(event);
     if (this.#bytes + bytes > this.#options.maxBytes) {
       const error = new GatewayError(
         'slow_reader',
@@ -69,6 +90,7 @@ export class StreamLog {
     this.#state = 'ended';
     this.#pending?.resolve(DONE);
     this.#pending = undefined;
+    this.#wakeProducers();
   }
 
   /** The reader gets what is there, then the error. Only the first ending counts. */
@@ -78,6 +100,7 @@ export class StreamLog {
     this.#failure = error;
     this.#pending?.reject(error);
     this.#pending = undefined;
+    this.#wakeProducers();
   }
 
   /**
@@ -103,7 +126,7 @@ export class StreamLog {
     const event = this.#events[this.#head];
     if (!event) return undefined;
     this.#head += 1;
-    this.#bytes -= sizeOf(event);
+    this.#bytes -= bytesOf(event);
     if (this.#head === this.#events.length) {
       this.#events = [];
       this.#head = 0;
@@ -117,7 +140,8 @@ export class StreamLog {
     if (this.#state === 'failed') return Promise.reject(this.#failure);
     if (this.#state !== 'open') return Promise.resolve(DONE);
     return new Promise((resolve, reject) => {
-      this.#pending = { resolve, reject };
+      this.#pending = { since: this.#options.clock.now(), resolve, reject };
+      this.#wakeProducers();
     });
   }
 
@@ -129,11 +153,18 @@ export class StreamLog {
     this.#pending = undefined;
     if (this.#state !== 'open') return;
     this.#state = 'abandoned';
+    this.#wakeProducers();
     this.#options.onAbandoned();
+  }
+
+  #wakeProducers(): void {
+    this.#readerWaits?.resolve();
+    this.#readerWaits = undefined;
   }
 }
 
-function sizeOf(event: TokenEvent): number {
+/** An event's memory, estimated, in bytes. */
+export function bytesOf(event: TokenEvent): number {
   switch (event.type) {
     case 'text-delta': {
       let bytes = EVENT_BYTES + 2 * event.text.length + TOKEN_BYTES * (event.tokens?.length ?? 0);

@@ -145,6 +145,28 @@ test('what is booked for soon is not given to those who come fresh', async () =>
   assert.equal(lease.queueMs, 0);
 });
 
+test('who has another way to its answer books no place, unless it has waited in vain', async () => {
+  const { clock, scheduler, ticket, due, refusal } = await setUp();
+  const running = await scheduler.acquire(ticket());
+  const trial = { ...due(500), isTrial: true };
+  const { code, retryAfterMs } = await refusal(trial);
+  assert.equal(code, 'overloaded');
+  clock.advance(retryAfterMs!);
+  running.release('ok');
+  await scheduler.acquire(due(500));
+  assert.equal(
+    (await refusal({ ...trial, deadlineAt: clock.now() + 500 })).code,
+    'overloaded',
+    'no place was kept',
+  );
+  let timeout: GatewayError | undefined;
+  scheduler.acquire(ticket({ isTrial: true })).catch((error: GatewayError) => (timeout = error));
+  clock.advance(20_000);
+  await turn();
+  assert.equal(timeout?.code, 'queue_timeout');
+  assert.notEqual(timeout?.retryAfterMs, scheduler.retryAfterMs(), 'its place');
+});
+
 test('a full queue and a wait in vain book a place, too', async () => {
   const { clock, scheduler, ticket, refusal, backend } = await setUp({ maxWaitingTokens: 100 });
   const running = await scheduler.acquire(ticket());
@@ -184,6 +206,19 @@ test('where nothing was measured a refusal says what calls lately took', async (
     code: 'overloaded',
     retryAfterMs: scheduler.retryAfterMs(),
   });
+});
+
+test('who waits leaves as soon as a slot would come too late for its first token', async () => {
+  const { clock, scheduler, ticket, due } = await setUp();
+  await scheduler.acquire(ticket());
+  let code = 'waits';
+  scheduler.acquire(due(5_000)).catch((error: GatewayError) => (code = error.code));
+  clock.advance(5_000 - PREFILL_MS - 5);
+  await turn();
+  assert.equal(code, 'waits');
+  clock.advance(10);
+  await turn();
+  assert.equal(code, 'queue_timeout');
 });
 
 test('what is predicted for a call counts those before it, and its class', async () => {

@@ -38,6 +38,15 @@ export interface Applicant {
   readonly prospects: readonly Prospect[];
 }
 
+interface Refusal {
+  readonly code: 'overloaded' | 'queue_timeout';
+  readonly message: string;
+  /** When there is room for the call, if nobody comes in between. */
+  readonly afterMs: number;
+  /** When its first token has to be there, if that was promised. */
+  readonly withinMs?: number | undefined;
+}
+
 const ABOVE: Readonly<Record<Priority, readonly Priority[]>> = {
   interactive: [],
   standard: ['interactive'],
@@ -48,6 +57,9 @@ const BELOW: Readonly<Record<Priority, readonly ('standard' | 'batch')[]>> = {
   standard: ['batch'],
   batch: [],
 };
+
+/** How often a prediction is made anew with those who come back meanwhile. */
+const MOST_LOOKS = 4;
 
 export class Admission {
   readonly #options: AdmissionOptions;
@@ -69,19 +81,32 @@ export class Admission {
 
   /** Undefined: not enough was measured yet. `goesFirst`: it waits behind nobody of its class. */
   predict(applicant: Applicant, goesFirst = false): Prediction | undefined {
-    const { pool, prospects } = applicant;
+    const { ticket, pool, prospects } = applicant;
     if (prospects.length === 0) return undefined;
-    return predictFirstToken({
-      prospects,
-      tokensAhead: goesFirst ? 0 : this.#waitingAhead(applicant) + this.#bookedAhead(applicant),
-      arrivalVariation: pool.arrivals.variation,
-    });
+    const arrivalVariation = pool.arrivals.variation;
+    const predict = (tokensAhead: number) => predictFirstToken({ prospects, tokensAhead, arrivalVariation });
+    if (goesFirst) return predict(0);
+    const waiting = this.#waitingAhead(applicant);
+    let prediction = predict(waiting);
+    if (!prediction || pool.promised.size === 0) return prediction;
+    // Those who come back while it waits go before it, so it waits longer, while more of them come back. The slot that it takes
+    // is not there for who comes until the next one frees.
+    const departureMs = departureMsOf(prospects);
+    for (let look = 0, promised = 0; look < MOST_LOOKS; look += 1) {
+      const at = this.#options.clock.now() + prediction.queueMs + departureMs;
+      const tokens = pool.promised.tokensDueBefore(ticket.priority, at);
+      if (tokens === promised) break;
+      promised = tokens;
+      prediction = predict(waiting + promised) ?? prediction;
+    }
+    return prediction;
   }
 
   /** The call comes back at the time that it was told: it is to be admitted, before all that come fresh. */
-  claim({ tenant, prefix }: Ticket, { bookings }: Pool): boolean {
-    if (!prefix || bookings.size === 0) return false;
-    return bookings.claim(keyOf(tenant, prefix.whole), this.#options.clock.now());
+  claim({ tenant, priority, prefix }: Ticket, { promised }: Pool): boolean {
+    // Without any there is no need to look at the whole prompt.
+    if (!prefix || promised.size === 0) return false;
+    return promised.claim(priority, keyOf(tenant, prefix.whole));
   }
 
   /** Why the call is turned away, if it is. `mustWait`: no slot is free for it. */
@@ -95,51 +120,43 @@ export class Admission {
     const excess = mustWait ? this.#excessTokens(applicant) : 0;
     if (excess > 0) {
       const message = 'The queue is full: the server has more to do than it can promise to do.';
-      return this.#refuse('overloaded', message, applicant, this.#drainMs(applicant, excess));
+      const afterMs = this.#drainMs(applicant, excess);
+      return this.#refuse(applicant, { code: 'overloaded', message, afterMs });
     }
     const { deadlineAt } = applicant.ticket;
     if (deadlineAt === undefined || !prediction) return undefined;
-    const withinMs = deadlineAt - clock.now();
+    const withinMs = Math.max(0, deadlineAt - clock.now());
     const lateMs = latenessMs(prediction, withinMs);
     if (lateMs <= 0) return undefined;
     const message = `The first token is due in ${Math.round(withinMs)} ms and could come ${Math.ceil(lateMs)} ms later: ${explainPrediction(prediction)}, and ${Math.round(prediction.marginMs)} ms to be sure.`;
-    return this.#refuse('overloaded', message, applicant, lateMs, withinMs);
+    return this.#refuse(applicant, { code: 'overloaded', message, afterMs: lateMs, withinMs });
   }
 
-  /** The call has waited as long as it may. */
+  /** The call has waited as long as it may: after so long nothing else is tried for it. */
   timeout(applicant: Applicant, waitedMs: number): GatewayError {
     const message = `No slot became free in ${Math.round(waitedMs)} ms; nothing was computed.`;
-    return this.#refuse(
-      'queue_timeout',
-      message,
-      applicant,
-      this.#drainMs(applicant, this.#waitingAhead(applicant)),
-    );
+    const afterMs = this.#drainMs(applicant, this.#waitingAhead(applicant));
+    const last = { ...applicant, ticket: { ...applicant.ticket, isTrial: false } };
+    return this.#refuse(last, { code: 'queue_timeout', message, afterMs });
   }
 
-  /** `afterMs`: when there is room for it, if nobody comes in between. `withinMs`: its first token's time, if that is promised. */
-  #refuse(
-    code: 'overloaded' | 'queue_timeout',
-    message: string,
-    { ticket, tokens, pool, prospects }: Applicant,
-    afterMs: number,
-    withinMs?: number,
-  ): GatewayError {
+  #refuse({ ticket, tokens, pool, prospects }: Applicant, refusal: Refusal): GatewayError {
     const { clock } = this.#options;
-    const { tenant, prefix } = ticket;
+    const { tenant, priority, weight = 1, prefix, isTrial = false } = ticket;
+    const { code, message, afterMs, withinMs } = refusal;
     const tokensPerMs = drainPerMs(prospects, withinMs);
-    if (!prefix || tokensPerMs === undefined) {
+    if (!prefix || isTrial || tokensPerMs === undefined) {
       return new GatewayError(code, message, { retryAfterMs: this.#options.retryAfterMs() });
     }
     const key = keyOf(tenant, prefix.whole);
     const earliestAt = clock.now() + afterMs;
-    const dueAt = pool.bookings.book({ key, tokens, earliestAt, tokensPerMs });
+    const dueAt = pool.promised.book({ priority, tenant, weight, key, tokens, earliestAt, tokensPerMs });
     if (dueAt !== undefined) return new GatewayError(code, message, { retryAfterMs: dueAt - clock.now() });
     const full = `${message} Every place of the next minute is promised to others.`;
     return new GatewayError(code, full, { retryAfterMs: Infinity });
   }
 
-  /** How long so many tokens take, in ms. */
+  /** How long so many tokens take, in ms; 0: nothing was measured. */
   #drainMs({ prospects }: Applicant, tokens: number): number {
     const tokensPerMs = drainPerMs(prospects);
     return tokensPerMs === undefined ? 0 : tokens / tokensPerMs;
@@ -157,11 +174,6 @@ export class Admission {
     const part = (maxWaitingTokens * weight) / queue.activeWeightWith({ tenant, weight });
     if (queue.tokensOf(tenant) + tokens <= part) return 0;
     return Math.max(0, queue.tokens + tokens - maxWaitingTokens);
-  }
-
-  /** Tokens of those who are told to be here before the call's first token is due. */
-  #bookedAhead({ ticket, pool }: Applicant): number {
-    return pool.bookings.tokensDueBefore(ticket.deadlineAt ?? this.#options.clock.now());
   }
 
   /** Tokens that are served before a call that comes now. */
@@ -204,6 +216,13 @@ function tokensIn({ queues }: Pool, priorities: readonly Priority[]): number {
   let tokens = 0;
   for (const priority of priorities) tokens += queues[priority].tokens;
   return tokens;
+}
+
+/** While all slots are taken one gets free so often, in ms; 0: nothing was measured. */
+function departureMsOf(prospects: readonly Prospect[]): number {
+  let callsPerMs = 0;
+  for (const { service, limit } of prospects) callsPerMs += limit / (service.meanHoldMs ?? Infinity);
+  return callsPerMs > 0 ? 1 / callsPerMs : 0;
 }
 
 function keyOf(tenant: string, whole: number): string {

@@ -3,7 +3,7 @@ import { type ChatRequest, promptUnits } from '../core/chat.ts';
 import type { Cost } from '../core/ticket.ts';
 
 /** UTF-16 units a token: English has about 4, Chinese about 1.5; a queue's bound would rather guess too high. */
-const UNITS_PER_TOKEN = 3;
+export const UNITS_PER_TOKEN = 3;
 /** What an answer takes when the request does not say. */
 export const USUAL_OUTPUT_TOKENS = 512;
 /** A bound on the guess: clients send a `max_tokens` of 10^18 and mean "as it comes". */

@@ -21,7 +21,7 @@ export interface Waiting {
   readonly since: number;
   /** When it gives up, on the queue's clock. */
   readonly dueAt: number;
-  /** It was promised that it would not wait behind who comes fresh. */
+  /** A place was kept for it: it goes before what else its tenant has here. */
   readonly isPromised: boolean;
 }
 
@@ -46,7 +46,7 @@ interface Entry<T> extends Place<T>, HeapItem, Arrival {
   /** Of two that give up at once, the one with the lower number goes first. */
   readonly number: number;
   /** Where its cost is charged. */
-  flow: Flow<T> | undefined;
+  readonly flow: Flow<T>;
 }
 
 /** One tenant's calls. It is kept without any for as long as what it was charged could matter. */
@@ -80,7 +80,6 @@ export class FairQueue<T extends Waiting> {
   readonly #byStart = new Heap<Flow<T>>(startsBefore);
   /** Those without. */
   readonly #idle = new Heap<Flow<T>>(startsBefore);
-  readonly #promised = new ArrivalList<Entry<T>>();
   #virtualTime = 0;
   #meanTokens = 0;
   #changes = 0;
@@ -101,7 +100,7 @@ export class FairQueue<T extends Waiting> {
     return this.#tokens;
   }
 
-  /** What of it is one tenant's; promised places apart. */
+  /** What of it is one tenant's. */
   tokensOf(tenant: string): number {
     return this.#flows.get(tenant)?.tokens ?? 0;
   }
@@ -112,38 +111,29 @@ export class FairQueue<T extends Waiting> {
   }
 
   push(item: T): Place<T> {
-    const entry: Entry<T> = { item, number: this.#changes++, isGone: false, heapIndex: -1, flow: undefined };
+    const flow = this.#flowOf(item);
+    const entry: Entry<T> = { item, flow, number: this.#changes++, isGone: false, heapIndex: -1 };
     this.#size += 1;
     this.#tokens += item.tokens;
-    if (item.isPromised) this.#promised.push(entry);
-    else this.#join(entry, this.#flowOf(item));
+    this.#join(entry);
     return entry;
   }
 
   /** All that wait, in no order. */
   *[Symbol.iterator](): Generator<T> {
-    for (const { item } of this.#promised) yield item;
     for (const { arrivals } of this.#flows.values()) for (const { item } of arrivals) yield item;
   }
 
-  /** Who is next; undefined: nobody waits. */
-  peek(): T | undefined {
-    return this.#next()?.item;
-  }
-
-  /** Takes who is next out, and charges its tenant. */
-  take(): Place<T> | undefined {
-    const entry = this.#next();
-    if (!entry) return undefined;
-    const { item } = entry;
-    const flow = this.#flowOf(item);
-    if (!item.isPromised) this.#virtualTime = Math.max(this.#virtualTime, flow.start);
+  /** Takes out one that is served, as a rule who is next, and charges its tenant. */
+  take(place: Place<T>): void {
+    const entry = place as Entry<T>;
+    if (entry.isGone) return;
+    const { item, flow } = entry;
+    this.#virtualTime = Math.max(this.#virtualTime, flow.start);
     this.#meanTokens += (this.#meanTokens === 0 ? 1 : SMOOTHING) * (item.tokens - this.#meanTokens);
     flow.order = this.#changes++;
     this.#remove(entry);
-    entry.flow = flow;
     this.#charge(flow, item.tokens / item.weight);
-    return entry;
   }
 
   /** Takes one out that is not served. Does nothing to one that is out already. */
@@ -155,15 +145,15 @@ export class FairQueue<T extends Waiting> {
   /** What one that was taken did cost: its tenant is charged that, as far as its account is still kept. */
   settle(place: Place<T>, tokens: number): void {
     const { flow, item } = place as Entry<T>;
-    if (flow) this.#charge(flow, (tokens - item.tokens) / item.weight);
+    this.#charge(flow, (tokens - item.tokens) / item.weight);
   }
 
-  #next(): Entry<T> | undefined {
-    const promised = this.#promised.oldest;
-    if (promised) return promised;
+  /** Who is next; undefined: nobody waits. It may be another one at the next look: whether it is overloaded, time decides. */
+  get next(): Place<T> | undefined {
     const flow = this.#byStart.first;
     if (!flow) return undefined;
-    return this.#isOverloaded(flow) ? flow.arrivals.newest : flow.byDue.first;
+    const { first } = flow.byDue;
+    return this.#isOverloaded(flow) && !first?.item.isPromised ? flow.arrivals.newest : first;
   }
 
   /** The earliest that anybody's next call starts: who was away longer is like who comes for the first time. */
@@ -181,7 +171,7 @@ export class FairQueue<T extends Waiting> {
         order: 0,
         tokens: 0,
         heapIndex: -1,
-        byDue: new Heap(givesUpBefore),
+        byDue: new Heap(goesBefore),
         arrivals: new ArrivalList(),
         calmUntil: 0,
       };
@@ -191,7 +181,8 @@ export class FairQueue<T extends Waiting> {
     return flow;
   }
 
-  #join(entry: Entry<T>, flow: Flow<T>): void {
+  #join(entry: Entry<T>): void {
+    const { flow } = entry;
     if (flow.byDue.size === 0) {
       this.#activeWeight += flow.weight;
       this.#idle.remove(flow);
@@ -202,7 +193,6 @@ export class FairQueue<T extends Waiting> {
     flow.tokens += entry.item.tokens;
     flow.byDue.push(entry);
     flow.arrivals.push(entry);
-    entry.flow = flow;
     this.#look(flow);
   }
 
@@ -211,14 +201,11 @@ export class FairQueue<T extends Waiting> {
     entry.isGone = true;
     this.#size -= 1;
     this.#tokens -= item.tokens;
-    if (item.isPromised) this.#promised.left();
-    else if (flow) {
-      flow.byDue.remove(entry);
-      flow.arrivals.left();
-      flow.tokens -= item.tokens;
-      if (flow.byDue.size === 0) this.#leave(flow);
-      this.#look(flow);
-    }
+    flow.byDue.remove(entry);
+    flow.arrivals.left();
+    flow.tokens -= item.tokens;
+    if (flow.byDue.size === 0) this.#leave(flow);
+    this.#look(flow);
     if (this.#size === 0) this.#forgetAll();
   }
 
@@ -266,7 +253,8 @@ export class FairQueue<T extends Waiting> {
   }
 }
 
-function givesUpBefore<T extends Waiting>(a: Entry<T>, b: Entry<T>): boolean {
+function goesBefore<T extends Waiting>(a: Entry<T>, b: Entry<T>): boolean {
+  if (a.item.isPromised !== b.item.isPromised) return a.item.isPromised;
   return a.item.dueAt === b.item.dueAt ? a.number < b.number : a.item.dueAt < b.item.dueAt;
 }
 

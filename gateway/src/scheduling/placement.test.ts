@@ -79,7 +79,7 @@ test('a server that has calls of others is taken last, and one that costs less f
 test('who has not enough tokens left for a call is asked only where there is nobody else', () => {
   const { backends, ticket, find, begin } = setUp(1, 1);
   backends[0]!.told = { budget: { requests: 9, tokens: 50, resetMs: 1_000 } };
-  const large = ticket({ cost: { promptTokens: 40, outputTokens: 40 } });
+  const large = ticket({ cost: { promptTokens: 60, outputTokens: 40 } });
   assert.equal(find(large), 'b1');
   begin(1, large);
   assert.equal(find(large), 'b0');

@@ -50,14 +50,13 @@ export function route(
   { cost, prices }: Ticket,
   { weights, random, home }: Routing,
 ): Placement | undefined {
-  const open = placements.filter(({ places }) => places > 0);
-  const needed = cost.promptTokens + cost.outputTokens;
-  // A cloud that has fewer tokens left than that would refuse the call; where there is nobody else, it is to say so itself.
-  const isEnough = ({ load }: Placement) => needed <= (load.budget?.tokens ?? needed);
-  const ready = open.some((one) => hasRoom(one) && isEnough(one)) ? open.filter(isEnough) : open;
-  if (ready.length < 2) return ready.find(hasRoom);
+  const ready = placements.filter(({ places }) => places > 0);
+  // Where less is left by its limits than the call needs, it would be refused; there it goes for want of any other.
+  const able = ready.filter(({ load }) => (load.budget?.tokens ?? Infinity) >= cost.promptTokens);
+  const those = able.some(hasRoom) ? able : ready;
+  if (those.length < 2) return those.find(hasRoom);
   const index = pick(
-    ready.map(({ seat, tier, load, places, prefixShare }): Candidate => {
+    those.map(({ seat, tier, load, places, prefixShare }): Candidate => {
       const { promptTokens, outputTokens: completionTokens } = cost;
       const cachedTokens = promptTokens * prefixShare;
       const price = prices?.get(seat.backend.id);
@@ -78,7 +77,7 @@ export function route(
     weights,
     random,
   );
-  return index === undefined ? undefined : ready[index];
+  return index === undefined ? undefined : those[index];
 }
 
 /** What a prediction is made from: where there is room, those of that tier; else all, for any of them may be free first. */

@@ -5,10 +5,11 @@ import type { Clock } from '../core/clock.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
 import type { Ticket } from '../core/ticket.ts';
 import { ArrivalList } from './arrival-list.ts';
-import { Bookings } from './bookings.ts';
 import { Burstiness } from './burstiness.ts';
+import type { Shares } from './class-shares.ts';
 import { FairQueue, type OverloadTest, type Place, type Waiting } from './fair-queue.ts';
 import type { Lease } from './lease.ts';
+import { PromisedPlaces } from './promised-places.ts';
 
 /** A call that waits. */
 export interface Waiter extends Waiting {
@@ -41,17 +42,19 @@ const OVERLOAD: Readonly<Record<Priority, OverloadTest | undefined>> = {
 export class Pool {
   /** Any of them can run these calls. */
   readonly backends: readonly Backend[];
-  /** The places of those who were refused. */
-  readonly bookings: Bookings;
+  /** To those who were refused. */
+  readonly promised: PromisedPlaces;
   readonly arrivals = new Burstiness();
   /** Tokens that each class was served, on the scale of the other pools. */
   readonly served: Record<Priority, number> = { interactive: 0, standard: 0, batch: 0 };
   readonly queues: Readonly<Record<Priority, FairQueue<Waiter>>>;
+  readonly #clock: Clock;
   readonly #resuming = new ArrivalList<Waiter>();
 
-  constructor(backends: readonly Backend[], clock: Clock) {
+  constructor(backends: readonly Backend[], clock: Clock, shares: Shares) {
     this.backends = backends;
-    this.bookings = new Bookings(clock);
+    this.#clock = clock;
+    this.promised = new PromisedPlaces(clock, shares);
     const queueOf = (priority: Priority) => new FairQueue<Waiter>({ clock, overload: OVERLOAD[priority] });
     this.queues = {
       interactive: queueOf('interactive'),
@@ -68,6 +71,12 @@ export class Pool {
   /** Of those that lost their back end, the one that did so first. */
   get resuming(): Waiter | undefined {
     return this.#resuming.oldest;
+  }
+
+  /** Somebody comes who was not here before. */
+  arrived({ priority, tenant, weight = 1 }: Ticket): void {
+    this.arrivals.arrived(this.#clock.now());
+    this.promised.seen({ priority, tenant, weight });
   }
 
   /** `others`: where somebody waits. A pool that was empty joins them as the one that was served least: it saves up no turns. */
@@ -90,7 +99,7 @@ export class Pool {
     else this.#resuming.left();
   }
 
-  /** Takes out the one that is served: the first that resumes, or who is next of its class. */
+  /** Takes out one that is served. */
   take(waiter: Waiter): void {
     waiter.isGone = true;
     if (!waiter.place) {
@@ -98,7 +107,7 @@ export class Pool {
       return;
     }
     const { priority } = waiter.ticket;
-    this.queues[priority].take();
+    this.queues[priority].take(waiter.place);
     this.served[priority] += waiter.tokens;
   }
 
@@ -112,7 +121,7 @@ export class Pool {
     while (this.resuming && this.resuming.dueAt <= now) this.resuming.expire();
     for (const priority of PRIORITIES) {
       const queue = this.queues[priority];
-      for (let head = queue.peek(); head && head.dueAt <= now; head = queue.peek()) head.expire();
+      for (let head = queue.next; head && head.item.dueAt <= now; head = queue.next) head.item.expire();
     }
   }
 

@@ -1,6 +1,7 @@
 // The sets of back ends that calls wait for, each found again by who is in it, whatever their order.
 import type { Backend } from '../core/backend.ts';
 import type { Clock } from '../core/clock.ts';
+import type { Shares } from './class-shares.ts';
 import { Pool } from './pool.ts';
 import type { Seat } from './seat.ts';
 
@@ -9,12 +10,14 @@ const MOST_IDLE = 256;
 
 export class Pools {
   readonly #clock: Clock;
+  readonly #shares: Shares;
   readonly #pools = new Map<string, Pool>();
   /** Those in which somebody waits. */
   readonly waitedFor = new Set<Pool>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, shares: Shares) {
     this.#clock = clock;
+    this.#shares = shares;
   }
 
   /** Calls that wait. */
@@ -33,7 +36,7 @@ export class Pools {
     if (!pool) {
       if (this.#pools.size >= MOST_IDLE) this.#forgetIdle();
       const backends = seats.map(({ backend }) => backend);
-      pool = new Pool(backends, this.#clock);
+      pool = new Pool(backends, this.#clock, this.#shares);
       this.#pools.set(key, pool);
     }
     return pool;
@@ -46,7 +49,7 @@ export class Pools {
 
   #forgetIdle(): void {
     for (const [key, pool] of this.#pools) {
-      if (pool.size === 0 && pool.bookings.size === 0) this.#pools.delete(key);
+      if (pool.size === 0 && pool.promised.size === 0) this.#pools.delete(key);
     }
   }
 }

@@ -150,6 +150,22 @@ test('nobody gets a slot after its deadline, also where its timer is late', asyn
   assert.deepEqual(Object.fromEntries(refused), { late: 'queue_timeout', lost: 'queue_timeout' });
 });
 
+test('each gets one slot, also where a line is found overloaded between two looks at the clock', async () => {
+  let now = 0;
+  const clock: Clock = { now: () => (now += 7), after: () => () => {} };
+  const { ask, endAll, scheduler } = setUp({ clock });
+  const backend = new StillBackend('a', 1);
+  const names = Array.from({ length: 60 }, (_, index) => `${index}`);
+  await ask('first', ticketFor([backend]));
+  for (const [index, name] of names.entries()) {
+    await ask(name, ticketFor([backend], { priority: 'interactive', tenant: `${index % 3}` }));
+  }
+  const order = (await endAll()).split(' ');
+  assert.deepEqual(new Set(order), new Set(names));
+  assert.equal(order.length, names.length);
+  assert.deepEqual(scheduler.snapshot(), { waiting: 0, running: 1 });
+});
+
 test('who waits is served as soon as a busy back end may be asked again, though nobody tells', async () => {
   const { clock, scheduler, started, ask } = setUp();
   const [full, busy] = [new StillBackend('full', 1), new StillBackend('busy', 1)];

@@ -3,14 +3,13 @@
 // tenants by what they were served, deadlines. Nobody waits for a back end that is busy or cannot be reached.
 // There is no await between choosing a slot and taking it, so there are no locks.
 import type { Backend } from '../core/backend.ts';
-import type { Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import type { GatewayError } from '../core/errors.ts';
-import { PRIORITIES, type Priority } from '../core/priority.ts';
 import type { Ticket } from '../core/ticket.ts';
 import { Admission, type Applicant } from './admission.ts';
-import { type Heads, type Shares, type Turn, USUAL_SHARES } from './class-shares.ts';
+import { type Shares, USUAL_SHARES } from './class-shares.ts';
 import type { Lease } from './lease.ts';
+import { type Choice, nextCall } from './next-call.ts';
 import { candidatesOf, lookAt, type Placement, prospectsOf, route } from './placement.ts';
 import type { Pool, Waiter } from './pool.ts';
 import { Pools } from './pools.ts';
@@ -51,17 +50,17 @@ interface Start {
   readonly predictedFirstTokenMs: number | undefined;
 }
 
+/** A call that has to wait for that. */
+interface Wait extends Start {
+  readonly pool: Pool;
+  readonly isPromised: boolean;
+  /** When it gives up. */
+  readonly dueAt: number;
+}
+
 /** A call that comes, and where it could go. */
 interface Arrival extends Applicant {
   readonly free: Placement | undefined;
-}
-
-/** Who is next at a back end. */
-interface Choice {
-  readonly pool: Pool;
-  readonly waiter: Waiter;
-  readonly turn: Turn;
-  readonly heads: Heads;
 }
 
 /** What has a usual value where the options do not say. */
@@ -92,7 +91,7 @@ export class Scheduler {
     const { shares = USUAL_SHARES, routing = USUAL_WEIGHTS, random = Math.random } = options;
     this.#options = { ...options, shares, routing, random };
     const retryAfterMs = () => this.retryAfterMs();
-    this.#pools = new Pools(clock);
+    this.#pools = new Pools(clock, shares);
     this.#admission = new Admission({ clock, maxWaitingTokens, shares, retryAfterMs });
   }
 
@@ -172,7 +171,7 @@ export class Scheduler {
     const arrival = this.#arrivalOf(ticket);
     const { pool, tokens, free } = arrival;
     const isFresh = !ticket.resumes && !ticket.wasPreempted;
-    if (isFresh) pool.arrivals.arrived(since);
+    if (isFresh) pool.arrived(ticket);
     const isPromised = isFresh && this.#admission.claim(ticket, pool);
     const prediction = this.#admission.predict(arrival, isPromised || ticket.resumes);
     if (isFresh && !isPromised) {
@@ -181,7 +180,12 @@ export class Scheduler {
     }
     const start: Start = { ticket, tokens, since, predictedFirstTokenMs: prediction?.ms };
     if (free && free.seat.pools.size === 0) return Promise.resolve(this.#start(free.seat, start));
-    return new Promise((resolve, reject) => this.#wait(start, pool, isPromised, resolve, reject));
+    // With a slot that it gets later than that it would compute in vain.
+    const latestStart =
+      (ticket.deadlineAt ?? Infinity) - (prediction ? prediction.ms - prediction.queueMs : 0);
+    const dueAt = Math.min(since + this.#options.maxWaitMs, latestStart);
+    const wait: Wait = { ...start, pool, isPromised, dueAt };
+    return new Promise((resolve, reject) => this.#wait(wait, resolve, reject));
   }
 
   #arrivalOf(ticket: Ticket): Arrival {
@@ -194,27 +198,18 @@ export class Scheduler {
     return { ticket, tokens: this.#admission.tokensOf(ticket), pool, rivals, prospects, free };
   }
 
-  #wait(
-    start: Start,
-    pool: Pool,
-    isPromised: boolean,
-    resolve: (lease: Lease) => void,
-    reject: (error: Error) => void,
-  ): void {
-    const { clock, maxWaitMs } = this.#options;
-    const { ticket, since } = start;
-    const dueAt = Math.min(since + maxWaitMs, ticket.deadlineAt ?? Infinity);
+  #wait(wait: Wait, resolve: (lease: Lease) => void, reject: (error: Error) => void): void {
+    const { clock } = this.#options;
+    const { pool, ticket, since, dueAt } = wait;
     const end = () => {
       cancelTimer();
       ticket.signal.removeEventListener('abort', onAbort);
       if (pool.size === 0) this.#nobodyWaitsFor(pool);
     };
     const waiter: Waiter = {
-      ...start,
+      ...wait,
       tenant: ticket.tenant,
       weight: ticket.weight ?? 1,
-      dueAt,
-      isPromised,
       place: undefined,
       isGone: false,
       give: (lease) => {
@@ -243,9 +238,9 @@ export class Scheduler {
     pool.push(waiter, this.#pools.waitedFor);
     this.#pools.waitedFor.add(pool);
     for (const backend of pool.backends) {
-      const seat = this.#seatOf(backend);
-      seat.pools.add(pool);
-      this.#changed.add(seat);
+      const seat = this.#seats.get(backend);
+      seat?.pools.add(pool);
+      if (seat) this.#changed.add(seat);
     }
   }
 
@@ -265,7 +260,7 @@ export class Scheduler {
       if (refusal) for (const waiter of pool) waiter.refuse(refusal);
     }
     while (seat.pools.size > 0 && seat.running < seat.places(seat.backend.load())) {
-      const choice = this.#choose(seat);
+      const choice = nextCall(seat, this.#options.clock.now());
       if (!choice) break;
       const { pool, waiter, turn, heads } = choice;
       pool.take(waiter);
@@ -274,31 +269,6 @@ export class Scheduler {
     }
     for (const pool of seat.pools) this.#preemptFor(pool);
     if (seat.pools.size > 0) seat.wakeWhenReady(() => this.#seeTo(seat));
-  }
-
-  /** Who is next at a back end: who lost its own first, then as the shares have it, then the pool that was served least. */
-  #choose(seat: Seat): Choice | undefined {
-    const now = this.#options.clock.now();
-    const pools: Partial<Record<Priority, Pool>> = {};
-    const heads: Partial<Record<Priority, number>> = {};
-    let lost: { readonly pool: Pool; readonly waiter: Waiter } | undefined;
-    for (const pool of seat.pools) {
-      pool.expire(now);
-      const waiter = pool.resuming;
-      if (waiter && !(lost && lost.waiter.since <= waiter.since)) lost = { pool, waiter };
-      for (const priority of PRIORITIES) {
-        const head = pool.queues[priority].peek();
-        const other = pools[priority];
-        if (!head || (other && other.served[priority] <= pool.served[priority])) continue;
-        pools[priority] = pool;
-        heads[priority] = head.tokens;
-      }
-    }
-    if (lost) return { ...lost, turn: { priority: lost.waiter.ticket.priority, isEarned: false }, heads };
-    const turn = seat.shares.next(heads);
-    const pool = turn && pools[turn.priority];
-    const waiter = pool?.queues[turn!.priority].peek();
-    return turn && pool && waiter && { pool, waiter, turn, heads };
   }
 
   /**
@@ -335,7 +305,7 @@ export class Scheduler {
           HOLD_SMOOTHING * (this.#options.clock.now() - call.startedAt - this.#averageHoldMs);
         const output = usage?.completionTokens;
         if (outcome === 'ok' && output !== undefined) this.#admission.answered(ticket, output);
-        choice?.pool.settle(choice.waiter, tokensUsed(call, usage));
+        choice?.pool.settle(choice.waiter, call.tokensUsed(usage));
         this.#forgetIfGone(seat);
         this.#seeTo(seat);
       },
@@ -385,14 +355,4 @@ export class Scheduler {
     this.#seats.delete(backend);
     this.#pools.forget(backend);
   }
-}
-
-/** What a call took, in the tokens that its tenant is charged for. Where that is unknown it is what was expected. */
-function tokensUsed({ ticket, tokens, isPreempted }: RunningCall, usage: Usage | undefined): number {
-  // It is charged when it has its next turn.
-  if (isPreempted) return 0;
-  if (!usage) return tokens;
-  const { promptTokens, cachedTokens = 0, completionTokens } = usage;
-  const prompt = promptTokens === undefined ? ticket.cost.promptTokens : promptTokens - cachedTokens;
-  return prompt + (completionTokens ?? tokens - ticket.cost.promptTokens);
 }

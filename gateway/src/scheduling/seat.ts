@@ -181,6 +181,15 @@ export class RunningCall implements Lease {
     this.#preemption?.abort(new GatewayError('overloaded', message));
   }
 
+  /** What its tenant is to be charged for it, in tokens. */
+  tokensUsed(usage: Usage | undefined): number {
+    const { cost } = this.ticket;
+    // A call that made way is charged when it has its next turn; of others what is unknown is what was expected.
+    if (!usage) return this.isPreempted ? 0 : this.tokens;
+    const { promptTokens = cost.promptTokens, cachedTokens = 0, completionTokens } = usage;
+    return promptTokens - cachedTokens + (completionTokens ?? this.tokens - cost.promptTokens);
+  }
+
   spoke(): void {
     if (this.#hasSpoken || !this.#isHeld) return;
     this.#hasSpoken = true;

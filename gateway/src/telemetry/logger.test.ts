@@ -36,6 +36,8 @@ function record(rest: Partial<RequestRecord> = {}): RequestRecord {
     longestGapMs: 600,
     stutters: 2,
     continued: 1,
+    preempted: 3,
+    degraded: ['trimmed', 'shorter'],
     usage: { promptTokens: 3, completionTokens: 4 },
     ...rest,
   };
@@ -121,6 +123,9 @@ test("a request's line tells its story: who, where, how long, how many tokens", 
       stutters: 2,
       failovers: undefined,
       continued: 1,
+      hedged: undefined,
+      preempted: 3,
+      degraded: 'trimmed,shorter',
     },
   });
 });
@@ -147,6 +152,9 @@ test('the line holds nothing but these fields: no place where a prompt or an ans
     'stutters',
     'failovers',
     'continued',
+    'hedged',
+    'preempted',
+    'degraded',
   ];
   assert.deepEqual(Object.keys(lineOf('internal', cause).fields), [...known, ...tokens, 'cause']);
   assert.equal(lineOf('internal', cause).fields.cause, cause);
@@ -178,23 +186,29 @@ test('several observers are told in order, each of everything that it wants to h
     },
     {
       started: () => heard.push('2 started'),
-      gap: (_record, gapMs, readerWaiting) => heard.push(`2 gap ${gapMs} ${readerWaiting}`),
+      gap: (_record, gapMs, heardMs) => heard.push(`2 gap ${gapMs} ${heardMs}`),
       failedOver: (_record, code) => heard.push(`2 failed over ${code}`),
       continued: (_record, kind) => heard.push(`2 continued ${kind}`),
+      hedged: (_record, result) => heard.push(`2 hedge ${result}`),
+      preempted: () => heard.push('2 preempted'),
       ended: () => heard.push('2 ended'),
     },
   );
   all.started?.(record());
-  all.gap?.(record(), 5, true);
+  all.gap?.(record(), 5, 4);
   all.failedOver?.(record(), 'backend_busy');
   all.continued?.(record(), 'text');
+  all.hedged?.(record(), 'lost');
+  all.preempted?.(record());
   all.ended?.(record(), 'internal', 7, 'why');
   assert.deepEqual(heard, [
     '1 started request-1',
     '2 started',
-    '2 gap 5 true',
+    '2 gap 5 4',
     '2 failed over backend_busy',
     '2 continued text',
+    '2 hedge lost',
+    '2 preempted',
     '1 ended internal 7 why',
     '2 ended',
   ]);

@@ -72,6 +72,9 @@ export function requestLog(log: Log): RequestObserver {
         stutters: record.stutters || undefined,
         failovers: record.failovers || undefined,
         continued: record.continued || undefined,
+        hedged: record.hedged || undefined,
+        preempted: record.preempted || undefined,
+        degraded: record.degraded.join(',') || undefined,
         ...(cause === undefined ? {} : { cause }),
       });
     },
@@ -84,14 +87,20 @@ export function allObservers(...observers: readonly RequestObserver[]): RequestO
     started: (record) => {
       for (const observer of observers) observer.started?.(record);
     },
-    gap: (record, gapMs, readerWaiting) => {
-      for (const observer of observers) observer.gap?.(record, gapMs, readerWaiting);
+    gap: (record, gapMs, heardMs) => {
+      for (const observer of observers) observer.gap?.(record, gapMs, heardMs);
     },
     failedOver: (record, code) => {
       for (const observer of observers) observer.failedOver?.(record, code);
     },
     continued: (record, kind) => {
       for (const observer of observers) observer.continued?.(record, kind);
+    },
+    hedged: (record, result) => {
+      for (const observer of observers) observer.hedged?.(record, result);
+    },
+    preempted: (record) => {
+      for (const observer of observers) observer.preempted?.(record);
     },
     ended: (record, outcome, totalMs, cause) => {
       for (const observer of observers) observer.ended?.(record, outcome, totalMs, cause);

@@ -69,6 +69,7 @@ test('every name of the contract is there from the start', async () => {
     ['sluice_backend_state', 'gauge'],
     ['sluice_failovers_total', 'counter'],
     ['sluice_continuations_total', 'counter'],
+    ['sluice_degraded_total', 'counter'],
     ['sluice_event_loop_delay_seconds', 'gauge'],
   ] as const) {
     assert.ok(text.includes(`# TYPE ${name} ${type}\n`), `${name} as ${type}`);
@@ -192,13 +193,27 @@ test('a prediction that came too late or too early is told so, but not of who di
   assert.deepEqual([below('-1'), below('-0.5'), below('0.05'), below('0.1'), below('+Inf')], [0, 1, 1, 2, 2]);
 });
 
-test('gaps over half a second are stutters', async () => {
+test('silences are told by model; what a reader heard of them over half a second, also by back end', async () => {
   const metrics = new Metrics(NONE);
-  for (const gapMs of [20, 500, 501]) metrics.gap(record(), gapMs);
+  for (const gapMs of [20, 500, 501]) metrics.gap(record(), gapMs, gapMs);
+  metrics.gap(record({ model: 'n', backend: 'b' }), 900, 0);
+  metrics.gap(record({ model: 'n', backend: 'b' }), 900, 800);
   const samples = await scrape(metrics);
-  assert.equal(samples.get('sluice_stutters_total'), 1);
-  assert.equal(samples.get('sluice_inter_token_seconds_count'), 3);
-  assert.equal(samples.get('sluice_inter_token_seconds_sum'), 1.021);
+  assert.equal(samples.get('sluice_stutters_total{model="m",backend="engine"}'), 1);
+  assert.equal(samples.get('sluice_stutters_total{model="n",backend="b"}'), 1);
+  assert.equal(samples.get('sluice_inter_token_seconds_count{model="m"}'), 3);
+  assert.equal(samples.get('sluice_inter_token_seconds_sum{model="m"}'), 1.021);
+  assert.equal(samples.get('sluice_inter_token_seconds_count{model="n"}'), 2);
+});
+
+test('each step that an answer was given up for counts, and none of a refusal', async () => {
+  const metrics = new Metrics(NONE);
+  metrics.ended(record({ degraded: ['trimmed', 'spill'] }), 'ok', 10);
+  metrics.ended(record({ degraded: ['trimmed'] }), 'cancelled', 10);
+  metrics.ended(record({ degraded: ['trimmed'] }), 'overloaded', 10);
+  const samples = await scrape(metrics);
+  assert.equal(samples.get('sluice_degraded_total{step="trimmed"}'), 2);
+  assert.equal(samples.get('sluice_degraded_total{step="spill"}'), 1);
 });
 
 test('queue and back ends are read as they are at the scrape, and what is gone leaves the picture', async () => {
@@ -231,6 +246,8 @@ test('labels are made of the closed sets of the record only: not of id, tenant, 
   metrics.failedOver(record(written), 'backend_busy');
   metrics.continued(record(written), 'ids');
   metrics.continued(record(written), 'rethink');
+  metrics.hedged(record(written), 'won');
+  metrics.preempted();
   const { text } = await metrics.render();
   assert.match(
     text,
@@ -239,5 +256,7 @@ test('labels are made of the closed sets of the record only: not of id, tenant, 
   assert.match(text, /sluice_failovers_total\{code="backend_busy"\} 1/);
   assert.match(text, /sluice_continuations_total\{kind="ids"\} 1/);
   assert.match(text, /sluice_continuations_total\{kind="rethink"\} 1/);
+  assert.match(text, /sluice_hedges_total\{result="won"\} 1/);
+  assert.match(text, /sluice_preemptions_total 1/);
   for (const value of Object.values(written)) assert.doesNotMatch(text, new RegExp(value));
 });

@@ -6,6 +6,7 @@ import type { Backend, BackendLoad } from '../core/backend.ts';
 import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
 import {
   type ContinuationKind,
+  type HedgeResult,
   type RequestObserver,
   type RequestOutcome,
   type RequestRecord,
@@ -64,13 +65,25 @@ export class Metrics implements RequestObserver {
     'To the first text of the answer itself.',
     FIRST_TOKEN_BUCKETS,
   );
-  readonly #gaps = this.#histogram('sluice_inter_token_seconds', 'Silence between two pieces.', GAP_BUCKETS);
+  readonly #gaps = new Histogram({
+    name: 'sluice_inter_token_seconds',
+    help: 'Silence between two pieces.',
+    buckets: GAP_BUCKETS,
+    labelNames: ['model'],
+    registers: [this.#registry],
+  });
+  readonly #gapChildren = new Map<string, Histogram.Internal<'model'>>();
   readonly #steps = this.#histogram(
     'sluice_engine_step_seconds',
     'One step of the embedded engine.',
     STEP_BUCKETS,
   );
-  readonly #stutters = this.#counter('sluice_stutters_total', 'Silences over 500 ms within an answer.');
+  readonly #stutters = new Counter({
+    name: 'sluice_stutters_total',
+    help: 'Silences over 500 ms that a stream had for who read it.',
+    labelNames: ['model', 'backend'],
+    registers: [this.#registry],
+  });
   readonly #promptTokens = this.#counter('sluice_prompt_tokens_total', 'Tokens of prompts.');
   readonly #cachedTokens = this.#counter('sluice_cached_tokens_total', 'Of those: not computed again.');
   readonly #completionTokens = this.#counter('sluice_completion_tokens_total', 'Tokens of answers.');
@@ -97,6 +110,23 @@ export class Metrics implements RequestObserver {
     name: 'sluice_continuations_total',
     help: 'Answers that went on after losing their back end, by how.',
     labelNames: ['kind'],
+    registers: [this.#registry],
+  });
+  readonly #hedges = new Counter({
+    name: 'sluice_hedges_total',
+    help: 'Calls that were sent to a second back end, by whether that one gave the answer.',
+    labelNames: ['result'],
+    registers: [this.#registry],
+  });
+  readonly #preemptions = this.#counter(
+    'sluice_preemptions_total',
+    'Slots that calls gave back to more urgent ones.',
+  );
+
+  readonly #degraded = new Counter({
+    name: 'sluice_degraded_total',
+    help: 'Answers for which something was given up, by what.',
+    labelNames: ['step'],
     registers: [this.#registry],
   });
 
@@ -159,9 +189,15 @@ export class Metrics implements RequestObserver {
     this.#queue.observe((queueMs ?? 0) / 1000);
   }
 
-  gap(_record: RequestRecord, gapMs: number): void {
-    this.#gaps.observe(gapMs / 1000);
-    if (gapMs > STUTTER_MS) this.#stutters.inc();
+  /** Once for each piece of every stream: nothing is looked up here that need not be. */
+  gap({ model, backend = '' }: RequestRecord, gapMs: number, heardMs: number): void {
+    let gaps = this.#gapChildren.get(model);
+    if (!gaps) {
+      gaps = this.#gaps.labels({ model });
+      this.#gapChildren.set(model, gaps);
+    }
+    gaps.observe(gapMs / 1000);
+    if (heardMs > STUTTER_MS) this.#stutters.inc({ model, backend });
   }
 
   failedOver(_record: RequestRecord, code: ErrorCode): void {
@@ -170,6 +206,14 @@ export class Metrics implements RequestObserver {
 
   continued(_record: RequestRecord, kind: ContinuationKind): void {
     this.#continuations.inc({ kind });
+  }
+
+  hedged(_record: RequestRecord, result: HedgeResult): void {
+    this.#hedges.inc({ result });
+  }
+
+  preempted(): void {
+    this.#preemptions.inc();
   }
 
   ended(record: RequestRecord, outcome: RequestOutcome, totalMs: number): void {
@@ -188,6 +232,7 @@ export class Metrics implements RequestObserver {
     this.#promptTokens.inc(promptTokens);
     this.#cachedTokens.inc(cachedTokens);
     this.#completionTokens.inc(completionTokens);
+    for (const step of record.degraded) this.#degraded.inc({ step });
   }
 
   /** Where another back end had to take over, the prediction was of the one before. */

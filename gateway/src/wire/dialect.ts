@@ -32,6 +32,11 @@ export interface Report {
   readonly backend: string | undefined;
   readonly model: string | undefined;
   readonly continued: number;
+  /** Absent, here and below: never. */
+  readonly hedged?: number | undefined;
+  readonly preempted?: number | undefined;
+  /** What was given up for it: steps of `x-sluice-degraded`, with commas; absent: nothing. */
+  readonly degraded: string | undefined;
   readonly stutters: number;
   readonly longest_gap_ms: number;
   readonly queue_ms: number | undefined;

@@ -12,6 +12,7 @@ const REPORT = {
   backend: 'b',
   model: 's',
   continued: 0,
+  degraded: 'trimmed',
   stutters: 0,
   longest_gap_ms: 1,
   queue_ms: 2,

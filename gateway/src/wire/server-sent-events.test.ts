@@ -13,6 +13,7 @@ const REPORT: Report = {
   backend: 'b',
   model: undefined,
   continued: 0,
+  degraded: 'trimmed',
   stutters: 0,
   longest_gap_ms: 1,
   queue_ms: undefined,

@@ -11,7 +11,7 @@ describeBackend(
       id: 'engine',
       modelFile: process.env.SLUICE_TEST_MODEL ?? '',
       speaker: 'the-model',
-      slots: 2,
+      batchSize: 2,
       contextTokens: 1024,
       log: () => {},
     });

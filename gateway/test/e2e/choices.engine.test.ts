@@ -13,7 +13,7 @@ describe('several answers to one prompt', { skip, concurrency: false }, () => {
   let sluice: Sluice;
   before(async () => {
     const args = ['--model', modelFile];
-    sluice = await startSluice({ args, config: { engine: { slots: 3 } } });
+    sluice = await startSluice({ args, config: { engine: { batch_size: 3 } } });
   });
   after(() => sluice.stop());
 

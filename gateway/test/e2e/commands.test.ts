@@ -120,11 +120,11 @@ test('models verify states the hash, and of a re-written model also what it was 
 
 test('check-config finds what is wrong and praises what is not', async () => {
   const file = join(tmpdir(), `sluice-check-${process.pid}.yaml`);
-  writeFileSync(file, 'engine:\n  slot: 4\n');
+  writeFileSync(file, 'engine:\n  slots: 4\n');
   const bad = await sluice(['check-config', file]);
   assert.equal(bad.code, 2);
-  assert.match(bad.stderr, /"engine\.slot".*Did you mean "slots"\?/);
-  writeFileSync(file, 'engine:\n  slots: 4\nkeys:\n  - key: open-secret\n');
+  assert.match(bad.stderr, /"engine\.slots".*It is called "batch_size" now\./);
+  writeFileSync(file, 'engine:\n  batch_size: 4\nkeys:\n  - key: open-secret\n');
   const good = await sluice(['check-config', file]);
   assert.equal(good.code, 0);
   assert.match(good.stderr, /warning: .*plain text/);

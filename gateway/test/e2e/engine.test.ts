@@ -20,7 +20,7 @@ describe('the engine dies', { skip }, () => {
   const MAX_TOKENS = 48;
   let sluice: Sluice;
   before(async () => {
-    sluice = await startSluice({ args: ['--model', modelFile], config: { engine: { slots: 2 } } });
+    sluice = await startSluice({ args: ['--model', modelFile], config: { engine: { batch_size: 2 } } });
   });
   after(() => sluice.stop());
 
@@ -125,7 +125,7 @@ describe('a client leaves', { skip }, () => {
     };
     const config = loadConfig({ model: modelFile }, env);
     server = await startServer(
-      { ...config, engine: { ...config.engine, slots: 1 } },
+      { ...config, engine: { ...config.engine, batch_size: 1 } },
       { log: () => {}, say: () => {}, onProgress: () => {}, signal: new AbortController().signal },
     );
     const world = await server.ready;

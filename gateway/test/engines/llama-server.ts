@@ -19,6 +19,7 @@ export interface LlamaServerOptions {
 
 export interface LlamaServer {
   readonly port: number;
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -50,7 +51,7 @@ export async function startLlamaServer(options: LlamaServerOptions): Promise<Lla
     await stop();
     throw thrown;
   }
-  return { port, stop };
+  return { port, pid: child.pid!, stop };
 }
 
 /** By its own word. */

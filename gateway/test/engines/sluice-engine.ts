@@ -12,7 +12,7 @@ const KEYS = Array.from({ length: 100 }, (_, index) => `engine-key-${index}`);
 export async function startSecondSluice(modelFile: string): Promise<Engine> {
   const sluice = await startSluice({
     args: ['--model', modelFile],
-    config: { engine: { slots: SLOTS, context: CONTEXT_TOKENS, threads: 1 } },
+    config: { engine: { batch_size: SLOTS, context: CONTEXT_TOKENS, threads: 1 } },
     env: { SLUICE_API_KEYS: KEYS.join(',') },
   });
   let used = 0;

@@ -18,6 +18,7 @@ const CONTEXT_TOKENS = 2048;
 const SLOTS = 16;
 
 export interface Vllm extends Engine {
+  readonly pid: number;
   /** SIGKILL to all of its processes, as when a machine dies. */
   kill(): void;
 }
@@ -68,6 +69,7 @@ export async function startVllm(): Promise<Vllm> {
   }
   return {
     name: 'vLLM',
+    pid: child.pid!,
     version: `${VLLM}, CPU`,
     kind: 'vllm',
     url: `${origin}/v1`,

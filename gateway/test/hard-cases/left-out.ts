@@ -2,7 +2,6 @@
 
 /** By the case's id: what it waits for. */
 export const WAITING: Readonly<Record<string, string>> = {
-  'hedge-loser-stops': 'hedging',
   'chunk-cuts-emoji': 'documents',
   'cancel-when-idle': 'voice',
   'pcm-odd-bytes': 'voice',
@@ -30,6 +29,8 @@ export const REDUCED: Readonly<Record<string, string>> = {
   'sigterm-drains': 'readiness is waited for, as 100 ms on a loaded machine say nothing',
   'reload-under-stream': 'a token every 200 ms instead of every second',
   'ttft-clock': 'not later than the next event that must not stop the clock, instead of a fixed time',
+  'hedge-loser-stops':
+    'the loser is ended within a second of the first token of the winner, as the machine does other things',
   'silent-prefill': 'the longest silence has a second of grace',
   'no-late-burst': 'each event is there before the next is written, instead of within 50 ms',
   'labels-bounded': 'the thousand requests come on twenty connections',

@@ -137,6 +137,32 @@ export const SEQUENCES: Readonly<Record<string, Play>> = {
     });
   },
 
+  'hedge-loser-stops': async (one, t) => {
+    await withStage(setupOf(one), async (stage) => {
+      stage.a.play(one.upstreams.a!);
+      stage.b.play(one.upstreams.b!);
+      const request = { ...requestOf(one), headers: { 'x-sluice-report': '1' } };
+      const answer = await stage.answer(request);
+      await checkExpected({ answer, stage }, one.expected);
+      await closedByUs(stage.a, 0);
+      const [slow] = stage.a.requests;
+      const [fast] = stage.b.requests;
+      assert.equal(slow!.writtenAt.length, 0, 'it is closed before it answers');
+      const lostMs = slow!.closedByPeerAt! - fast!.writtenAt[0]!;
+      t.diagnostic(`the loser was ended ${lostMs.toFixed(1)} ms after the winner's first token`);
+      assert.ok(lostMs < SOON_MS, `${lostMs} ms`);
+      const reports = answer.events.flatMap(({ value }) => value.sluice ?? []) as Record<string, unknown>[];
+      assert.deepEqual(
+        reports.map(({ backend, hedged, continued }) => [backend, hedged, continued]),
+        [['b', 1, 0]],
+        'its client is told of the winner only',
+      );
+      assert.equal(await stage.metric('sluice_hedges_total{result="won"}'), 1);
+      assert.deepEqual([stage.a.requests.length, stage.b.requests.length], [1, 1]);
+      await stage.metricIs('sluice_requests_running', 0);
+    });
+  },
+
   'stale-pooled-socket': async (one) => {
     const script = upstreamOf(one);
     const servedBy = ({ requests }: Upstream) =>

@@ -13,6 +13,7 @@ export const SETUPS: Readonly<Record<string, Setup>> = {
     backends: { a: {}, b: {} },
     config: { continuation: true, silence_limit_ms: 1_000 },
   },
+  'hedge-loser-stops': { backends: { a: {}, b: {} }, config: { hedge_after_ms: 300 } },
   'think-tag-split': { backends: { a: { think_tags: true } } },
   'think-off-json': { backends: { a: { think_tags: true, template: 'deepseek-r1' } } },
   'reasoning-in-history': { backends: { a: { template: 'deepseek-v4' } } },

@@ -76,7 +76,7 @@ export async function withEngine(
   play: (stage: ProcessStage) => Promise<void>,
 ): Promise<void> {
   await withUpstreams(async (a, b) => {
-    const sluice = await startSluice({ args: ['--model', modelFile], config: { engine: { slots: 2 } } });
+    const sluice = await startSluice({ args: ['--model', modelFile], config: { engine: { batch_size: 2 } } });
     await performOn(sluice, {}, a, b, play);
   });
 }

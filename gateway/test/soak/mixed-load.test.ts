@@ -36,7 +36,7 @@ test(`${MINUTES} min of mixed load leave nothing behind`, { skip: missingModel()
     args: ['--model', process.env.SLUICE_TEST_MODEL!],
     config: {
       log_level: 'warn',
-      engine: { slots: SLOTS, context: 2048, prefix_cache_mb: PREFIX_CACHE_MB },
+      engine: { batch_size: SLOTS, context: 2048, prefix_cache_mb: PREFIX_CACHE_MB },
       // A machine that has other things to do must not look like a server that forgets its clients.
       queue: { max_wait_ms: 600_000 },
     },

@@ -26,7 +26,7 @@ const MOST_GROWTH_BYTES = 48 * 2 ** 20;
 test(`${REQUESTS} random requests leave nothing behind`, { skip: missingModel() }, async () => {
   const sluice = await startSluice({
     args: ['--model', process.env.SLUICE_TEST_MODEL!],
-    config: { slow_reader_limit_ms: 500, log_level: 'error', engine: { slots: 8 } },
+    config: { slow_reader_limit_ms: 500, log_level: 'error', engine: { batch_size: 8 } },
   });
   try {
     const random = randomNumbers(SEED);

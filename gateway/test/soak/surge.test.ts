@@ -40,13 +40,7 @@ function loadOn(sluice: Sluice, { promptTokens, outputTokens, deadlineMs }: Load
   return {
     endpoint: new Endpoint({ url, headers, clock: systemClock }),
     request: (visitor: number) => ({
-      body: bodyOf(prompts(visitor), {
-        model,
-        isChat: true,
-        ignoresEos: false,
-        temperature: 0,
-        extra: undefined,
-      }),
+      body: bodyOf(prompts(visitor), { model, isChat: true, temperature: 0 }),
       key: undefined,
       tenant: 'all',
     }),
@@ -138,7 +132,7 @@ test('a surge on a scripted back end', async () => {
 test('a surge on the real engine', { skip: missingModel() }, async () => {
   const sluice = await startSluice({
     args: ['--model', process.env.SLUICE_TEST_MODEL!],
-    config: { log_level: 'silent', engine: { slots: 4, context: 1024 } },
+    config: { log_level: 'silent', engine: { batch_size: 4, context: 1024 } },
   });
   try {
     const shape = { promptTokens: 40, outputTokens: 16, deadlineMs: 4_000 };

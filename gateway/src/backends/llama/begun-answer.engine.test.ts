@@ -25,7 +25,7 @@ describe('answers that go on from their text', { skip, concurrency: false }, () 
       id: 'm',
       modelFile,
       speaker: 's',
-      slots: 1,
+      batchSize: 1,
       contextTokens: 512,
       log: () => {},
     });
@@ -106,7 +106,7 @@ test('a beginning becomes tokens that read as the same text, cut wherever it may
   const engine = await loadEngine(
     {
       modelFile,
-      slots: 1,
+      sequences: 1,
       contextTokens: 256,
       threads: 1,
       mostThreads: 1,

@@ -57,8 +57,14 @@ async function load(settings: EngineSettings): Promise<void> {
   });
   ready = { engine, prompts, driver };
   void driver.run().catch((error: unknown) => die(describe(error)));
-  const { contextTokens, contextBytes } = engine;
-  post({ type: 'ready', contextTokens, contextBytes, thinks: prompts.thinks });
+  const { contextTokens, contextBytes, sequences } = engine;
+  post({
+    type: 'ready',
+    contextTokens,
+    contextBytes,
+    sequences: sequences.length,
+    thinks: prompts.thinks,
+  });
 }
 
 /** What a process before this one kept there, this one knows nothing of. Without the folder nothing can be kept: no harm. */
@@ -91,7 +97,7 @@ function governed(engine: Engine, { threads: few, mostThreads: most }: EngineSet
 function chat(request: EngineCall): void {
   if (ready === undefined) throw new Error('A call came before the model was loaded.');
   const { engine, prompts, driver } = ready;
-  const { call, tenant, prompt, sampling, stop, format, begun, maxTokens } = request;
+  const { call, tenant, prompt, sampling, stop, format, begun, maxTokens, among } = request;
   try {
     const built = prompts.build(prompt);
     const { contextTokens } = engine;
@@ -137,6 +143,7 @@ function chat(request: EngineCall): void {
       maxTokens: plan.maxTokens,
       answer,
       constraint,
+      among,
     });
   } catch (error) {
     const { code, message, param } = toGatewayError(error);

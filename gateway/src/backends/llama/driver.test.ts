@@ -369,3 +369,16 @@ test('a tool call is told with its name, and every token is told once, with what
   const closing = '}</tool_call>'.length;
   assert.equal(String.fromCodePoint(...told), whole.slice(0, -closing));
 });
+
+test('a step tells of its batch: the next token of every running call, and none where none runs', async () => {
+  const { driver, ended, steps } = bench(2);
+  driver.add(call(1, 10, { maxTokens: 20 }));
+  driver.add(call(2, 10, { maxTokens: 20 }));
+  await Promise.all([ended(1), ended(2)]);
+  const batches = steps.flatMap(({ batch }) => batch ?? []);
+  assert.ok(batches.some(({ answers }) => answers === 2));
+  assert.ok(batches.every(({ answers, seconds }) => answers >= 1 && answers <= 2 && seconds > 0));
+  const firstTokens = steps.filter(({ batch, decodedTokens }) => !batch && decodedTokens > 0);
+  const inBatches = batches.reduce((sum, { answers }) => sum + answers, 0);
+  assert.equal(inBatches + firstTokens.length, 40, 'a first token that comes with its prompt is in no batch');
+});

@@ -26,6 +26,8 @@ export interface DriverCall {
   readonly answer: AnswerText;
   /** What the sampler may choose from; it has seen `continued`. */
   readonly constraint?: Constraint | undefined;
+  /** It takes one of the first so many sequences while one of them is free; absent: all are alike. */
+  readonly among?: number | undefined;
 }
 
 export interface DriverOptions {
@@ -119,19 +121,20 @@ export class Driver {
     // A first token need not wait for the others' batch.
     const since = decoded > 0 ? this.send(startedAt, fed, decoded) : startedAt;
     await this.dropCancelled();
-    const more = await this.decode();
-    const end = this.send(since, decoded > 0 ? 0 : fed, more);
+    const batch = await this.decode();
+    const more = batch?.answers ?? 0;
+    const end = this.send(since, decoded > 0 ? 0 : fed, more, batch);
     if (fed + decoded + more > 0) onComputed?.((end - startedAt) / 1000);
   }
 
   /** One message: what happened, and what of the engine's time it took since `since`. Gives the time that it is now. */
-  private send(since: number, prefillTokens: number, decodedTokens: number): number {
+  private send(since: number, prefillTokens: number, decodedTokens: number, batch?: Step['batch']): number {
     const now = performance.now();
     const { events } = this;
     const seconds = prefillTokens + decodedTokens > 0 ? (now - since) / 1000 : 0;
     if (seconds === 0 && events.length === 0) return now;
     this.events = [];
-    this.options.post({ seconds, decodedTokens, prefillTokens, events });
+    this.options.post({ seconds, ...(batch && { batch }), decodedTokens, prefillTokens, events });
     return now;
   }
 
@@ -142,8 +145,9 @@ export class Driver {
     if (arrived.length === 0) return;
     this.arrived = [];
     for (const request of arrived) {
-      const { tenant, tokens } = request;
-      const placement = this.pool.acquire(tenant, tokens, this.options.prefixes.covered(tenant, tokens));
+      const { tenant, tokens, among } = request;
+      const kept = this.options.prefixes.covered(tenant, tokens);
+      const placement = this.pool.acquire(tenant, tokens, kept, among);
       if (placement === undefined) {
         left.push(request);
         continue;
@@ -249,13 +253,14 @@ export class Driver {
     return rest.length;
   }
 
-  /** The next token of every running call, in one batch. */
-  private async decode(): Promise<number> {
-    if (this.running.size === 0) return 0;
+  /** The next token of every running call, in one batch. Undefined: none runs. */
+  private async decode(): Promise<Step['batch']> {
+    if (this.running.size === 0) return undefined;
     const startedAt = performance.now();
-    const decoded = await this.sample([...this.running]);
-    this.pacer.decoded((performance.now() - startedAt) / 1000);
-    return decoded;
+    const answers = await this.sample([...this.running]);
+    const seconds = (performance.now() - startedAt) / 1000;
+    this.pacer.decoded(seconds);
+    return { answers, seconds };
   }
 
   /** One batch: what each of them still has to evaluate, and then a token of each. Gives the tokens' number. */

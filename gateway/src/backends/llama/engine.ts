@@ -51,19 +51,21 @@ export async function loadEngine(
   });
   const model = await llama.loadModel({ modelPath: settings.modelFile });
   const contextTokens = Math.min(settings.contextTokens, model.trainContextSize);
+  // On a CPU it makes prefill half as fast again; elsewhere the model decides.
+  const flashAttention = llama.gpu === false ? true : 'auto';
+  const sequences = await sequencesThatFit(model, contextTokens, flashAttention, settings);
   const context = await model.createContext({
-    sequences: settings.slots,
+    sequences,
     contextSize: contextTokens,
     threads: { ideal: settings.mostThreads, min: 1 },
-    // On a CPU it makes prefill half as fast again; elsewhere the model decides.
-    flashAttention: llama.gpu === false ? true : 'auto',
+    flashAttention,
     // A smaller window than promised would be a lie: better to fail.
     failedCreationRemedy: false,
   });
   tellRawLogprobs(llama, model, context);
   const usage = context.memoryUsage;
   return {
-    sequences: Array.from({ length: settings.slots }, () => new LlamaSequence(context.getSequence())),
+    sequences: Array.from({ length: sequences }, () => new LlamaSequence(context.getSequence())),
     // llama.cpp may round the window up; what was asked for is what is promised.
     contextTokens,
     contextBytes: usage.ram + usage.vram,
@@ -77,6 +79,24 @@ export async function loadEngine(
       llama.maxThreads = threads;
     },
   };
+}
+
+/** All windows are allocated at once, whether calls come or not. */
+async function sequencesThatFit(
+  model: LlamaModel,
+  contextSize: number,
+  flashAttention: true | 'auto',
+  { sequences: most, windowBytes }: EngineSettings,
+): Promise<number> {
+  if (windowBytes === undefined) return most;
+  const bytesOf = async (sequences: number) => {
+    const options = { contextSize, sequences, flashAttention, modelGpuLayers: model.gpuLayers };
+    const { cpuRam, gpuVram } = await model.fileInsights.estimateContextResourceRequirementsV2(options);
+    return cpuRam + gpuVram;
+  };
+  const [one, two] = [await bytesOf(1), await bytesOf(2)];
+  const more = Math.floor((windowBytes - one) / Math.max(1, two - one));
+  return Math.min(most, 1 + Math.max(0, more));
 }
 
 class LlamaSequence implements EngineSequence {

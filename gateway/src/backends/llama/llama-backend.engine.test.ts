@@ -114,7 +114,7 @@ describe('the embedded engine', { skip, concurrency: false }, () => {
       id: 's',
       modelFile,
       speaker: 's',
-      slots: 1,
+      batchSize: 1,
       contextTokens: 256,
       log: () => {},
     });

@@ -2,11 +2,13 @@
 // It must never import the binding, and never do work per token beyond handing an event on: the network's process
 // must stay free.
 import { statSync } from 'node:fs';
+import process from 'node:process';
 import type { Backend, BackendLoad, CallContext } from '../../core/backend.ts';
 import type { ChatRequest, EventSink, PartialAnswer } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { answerFormatOf } from './answer-format.ts';
+import { BatchSize, MOST_AT_ONCE } from './batch-size.ts';
 import { toEnginePrompt } from './conversation.ts';
 import { defaultThreads, mostThreads } from './cpu-budget.ts';
 import type { BegunAnswer, CallEvent, EngineSettings, Step } from './messages.ts';
@@ -21,9 +23,9 @@ export interface LlamaBackendOptions {
   readonly modelFile: string;
   /** The model's name, as answers give it. */
   readonly speaker: string;
-  /** Calls at once; each has its own window. Default 8. */
-  readonly slots?: number | undefined;
-  /** Window of each slot, in tokens. Default 4096; never more than the model was trained on. */
+  /** Calls at once; each has its own window. `auto`: what `batch-size.ts` finds, within memory. Default 8. */
+  readonly batchSize?: number | 'auto' | undefined;
+  /** Window of each call, in tokens. Default 4096; never more than the model was trained on. */
   readonly contextTokens?: number | undefined;
   /** Default: all usable cores but one, and on small machines that one too while nothing else runs there. */
   readonly threads?: number | undefined;
@@ -56,6 +58,15 @@ export interface Counters {
 const GIBIBYTE = 2 ** 30;
 /** Well under the 500 ms that count as a stutter. */
 const LONGEST_STEP_MS = 330;
+/**
+ * Of that time, what a batch of running answers may take where its size is ours to find: the rest is for a slice of a
+ * newcomer's prompt. Half of it is six tokens a second for each answer, which is about as fast as people read.
+ */
+const BATCH_SHARE = 0.5;
+const BATCH_SIZE = 8;
+/** What windows that nobody has asked for may take: so much, and of the memory that is there, so large a part. */
+const MOST_WINDOW_BYTES = 2 * GIBIBYTE;
+const MOST_WINDOW_SHARE = 0.25;
 const PREFIX_CACHE_BYTES = 256 * 2 ** 20;
 /** A cancelled call ends after the step under way; an engine that needs longer than this hangs. */
 const STUCK_AFTER_MS = 5_000;
@@ -72,7 +83,8 @@ export class LlamaBackend implements Backend {
   readonly continues = 'ids';
   readonly continuesForm = true;
   private readonly options: LlamaBackendOptions;
-  private readonly slots: number;
+  /** Absent: the number of calls at once is given. */
+  private batchSize: BatchSize | undefined;
   private readonly states: StateFolder;
   private readonly supervisor: Supervisor;
   private readonly calls = new Map<number, RunningCall>();
@@ -84,11 +96,10 @@ export class LlamaBackend implements Backend {
   constructor(options: LlamaBackendOptions) {
     this.id = options.id;
     this.options = options;
-    this.slots = options.slots ?? 8;
     this.states = makeStateFolder(options.prefixCacheBytes ?? PREFIX_CACHE_BYTES);
     this.supervisor = new Supervisor({
       childFile: CHILD_FILE,
-      settings: settingsOf(options, this.slots, this.states),
+      settings: settingsOf(options, this.states),
       memoryLimitBytes: (contextBytes) =>
         options.memoryLimitBytes ??
         Math.max(
@@ -98,9 +109,7 @@ export class LlamaBackend implements Backend {
       log: (level, message, fields) => options.log(level, message, { ...fields, backend: options.id }),
       onStep: (step) => this.onStep(step),
       onDown: (reason) => this.onDown(reason),
-      onChange: () => {
-        for (const listener of this.listeners) listener();
-      },
+      onChange: () => this.onChange(),
     });
   }
 
@@ -130,7 +139,7 @@ export class LlamaBackend implements Backend {
   load(): BackendLoad {
     const { state, reason } = this.supervisor;
     if (state === 'ready') {
-      return { state, slots: this.slots, utilization: this.utilization.share(performance.now()) };
+      return { state, slots: this.slots(), utilization: this.utilization.share(performance.now()) };
     }
     return { state: state === 'restarting' ? 'loading' : state, reason, slots: 0 };
   }
@@ -149,10 +158,12 @@ export class LlamaBackend implements Backend {
     refuseUnsupported(request);
     const prompt = toEnginePrompt(request, this.supervisor.contextTokens);
     const format = answerFormatOf(request);
-    if (this.calls.size >= this.slots) {
+    // Not `slots()`: who was given a place before there were fewer has it.
+    const { sequences } = this.supervisor;
+    if (this.calls.size >= sequences) {
       throw new GatewayError(
         'backend_busy',
-        `The engine runs ${this.slots} calls at once, and all are taken.`,
+        `The engine runs ${sequences} calls at once, and all are taken.`,
       );
     }
     const call = ++this.lastCall;
@@ -248,6 +259,7 @@ export class LlamaBackend implements Backend {
       stop,
       format,
       begun: begunOf(request.continueFrom),
+      among: this.slots(),
     });
     await promise;
   }
@@ -264,8 +276,35 @@ export class LlamaBackend implements Backend {
     throw new GatewayError(gone ? 'backend_failed' : 'not_ready', `The model cannot answer now: ${reason}.`);
   }
 
+  private slots(): number {
+    return this.batchSize?.value ?? this.supervisor.sequences;
+  }
+
+  private onChange(): void {
+    const { state, sequences } = this.supervisor;
+    if (this.options.batchSize === 'auto' && this.batchSize === undefined && state === 'ready') {
+      this.batchSize = new BatchSize({
+        most: sequences,
+        longestSeconds: BATCH_SHARE * busySecondsOf(this.options),
+      });
+    }
+    for (const listener of this.listeners) listener();
+  }
+
+  private onBatch({ answers, seconds }: NonNullable<Step['batch']>): void {
+    const before = this.slots();
+    const isFull = this.calls.size >= before;
+    this.batchSize?.stepped({ atMs: performance.now(), answers, seconds, isFull });
+    const now = this.slots();
+    if (now === before) return;
+    this.options.log('debug', `the engine computes ${now} answers at once`, { backend: this.id });
+    this.onChange();
+  }
+
   private onStep(step: Step): void {
     const { seconds, decodedTokens, prefillTokens } = step;
+    // Before its events: who ends with it has been in it.
+    if (step.batch) this.onBatch(step.batch);
     if (decodedTokens + prefillTokens > 0) {
       this.totals.steps++;
       this.totals.decodedTokens += decodedTokens;
@@ -289,15 +328,24 @@ function begunOf(answer: PartialAnswer | undefined): BegunAnswer | undefined {
   return { kind: 'words', text: text.toWellFormed(), reasoning: reasoning.toWellFormed(), pieces };
 }
 
-function settingsOf(options: LlamaBackendOptions, slots: number, states: StateFolder): EngineSettings {
+function busySecondsOf({ longestStepMs }: LlamaBackendOptions): number {
+  return (longestStepMs ?? LONGEST_STEP_MS) / 1000;
+}
+
+function settingsOf(options: LlamaBackendOptions, states: StateFolder): EngineSettings {
+  const { batchSize = BATCH_SIZE } = options;
   return {
     modelFile: options.modelFile,
-    slots,
+    sequences: batchSize === 'auto' ? MOST_AT_ONCE : batchSize,
+    windowBytes:
+      batchSize === 'auto'
+        ? Math.min(MOST_WINDOW_BYTES, MOST_WINDOW_SHARE * process.availableMemory())
+        : undefined,
     contextTokens: options.contextTokens ?? 4096,
     threads: options.threads ?? defaultThreads(),
     mostThreads: options.threads ?? mostThreads(),
     gpu: (options.gpu ?? process.platform === 'darwin') ? 'auto' : false,
-    busySeconds: (options.longestStepMs ?? LONGEST_STEP_MS) / 1000,
+    busySeconds: busySecondsOf(options),
     stateFolder: states.path,
     stateBytes: states.maxBytes,
   };

@@ -24,13 +24,16 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 const SHARED = `Here is what you must know. ${'The north gate is closed in winter and open in spring. '.repeat(12)}`;
 
-function start(options: { file?: string; slots?: number } = {}): { backend: LlamaBackend; logs: string[] } {
+function start(options: { file?: string; batchSize?: number } = {}): {
+  backend: LlamaBackend;
+  logs: string[];
+} {
   const logs: string[] = [];
   const backend = new LlamaBackend({
     id: 'engine',
     modelFile: options.file ?? modelFile,
     speaker: 'the model',
-    slots: options.slots ?? 2,
+    batchSize: options.batchSize ?? 2,
     contextTokens: 512,
     threads: 1,
     log: (_level, message) => void logs.push(message),

@@ -99,7 +99,7 @@ describe("the engine's process", { skip, concurrency: false }, () => {
     writeFileSync(
       script,
       `import { LlamaBackend, type StepFigures } from ${JSON.stringify(url)};
-      const b = new LlamaBackend({ id: 'm', modelFile: ${JSON.stringify(modelFile)}, speaker: 's', slots: 1,
+      const b = new LlamaBackend({ id: 'm', modelFile: ${JSON.stringify(modelFile)}, speaker: 's', batchSize: 1,
         contextTokens: 512, log: () => {} });
       await b.start();
       console.log(b.childPid);

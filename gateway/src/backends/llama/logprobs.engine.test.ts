@@ -14,7 +14,7 @@ const skip = missingModel();
 describe('probabilities of tokens', { skip, concurrency: false }, () => {
   let backend: LlamaBackend;
   before(async () => {
-    backend = new LlamaBackend({ id: 'm', modelFile, speaker: 's', slots: 2, log: () => {} });
+    backend = new LlamaBackend({ id: 'm', modelFile, speaker: 's', batchSize: 2, log: () => {} });
     await backend.start();
   });
   after(async () => {

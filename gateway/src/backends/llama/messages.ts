@@ -6,8 +6,11 @@ import type { LogLevel } from '../../core/log.ts';
 
 export interface EngineSettings {
   readonly modelFile: string;
-  readonly slots: number;
-  /** Window of each slot, in tokens. */
+  /** The most calls at once: each has a window of its own. */
+  readonly sequences: number;
+  /** Fewer than `sequences`, at least one, where their windows would take more memory than this, in bytes. */
+  readonly windowBytes?: number | undefined;
+  /** Of each window, in tokens. */
   readonly contextTokens: number;
   readonly threads: number;
   /** As many while the machine does nothing else; `threads` or more. */
@@ -105,6 +108,8 @@ export interface EngineCall {
   readonly format?: AnswerFormat | undefined;
   /** It goes on behind this, and says nothing of it again. */
   readonly begun?: BegunAnswer | undefined;
+  /** It takes one of the first so many sequences while one of them is free. */
+  readonly among: number;
 }
 
 export type ToChild =
@@ -157,6 +162,8 @@ export type CallEvent =
 /** One engine step and all that came of it; without tokens it only carries events, and `seconds` is 0. */
 export interface Step {
   readonly seconds: number;
+  /** The batch of the running answers' next tokens, where there was one. */
+  readonly batch?: { readonly answers: number; readonly seconds: number } | undefined;
   readonly decodedTokens: number;
   readonly prefillTokens: number;
   readonly events: readonly CallEvent[];
@@ -167,6 +174,7 @@ export type FromChild =
       readonly type: 'ready';
       readonly contextTokens: number;
       readonly contextBytes: number;
+      readonly sequences: number;
       /** The model may think aloud. */
       readonly thinks: boolean;
     }

@@ -32,7 +32,7 @@ describe('prefixes', { skip: missingModel() }, () => {
       id: 'engine',
       modelFile: process.env.SLUICE_TEST_MODEL ?? '',
       speaker: 'the model',
-      slots: 2,
+      batchSize: 2,
       contextTokens: 512,
       threads: 1,
       log: () => {},

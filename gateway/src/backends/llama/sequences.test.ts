@@ -66,3 +66,11 @@ test('a sequence that cannot be cut back is reused only when the prompt continue
   for (const sequence of sequences) places.release(sequence);
   assert.equal(places.acquire('a', [1, 2, 3, 4])?.reusedTokens, 3);
 });
+
+test('one of the first few is taken while one of them is free, and then any other', () => {
+  const { pool: places } = pool(4);
+  assert.equal(use(places, 'a', [1, 2]), '0');
+  const names = Array.from({ length: 4 }, () => places.acquire('b', [7], 0, 2)?.sequence.name);
+  assert.deepEqual(names, ['1', '0', '2', '3']);
+  assert.equal(places.acquire('b', [7], 0, 2), undefined);
+});

@@ -40,11 +40,18 @@ export class SequencePool<S extends CachedSequence> {
    * The free sequence with the longest common prefix of the same tenant; then the least recently used, which an
    * unused one is; then the lowest, because neighbouring sequences decode faster than scattered ones. Undefined: none
    * is free. A prefix of `kept` tokens can be put into any sequence: one that holds hardly more is not taken for it,
-   * because its own conversation may come back to it.
+   * because its own conversation may come back to it. One of the first `among` goes before all others, for their
+   * nearness again.
    */
-  acquire(tenant: string, prompt: readonly number[], kept = 0): Placement<S> | undefined {
+  acquire(
+    tenant: string,
+    prompt: readonly number[],
+    kept = 0,
+    among = this.seats.length,
+  ): Placement<S> | undefined {
     let best: { seat: Seat<S>; reused: number } | undefined;
-    for (const seat of this.seats) {
+    for (const [index, seat] of this.seats.entries()) {
+      if (best !== undefined && index >= among) break;
       if (seat.busy) continue;
       const common = seat.tenant === tenant ? reusableTokens(seat.sequence, prompt) : 0;
       const reused = common < kept + LEAST_GAIN_TOKENS && kept > 0 ? 0 : common;

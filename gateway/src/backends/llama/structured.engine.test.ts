@@ -33,7 +33,7 @@ const newBackend = (file: string) =>
     id: 'm',
     modelFile: file,
     speaker: 'm',
-    slots: SLOTS,
+    batchSize: SLOTS,
     contextTokens: 1024,
     log: () => {},
   });

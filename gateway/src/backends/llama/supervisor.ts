@@ -15,7 +15,7 @@ export interface SupervisorOptions {
   readonly onStep: (step: Step) => void;
   /** The process is gone, or is about to be: nothing more will come of what was sent to it. */
   readonly onDown: (reason: string) => void;
-  /** `state`, `reason`, `contextTokens` or `thinks` changed. */
+  /** `state`, `reason`, `contextTokens`, `sequences` or `thinks` changed. */
   readonly onChange: () => void;
   readonly timing?: Partial<SupervisorTiming> | undefined;
 }
@@ -40,6 +40,7 @@ export class Supervisor {
   private current: State = { name: 'loading', reason: 'the engine is loading' };
   private child: ChildProcess | undefined;
   private contextTokensSeen = 0;
+  private sequencesSeen = 0;
   private modelThinks = false;
   private memoryLimit = Number.POSITIVE_INFINITY;
   private lastPongAt = 0;
@@ -70,9 +71,14 @@ export class Supervisor {
     return this.child?.pid;
   }
 
-  /** Window of a slot in tokens; 0 before it was ever ready. */
+  /** Window of a call in tokens; 0 before it was ever ready. */
   get contextTokens(): number {
     return this.contextTokensSeen;
+  }
+
+  /** Calls that the engine has windows for; 0 before it was ever ready. */
+  get sequences(): number {
+    return this.sequencesSeen;
   }
 
   /** Whether the model may think aloud; false before it was ever ready. */
@@ -156,6 +162,7 @@ export class Supervisor {
         break;
       case 'ready':
         this.contextTokensSeen = message.contextTokens;
+        this.sequencesSeen = message.sequences;
         this.modelThinks = message.thinks;
         this.memoryLimit = this.options.memoryLimitBytes(message.contextBytes);
         this.readyAt = performance.now();

@@ -2,7 +2,8 @@
 // back end, where nobody can order them, and fewer are given. For servers that take all that comes: vLLM, SGLang.
 // The algorithm is Gradient2 of Netflix's concurrency-limits, with another long-term time. There it follows every sample,
 // and under a load that never lets up it learns the queue as its normal: the limit drifts up without end. Here it is made of
-// quiet times, and of what is still slow with half as much to do.
+// quiet times, and of what is still slow with half as much to do. What that cannot tell: first tokens that take twice as long
+// by themselves, as with longer prompts, can hold the limit too low (at 16 or so) until the load lets up.
 // It must never read a clock: times are passed in. Pure.
 import { median } from '../../figures/statistics.ts';
 import type { ConcurrencyLimit, LimitSample } from './concurrency-limit.ts';
@@ -31,6 +32,19 @@ const KEPT = 0.7;
 const NO_RELIEF = 0.75;
 /** What medians of ten times differ by without a cause is less. */
 const WORSE = 1.25;
+/** A limit that in so many steps has not come down by so much is where it belongs. */
+const REST_STEPS = 10;
+const LOWER = 0.95;
+
+/** What is remembered of the moment from which first tokens were late, to see whether a lower limit relieves them. */
+interface Late {
+  readonly limit: number;
+  readonly firstTokenMs: number;
+  /** Of the limit since then. */
+  lowest: number;
+  /** Since it was that low. */
+  steps: number;
+}
 
 export class GradientLimit implements ConcurrencyLimit {
   readonly #most: number;
@@ -40,8 +54,8 @@ export class GradientLimit implements ConcurrencyLimit {
   #longMs: number | undefined;
   #window: number[] = [];
   #steppedAt = Number.NEGATIVE_INFINITY;
-  /** While first tokens are late: their longest time, or their time when the limit had fallen by half; and the limit then. */
-  #worst: { readonly limit: number; readonly firstTokenMs: number } | undefined;
+  /** Since when first tokens are late, or the limit had fallen by half; undefined: they are not. */
+  #late: Late | undefined;
 
   constructor({ most }: GradientOptions) {
     this.#most = Math.max(1, Math.floor(most));
@@ -84,19 +98,33 @@ export class GradientLimit implements ConcurrencyLimit {
   #longAfter(shortMs: number): number {
     const longMs = this.#longMs ?? shortMs;
     if (shortMs <= longMs * TOLERANCE) {
-      this.#worst = undefined;
+      this.#late = undefined;
       // Faster under load than it ever was without: it is another back end by now.
       return shortMs * TOLERANCE < longMs ? shortMs : longMs;
     }
-    const worst = this.#worst;
-    if (!worst || shortMs > worst.firstTokenMs * WORSE) {
-      this.#worst = { limit: this.#estimate, firstTokenMs: shortMs };
+    const late = this.#late;
+    if (!late || shortMs > late.firstTokenMs * WORSE || this.#isAtRest(late)) {
+      this.#late = this.#lateSince(shortMs);
       return longMs;
     }
-    if (this.#estimate > worst.limit / 2) return longMs;
-    const isRelieved = shortMs < worst.firstTokenMs * NO_RELIEF;
-    this.#worst = isRelieved ? { limit: this.#estimate, firstTokenMs: shortMs } : undefined;
+    if (this.#estimate > late.limit / 2) return longMs;
+    const isRelieved = shortMs < late.firstTokenMs * NO_RELIEF;
+    this.#late = isRelieved ? this.#lateSince(shortMs) : undefined;
     return isRelieved ? longMs : shortMs;
+  }
+
+  #lateSince(firstTokenMs: number): Late {
+    return { limit: this.#estimate, firstTokenMs, lowest: this.#estimate, steps: 0 };
+  }
+
+  /** The limit falls no more: what comes later has another cause. */
+  #isAtRest(late: Late): boolean {
+    late.steps += 1;
+    if (this.#estimate < late.lowest * LOWER) {
+      late.lowest = this.#estimate;
+      late.steps = 0;
+    }
+    return late.steps > REST_STEPS;
   }
 
   #stepTo(limit: number, at: number): void {

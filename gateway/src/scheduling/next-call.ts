@@ -1,0 +1,40 @@
+// Who is next at a back end with a free slot: who lost its own first, then the class whose turn it is, then the set of back
+// ends whose calls were served least there, then who is next in that.
+import { PRIORITIES, type Priority } from '../core/priority.ts';
+import type { Heads, Turn } from './class-shares.ts';
+import type { Pool, Waiter } from './pool.ts';
+import type { Seat } from './seat.ts';
+
+interface Head {
+  readonly pool: Pool;
+  readonly waiter: Waiter;
+}
+
+export interface Choice extends Head {
+  readonly turn: Turn;
+  /** What waited then. */
+  readonly heads: Heads;
+}
+
+/** Undefined: nobody waits. Those who would be next, but have waited as long as they may by `now`, are sent away. */
+export function nextCall({ pools, shares }: Seat, now: number): Choice | undefined {
+  const first: Partial<Record<Priority, Head>> = {};
+  const heads: Partial<Record<Priority, number>> = {};
+  let lost: Head | undefined;
+  for (const pool of pools) {
+    pool.expire(now);
+    const waiter = pool.resuming;
+    if (waiter && !(lost && lost.waiter.since <= waiter.since)) lost = { pool, waiter };
+    for (const priority of PRIORITIES) {
+      const head = pool.queues[priority].next;
+      const other = first[priority];
+      if (!head || (other && other.pool.served[priority] <= pool.served[priority])) continue;
+      first[priority] = { pool, waiter: head.item };
+      heads[priority] = head.item.tokens;
+    }
+  }
+  if (lost) return { ...lost, turn: { priority: lost.waiter.ticket.priority, isEarned: false }, heads };
+  const turn = shares.next(heads);
+  const next = turn && first[turn.priority];
+  return turn && next && { ...next, turn, heads };
+}
