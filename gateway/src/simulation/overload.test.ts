@@ -46,15 +46,22 @@ const inOrder = (arrivals: readonly Arrival[]) => arrivals.toSorted((a, b) => a.
 test("a tenant that asks for a hundred times its part moves the others' P99 by less than a fifth", async () => {
   const victims = [1, 2, 3, 4];
   const partPerSecond = 6;
+  /** Over several seeds together: a P99 of one alone is a matter of luck. */
   const run = async (floodFactor: number) => {
-    const arrivals = inOrder([
-      ...victims.flatMap((number) =>
-        poisson(number, partPerSecond / 2, 100, { tenant: `victim-${number}`, priority: 'standard' }),
-      ),
-      ...poisson(99, partPerSecond * floodFactor, 100, { tenant: 'flood', priority: 'standard' }),
-    ]);
-    const { ends } = await simulate(optionsFor(arrivals, { curve: CURVE, objectiveMs: 5000 }));
-    const theirs = ends.filter(({ arrival }) => arrival.tenant !== 'flood');
+    const theirs: RequestEnd[] = [];
+    for (const seed of [0, 1000, 2000]) {
+      const arrivals = inOrder([
+        ...victims.flatMap((number) =>
+          poisson(seed + number, partPerSecond / 2, 100, {
+            tenant: `victim-${number}`,
+            priority: 'standard',
+          }),
+        ),
+        ...poisson(seed + 99, partPerSecond * floodFactor, 100, { tenant: 'flood', priority: 'standard' }),
+      ]);
+      const { ends } = await simulate(optionsFor(arrivals, { curve: CURVE, objectiveMs: 5000 }));
+      theirs.push(...ends.filter(({ arrival }) => arrival.tenant !== 'flood'));
+    }
     const answered = theirs.filter(({ outcome }) => outcome === 'answered');
     return {
       answeredPart: answered.length / theirs.length,

@@ -40,11 +40,9 @@ export function reportText(report: Report): string {
     lines.push(['returned', `${came}, ${percent(returned.admittedPart)} of them were admitted`]);
   }
   if (prediction) {
-    const { calls, error, latePart } = prediction;
-    lines.push([
-      'predicted',
-      `${numberText(calls)} first tokens; real less predicted ${quantilesText(error)}; later than predicted ${percent(latePart)}`,
-    ]);
+    const { calls, error } = prediction;
+    const errors = `P1 ${ms(error.p1Ms)}, P50 ${ms(error.p50Ms)}, P99 ${ms(error.p99Ms)}`;
+    lines.push(['predicted', `${numberText(calls)} first tokens; real less predicted ${errors}`]);
   }
   const more = tenants.length - MOST_TENANTS;
   return [

@@ -97,8 +97,7 @@ test('predictions are held against what came, where there was both', () => {
   ];
   assert.deepEqual(report(simulationOf(ends), optionsFor([]), 1).prediction, {
     calls: 2,
-    error: { p50Ms: -15, p99Ms: 19.3 },
-    latePart: 0.5,
+    error: { p1Ms: -49.3, p50Ms: -15, p99Ms: 19.3 },
   });
 });
 
@@ -154,7 +153,7 @@ test('the text and the picture show what the report holds', () => {
   assert.match(text, /answered +3 \(50 %\)/);
   assert.match(text, /first token +P50 100 ms, P99 100 ms/);
   assert.match(text, /4 came back when told to, 75 % of them were admitted/);
-  assert.match(text, /later than predicted 100 %/);
+  assert.match(text, /predicted +3 first tokens; real less predicted P1 10 ms, P50 10 ms, P99 10 ms/);
   const svg = reportPlot('A title', simulation, optionsFor([]), told);
   for (const title of [
     'A title',

@@ -72,10 +72,8 @@ export interface GroupReport {
 /** Of the calls that had a first token and a prediction of it. */
 export interface PredictionReport {
   readonly calls: number;
-  /** Real less predicted: below 0 the scheduler was too careful. */
-  readonly error: Quantiles;
-  /** The part whose first token came later than predicted. */
-  readonly latePart: number;
+  /** Real less predicted: the middle should be near 0, the others say how far off it may be. */
+  readonly error: { readonly p1Ms: number; readonly p50Ms: number; readonly p99Ms: number };
 }
 
 /** A request's own time to first token against what was predicted, in ms. */
@@ -194,11 +192,8 @@ function refusals(ends: readonly RequestEnd[]): Record<string, number> {
 function prediction(pairs: readonly PredictedPair[]): PredictionReport | undefined {
   if (pairs.length === 0) return undefined;
   const errors = pairs.map(({ predictedMs, firstTokenMs }) => firstTokenMs - predictedMs);
-  return {
-    calls: pairs.length,
-    error: quantiles(errors),
-    latePart: rounded(errors.filter((error) => error > 0).length / pairs.length, 4),
-  };
+  const error = (part: number) => rounded(quantile(errors, part), 1);
+  return { calls: pairs.length, error: { p1Ms: error(0.01), p50Ms: error(0.5), p99Ms: error(0.99) } };
 }
 
 function fairness(ends: readonly RequestEnd[]): number {

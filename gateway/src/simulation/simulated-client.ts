@@ -25,7 +25,7 @@ export interface RequestEnd {
   readonly queueMs?: number | undefined;
   readonly firstTokenMs?: number | undefined;
   readonly longestGapMs: number;
-  /** What the scheduler expected as its time to first token, where it says. */
+  /** When the scheduler expected its first token; absent: it had not measured enough. */
   readonly predictedMs?: number | undefined;
   readonly cachedTokens: number;
   /** Why its last asking was refused; absent: it was not. */
@@ -33,14 +33,9 @@ export interface RequestEnd {
   readonly endedAtMs: number;
 }
 
-/** What the scheduler may say of a call's time to first token before it comes. */
-interface Foresight {
-  predictedFirstTokenMs?(ticket: Ticket): number | undefined;
-}
-
 export interface ClientOptions {
   readonly clock: Clock;
-  readonly scheduler: Scheduler & Foresight;
+  readonly scheduler: Scheduler;
   readonly backends: readonly SimulatedBackend[];
   /** When the first token is due, in ms from the asking: of all classes but batch, for whom nobody waits. Infinity: of none. */
   readonly objectiveMs: number;
@@ -153,7 +148,6 @@ export class SimulatedClient {
     let rest: Rest = { promptTokens, outputTokens, resumes: false };
     for (;;) {
       const ticket = this.#ticket(rest);
-      if (!rest.resumes) this.#predictedMs = scheduler.predictedFirstTokenMs?.(ticket);
       let lease: Lease;
       try {
         lease = await scheduler.acquire(ticket);
@@ -164,7 +158,10 @@ export class SimulatedClient {
           ? { outcome: 'broken' }
           : { outcome: 'refused', retryAfterMs: thrown.retryAfterMs };
       }
-      if (!rest.resumes && this.#asked > 1) returned.admitted += 1;
+      if (!rest.resumes) {
+        this.#predictedMs = lease.predictedFirstTokenMs;
+        if (this.#asked > 1) returned.admitted += 1;
+      }
       this.#refusedAs = undefined;
       this.#queueMs ??= lease.queueMs;
       const { given, isLate } = await this.#compute(rest, lease, ticket.deadlineAt);
