@@ -52,12 +52,12 @@ test("a tenant that asks for a hundred times its part moves the others' P99 by l
     for (const seed of [0, 1000, 2000]) {
       const arrivals = inOrder([
         ...victims.flatMap((number) =>
-          poisson(seed + number, partPerSecond / 2, 100, {
+          poisson(seed + number, partPerSecond / 2, 60, {
             tenant: `victim-${number}`,
             priority: 'standard',
           }),
         ),
-        ...poisson(seed + 99, partPerSecond * floodFactor, 100, { tenant: 'flood', priority: 'standard' }),
+        ...poisson(seed + 99, partPerSecond * floodFactor, 60, { tenant: 'flood', priority: 'standard' }),
       ]);
       const { ends } = await simulate(optionsFor(arrivals, { curve: CURVE, objectiveMs: 5000 }));
       theirs.push(...ends.filter(({ arrival }) => arrival.tenant !== 'flood'));
