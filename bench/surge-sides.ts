@@ -27,6 +27,8 @@ export interface Weights {
 
 export interface Side {
   readonly name: string;
+  /** For pictures. */
+  readonly short: string;
   /** What it is, with versions. */
   readonly title: string;
   readonly threads: string;
@@ -47,6 +49,7 @@ const Q8 = 'Q8_0';
 
 export const transformers: Side = {
   name: 'fastapi-transformers',
+  short: 'transformers',
   title: `FastAPI and transformers ${TRANSFORMERS}, one at a time`,
   threads: String(CORES),
   weights: 'float32, unpacked from Q8_0',
@@ -58,6 +61,7 @@ export const transformers: Side = {
 
 export const llamaCppPython: Side = {
   name: 'fastapi-llama-cpp',
+  short: 'llama-py',
   title: `FastAPI and llama-cpp-python ${LLAMA_CPP_PYTHON}, one at a time`,
   threads: String(CORES),
   weights: Q8,
@@ -72,6 +76,7 @@ export const llamaCppPython: Side = {
 function llamaServer(name: string, threads: number): Side {
   return {
     name,
+    short: 'llama.cpp',
     title: `llama.cpp's server (xllamacpp ${XLLAMACPP}), ${SLOTS} slots`,
     threads: String(threads),
     weights: Q8,
@@ -87,6 +92,7 @@ export const llamaServer1 = llamaServer('llama-server-1-thread', 1);
 
 export const vllm: Side = {
   name: 'vllm',
+  short: 'vLLM',
   title: `vLLM ${VLLM} on processors`,
   threads: '1 of OpenMP, and others of its own',
   weights: 'bfloat16, unpacked from Q8_0',
@@ -110,6 +116,7 @@ function sluiceSide(name: string, title: string, switches: Switches = {}): Side 
   const { batchSize = SLOTS, prefixCacheMb = 256, isPublishedFormat = false } = switches;
   return {
     name,
+    short: 'Sluice',
     title,
     threads: OWN_THREADS,
     weights: isPublishedFormat ? 'Q4_1' : Q8,
@@ -154,6 +161,7 @@ function inFrontOf(side: Side, kind: 'llama.cpp' | 'vllm'): Side {
   return {
     ...side,
     name: `sluice+${side.name}`,
+    short: `S. + ${side.short.replace('.cpp', '')}`,
     title: `Sluice in front of ${side.title}`,
     start: async (weights) => {
       const behind = await side.start(weights);

@@ -253,13 +253,15 @@ interface Drawn {
 const DRAWN_OVER_TIME = [sluice, llamaServer2, llamaCppPython, transformers].map(({ name }) => name);
 const FRONTED = [sluiceBeforeLlama, llamaServer2].map(({ name }) => name);
 
+const shortOf = (name: string) => SIDES.find((side) => side.name === name)?.short ?? name;
+
 export function draw({ sides, switchedOff }: Drawn): string {
   const names = Object.keys(sides);
   const columns = (title: string, yLabel: string, figureOf: (name: string) => Spread): Panel => ({
     title,
     yLabel,
-    xLabel: 'server, by its number in the list of sides',
-    x: names.map((_, index) => index + 1),
+    xLabel: 'server',
+    x: names.map(shortOf),
     series: [{ name: 'median of the rounds', values: names.map(figureOf) }],
     isColumns: true,
   });
@@ -278,7 +280,7 @@ export function draw({ sides, switchedOff }: Drawn): string {
     series: drawn
       .filter((name) => sides[name])
       .map((name) => ({
-        name,
+        name: shortOf(name),
         style: 'line',
         points: sides[name]!.moments.flatMap((moment) => {
           const y = figureOf(moment);
@@ -288,7 +290,7 @@ export function draw({ sides, switchedOff }: Drawn): string {
   });
   const objective = { name: '500 ms', value: OBJECTIVES.ttft };
   const ways = Object.keys(switchedOff);
-  return plot(`The surge: ${names.map((name, index) => `${index + 1} ${name}`).join(', ')}`, [
+  return plot('A surge on two cores: ten times as much for a minute', [
     columns('Good answers in the surge', 'a second', (name) => sides[name]!.surge.goodput),
     columns('First token, P99', 'ms', (name) => sides[name]!.surge.firstP99Ms),
     columns('Tokens in the surge', 'a second', (name) => sides[name]!.surge.tokensPerSecond),

@@ -21,7 +21,7 @@ test('an answer is kept for its time from when it was made, however often it is 
   cache.keep('one', one);
   assert.equal(cache.get('another'), undefined);
   for (let ms = 0; ms <= 1_000; ms += 250) {
-    assert.equal(cache.get('one'), one, `${ms}`);
+    assert.deepEqual(cache.get('one'), one, `${ms}`);
     clock.advance(250);
   }
   assert.equal(cache.get('one'), undefined);

@@ -1,15 +1,12 @@
 // Whole answers that are given again to who asks the same: exact, for a time, up to a bound of memory.
 // It must never keep what was not whole, and never know whose answer it is: that is the key's.
 import { LRUCache } from 'lru-cache';
-import type { FinishReason, TokenEvent, Usage } from '../core/chat.ts';
+import type { FinishReason, Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import type { AnswerCachePolicy } from '../core/world.ts';
+import type { Recorded } from './recording.ts';
 
-export interface KeptAnswer {
-  /** In order, without `finish`. */
-  readonly events: readonly TokenEvent[];
-  /** Of all of them, estimated. */
-  readonly bytes: number;
+export interface KeptAnswer extends Recorded {
   readonly usage: Usage;
   /** The id of who made it. */
   readonly backend: string | undefined;
@@ -40,6 +37,8 @@ export class AnswerCache {
   /** Keeps it if it came to a good end, and is not larger than everything that may be kept. */
   keep(key: string, answer: KeptAnswer): void {
     const ends = answer.events.filter((event) => event.type === 'choice-end');
-    if (ends.length > 0 && ends.every(({ reason }) => KEPT_ENDS.has(reason))) this.#answers.set(key, answer);
+    if (ends.length === 0 || !ends.every(({ reason }) => KEPT_ENDS.has(reason))) return;
+    // Texts that were joined piece by piece are trees of pieces in memory; a copy is as large as it is told to be.
+    this.#answers.set(key, { ...answer, events: structuredClone(answer.events) });
   }
 }

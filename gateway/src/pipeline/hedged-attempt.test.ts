@@ -16,6 +16,7 @@ import {
 } from '../../test/hand-pipeline.ts';
 import type { Backend } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
+import type { Priority } from '../core/priority.ts';
 import type { HedgeAfter } from './hedging.ts';
 
 const LATE_MS = 300;
@@ -111,6 +112,22 @@ test('the first one fails while the hedge runs: the hedge answers, and that is n
   const { record } = answer;
   assert.deepEqual([words, record.backend, record.speaker, record.failovers], ['yes', 'b', 'b', 0]);
   assert.deepEqual(told, ['started', 'hedge won']);
+});
+
+test('both fail, and a third one answers: it is who is named', async () => {
+  for (const order of ['ab', 'ba']) {
+    const { a, b, c, clock, ask, told } = setUp(LATE_MS, 3);
+    const answer = await ask();
+    clock.advance(LATE_MS);
+    for (const id of order) {
+      (id === 'a' ? a : b).last.fail('backend_failed');
+      await turn();
+    }
+    c.finish(text('yes'));
+    const { words } = await readAll(answer);
+    assert.deepEqual([words, answer.record.backend, answer.record.failovers], ['yes', 'c', 1], order);
+    assert.deepEqual(told, ['started', 'hedge lost', 'failed over backend_failed']);
+  }
 });
 
 test('both fail: the first error counts, and failover goes on as ever', async () => {
@@ -262,6 +279,25 @@ test("auto: late is what is later than 95 of 100 of that back end's own first wo
   assert.ok(hedges > 2 && hedges < 10, `${hedges} hedges`);
   assert.equal(await answerIn(2 * 99), true, 'some are left for what is later still');
   assert.equal(b.calls.length, hedges + 2);
+});
+
+test('auto: who lost a race was late too, or the limit would creep down with every hedge', async () => {
+  const { a, b, clock, ask } = setUp('auto');
+  const answerIn = async (ms: number, priority: Priority = 'interactive') => {
+    const answer = await ask({ priority });
+    clock.advance(ms);
+    const isHedged = answer.record.hedged > 0;
+    (isHedged ? b : a).finish(text('x'));
+    await readAll(answer);
+    return isHedged;
+  };
+  for (let call = 0; call < 40; call += 1) await answerIn(10);
+  for (let late = 0; late < 32; late += 1) {
+    // They pay for the hedge, and are not looked at.
+    for (let call = 0; call < 20; call += 1) await answerIn(0, 'batch');
+    assert.equal(await answerIn(30), true);
+  }
+  assert.equal(await answerIn(25), false, 'where 32 of 72 were later than that');
 });
 
 test('whoever speaks or fails when, the client reads one of the two answers whole, once, or one error', async () => {

@@ -8,7 +8,7 @@ import { FirstTokenTimes } from './first-token-times.ts';
 /** Ms without a first token, or `auto`: later than 95 of 100 of that back end's own. */
 export type HedgeAfter = number | 'auto';
 
-/** One hedge for every 20 calls, from the first second on: one at first, and at most ten in a row. */
+/** One hedge for every 20 calls that run; one at first, and at most ten that are saved up. */
 const BUDGET = { callsAnAttempt: 20, most: 10, atFirst: 1 };
 
 export class Hedging {

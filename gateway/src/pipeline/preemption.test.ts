@@ -107,6 +107,21 @@ test('a back end that is lost afterwards is a loss like any other', async () => 
   assert.deepEqual(told, ['started', 'preempted', 'continued text']);
 });
 
+test('a loss before it counts once', async () => {
+  const { a, b, ask, scheduler, told } = setUp(2);
+  const answer = await ask({ priority: 'batch' });
+  a.last.push(text('one ', 1));
+  a.last.fail('backend_timeout');
+  await turn();
+  b.last.push(text('two ', 2));
+  scheduler.preempt();
+  await turn();
+  b.finish(text('three', 3));
+  assert.equal((await readAll(answer)).words, 'one two three');
+  assert.deepEqual([answer.record.continued, answer.record.preempted], [1, 1]);
+  assert.deepEqual(told, ['started', 'continued text', 'preempted']);
+});
+
 test('where no slot comes back in time, the error says so', async () => {
   const engine = new HandBackend('engine', { continues: 'ids', slots: 1 });
   const { ask, scheduler, clock } = handPipeline([engine]);

@@ -7,48 +7,65 @@ import { bytesOf } from './stream-log.ts';
 const MOST_UNITS = 4 * 1024;
 /** The same for tokens that are told with their probabilities. */
 const MOST_LOGPROBS = 64;
+/** Estimated, of one answer: more than 8,192 tokens have as text, and a bound on what a mad back end can make us hold. */
+const MOST_BYTES = 4 * 1024 * 1024;
+
+/** Events in order, without `finish`, which is the reader's own. */
+export interface Recorded {
+  readonly events: readonly TokenEvent[];
+  /** Their memory, estimated. */
+  readonly bytes: number;
+}
 
 export class Recording {
-  readonly #events: TokenEvent[] = [];
+  #events: TokenEvent[] = [];
   #bytes = 0;
+  #hasWords = false;
+  #isOverfull = false;
 
-  /** A `finish` is the reader's own. */
-  get events(): readonly TokenEvent[] {
-    return this.#events;
+  /** In order, without `finish`, which is the reader's own. Undefined: they were more than are kept. */
+  get events(): readonly TokenEvent[] | undefined {
+    return this.#isOverfull ? undefined : this.#events;
   }
 
-  /** An estimate of its memory. */
+  /** Their memory, estimated. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Whether it has more than who speaks. */
+  /** Whether there was more than who speaks. */
   get hasWords(): boolean {
-    return this.#events.some(({ type }) => type !== 'start');
+    return this.#hasWords;
   }
 
   add(event: TokenEvent): void {
     if (event.type === 'start') {
       // Who announced itself and then said nothing is not who speaks.
-      if (!this.hasWords) this.#events[0] = event;
+      if (!this.#hasWords) this.#put(0, event);
       return;
     }
-    const last = this.#events.at(-1);
-    const joined = last && join(last, event);
-    if (joined) {
-      this.#bytes += bytesOf(joined) - bytesOf(last);
-      this.#events[this.#events.length - 1] = joined;
-      return;
-    }
-    const kept = isDelta(event) ? { ...event, tokens: undefined } : event;
-    this.#bytes += bytesOf(kept);
-    this.#events.push(kept);
+    this.#hasWords = true;
+    if (this.#isOverfull) return;
+    const joined = join(this.#events.at(-1), event);
+    if (joined) this.#put(this.#events.length - 1, joined);
+    else this.#put(this.#events.length, isDelta(event) ? { ...event, tokens: undefined } : event);
+    if (this.#bytes <= MOST_BYTES) return;
+    this.#isOverfull = true;
+    this.#events = [];
+    this.#bytes = 0;
+  }
+
+  /** At the last place, or behind it. */
+  #put(place: number, event: TokenEvent): void {
+    const before = this.#events[place];
+    this.#bytes += bytesOf(event) - (before ? bytesOf(before) : 0);
+    this.#events[place] = event;
   }
 }
 
 /** The two as one, if they are pieces of the same thing and it does not get too large. */
-function join(a: TokenEvent, b: TokenEvent): TokenEvent | undefined {
-  if (!isDelta(a) || !isDelta(b) || a.choice !== b.choice) return undefined;
+function join(a: TokenEvent | undefined, b: TokenEvent): TokenEvent | undefined {
+  if (!a || !isDelta(a) || !isDelta(b) || a.choice !== b.choice) return undefined;
   if (a.type === 'tool-call-delta') {
     // Later pieces of a call have only its index.
     if (b.type !== a.type || b.index !== a.index || b.id !== undefined || b.name !== undefined)

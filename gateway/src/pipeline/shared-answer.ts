@@ -7,7 +7,7 @@ import { ERROR_TRAITS, type GatewayError } from '../core/errors.ts';
 import { noteDegraded, type RequestRecord } from '../core/observer.ts';
 import type { Standing } from './call.ts';
 import type { Run } from './call-runner.ts';
-import { Recording } from './recording.ts';
+import { type Recorded, Recording } from './recording.ts';
 
 /** A request that reads along. */
 export interface Reader extends Pick<Run, 'record' | 'push' | 'signal'> {
@@ -31,7 +31,7 @@ export interface SharedAnswerOptions {
 }
 
 export class SharedAnswer {
-  readonly recording = new Recording();
+  readonly #recording = new Recording();
   /** What the compute does, told once for all that read. */
   readonly record: RequestRecord;
   readonly #options: SharedAnswerOptions;
@@ -43,6 +43,12 @@ export class SharedAnswer {
   constructor(options: SharedAnswerOptions) {
     this.#options = options;
     this.record = { ...options.record, failovers: 0, continued: 0, hedged: 0, preempted: 0 };
+  }
+
+  /** What there is of it, for who comes later; undefined: more than is kept. */
+  get soFar(): Recorded | undefined {
+    const { events, bytes } = this.#recording;
+    return events && { events, bytes };
   }
 
   /** Starts the compute; its first reader is there already. */
@@ -76,7 +82,7 @@ export class SharedAnswer {
     const onAbort = () => this.#leave(reader, reader.signal.reason);
     reader.signal.addEventListener('abort', onAbort);
     this.#readers.set(reader, end);
-    for (const event of this.recording.events) this.#give(reader, event);
+    for (const event of this.#recording.events ?? []) this.#give(reader, event);
     try {
       return await end.promise;
     } finally {
@@ -96,7 +102,7 @@ export class SharedAnswer {
     const { record } = this;
     if (event.type === 'start') record.speaker ??= event.speaker;
     else if (isDelta(event)) record.firstTokenMs ??= this.#options.clock.now() - record.startedAt;
-    this.recording.add(event);
+    this.#recording.add(event);
     for (const reader of this.#readers.keys()) this.#give(reader, event);
   }
 
@@ -135,7 +141,7 @@ export class SharedAnswer {
   }
 
   #fail(error: GatewayError, standing: Standing): void {
-    const mayGoOn = this.recording.hasWords && ERROR_TRAITS[error.code].elsewhere;
+    const mayGoOn = this.#recording.hasWords && ERROR_TRAITS[error.code].elsewhere;
     if (mayGoOn && this.#options.canGoOn(standing)) this.#standing = standing;
     for (const reader of this.#readers.keys()) if (!this.#standingFor(reader)) reader.onFailed(error);
   }

@@ -59,8 +59,9 @@ export class SharedAnswers {
     const place = `${key} ${call.terms} ${request.isWhole === true}`;
     const running = model.coalesces ? answers.inTheMaking.get(place) : undefined;
     if (!running) return await this.#begin(call, answers, key, place);
-    if (running.recording.bytes > this.#mostAtOnce) return await call.compute(call);
-    return await read(call, running, true);
+    const { soFar } = running;
+    const fits = soFar !== undefined && soFar.bytes <= this.#mostAtOnce;
+    return fits ? await read(call, running, true) : await call.compute(call);
   }
 
   async #begin(call: SharedCall, answers: ModelAnswers, key: string, place: string): Promise<Usage> {
@@ -72,7 +73,9 @@ export class SharedAnswers {
       canGoOn: (standing) => mayGoOn && model.backends.some((one) => wayOn(request, standing, one)),
       onOver: (usage) => {
         if (inTheMaking.get(place) === shared) inTheMaking.delete(place);
-        if (usage && shared.record.continued === 0) cache?.keep(key, keptOf(shared, usage));
+        const { soFar } = shared;
+        const { backend, continued } = shared.record;
+        if (usage && soFar && continued === 0) cache?.keep(key, { ...soFar, usage, backend });
       },
     });
     if (model.coalesces && inTheMaking.size < MOST_IN_THE_MAKING) inTheMaking.set(place, shared);
@@ -97,10 +100,6 @@ async function read(call: SharedCall, shared: SharedAnswer, isFollower: boolean)
   const end = await shared.read({ ...call, isFollower });
   if ('usage' in end) return end.usage;
   return await call.compute({ ...call, standing: end.standing });
-}
-
-function keptOf({ recording, record }: SharedAnswer, usage: Usage): KeptAnswer {
-  return { events: recording.events, bytes: recording.bytes, usage, backend: record.backend };
 }
 
 /** As fast as it is read: what is there already may be more than its log holds. */

@@ -172,6 +172,17 @@ test('who waits longer than was expected and leaves before the first token says 
   assert.ok(model.firstTokenMs(200, 0)!.ms > 2 * before);
 });
 
+test('where no first token was ever waited for, it learns that they take at least so long', () => {
+  const clock = new ManualClock();
+  const model = new ServiceModel(clock);
+  for (let call = 0; call < 12; call += 1) {
+    const begun = model.began({ promptTokens: 200, costTokens: 210 }, 4);
+    clock.advance(500);
+    begun.ended();
+  }
+  assert.ok(model.firstTokenMs(200, 0)!.ms > 400);
+});
+
 test('it knows what is to be computed, and who is past it; told twice is told once', () => {
   const clock = new ManualClock();
   const model = new ServiceModel(clock);

@@ -135,9 +135,9 @@ export class ServiceModel {
         this.#countFull(now);
         this.#running -= 1;
         const holdMs = now - beganAt;
-        // Who was not waited for to the end took at least so long: without them only the quick ones would be learnt from.
-        if (speak(now) && expectedMs !== undefined && holdMs > expectedMs)
-          this.#learn(causes, holdMs, expectedMs);
+        // Who was not waited for to the end took at least so long: without them only the quick ones would be learnt from,
+        // and where all are too slow from the first call on, nothing, so that all would be let in for ever.
+        if (speak(now) && holdMs > (expectedMs ?? 0)) this.#learn(causes, holdMs, expectedMs);
         this.#held(now, holdMs, costTokens, this.#fullMs - fullBefore);
       },
     };
