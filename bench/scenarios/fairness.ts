@@ -1,6 +1,7 @@
 // What tenants feel of another that floods: first tokens of three quiet ones, alone and beside a hundred times the
-// other's share, in turns. Scripted words, no model: the speed is known, so the share is. Answers differ in length, or
-// slots would come free all at once.
+// other's share, in turns; once where everybody waits as long as it takes, and once where first tokens have a deadline,
+// so that who would be too late is refused. Scripted words, no model: the speed is known, so the share is. Answers differ
+// in length, or slots would come free all at once.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, writeFileSync } from 'node:fs';
@@ -39,9 +40,11 @@ const QUIET_PART = 0.4;
 const SECONDS = 60;
 /** Until the flood has filled every slot and the queue, and until all of it has gone. */
 const SETTLE_SECONDS = 15;
+/** Where there is one: long enough for several turns of all slots. */
+const DEADLINE_MS = 5_000;
 const WANTED_PERCENT = 20;
 
-const WAYS = ['alone', 'besideFlood'] as const;
+const WAYS = ['alone', 'besideFlood', 'besideFloodWithDeadline'] as const;
 type Way = (typeof WAYS)[number];
 
 interface Measured {
@@ -62,15 +65,15 @@ export async function run(rounds = ROUNDS): Promise<object> {
       },
     ],
     keys: [FLOOD_KEY, ...QUIET_KEYS].map((key) => ({ name: key, key })),
-    models: [{ id: MODEL, first_token_objective_ms: 5_000 }],
   });
-  const taken: Record<Way, Measured[]> = { alone: [], besideFlood: [] };
+  const taken: Record<Way, Measured[]> = { alone: [], besideFlood: [], besideFloodWithDeadline: [] };
   try {
     for (let round = 1; round <= rounds; round += 1) {
       // Who begins changes: what one leaves behind must not be the other's.
       for (const way of round % 2 === 1 ? WAYS : WAYS.toReversed()) {
-        const endFlood = way === 'besideFlood' ? startFlood(sluice.port, round) : async () => {};
-        const measured = await quietLoad(sluice.port, round).finally(endFlood);
+        const deadlineMs = way === 'besideFloodWithDeadline' ? DEADLINE_MS : undefined;
+        const endFlood = way === 'alone' ? async () => {} : startFlood(sluice.port, round, deadlineMs);
+        const measured = await quietLoad(sluice.port, round, deadlineMs).finally(endFlood);
         taken[way].push(measured);
         console.error(round, way, JSON.stringify(figuresOf([measured])));
         await sleep(SETTLE_SECONDS * 1000);
@@ -86,14 +89,17 @@ export async function run(rounds = ROUNDS): Promise<object> {
     floodPerSecond: rounded(SHARE * FLOOD_FACTOR),
     quietPerSecond: rounded(SHARE * QUIET_PART * QUIET_KEYS.length),
     wantedPercent: WANTED_PERCENT,
-    /** Of the P99 over all rounds together. */
-    p99MovedByPercent: rounded((p99('besideFlood') / p99('alone') - 1) * 100, 1),
+    deadlineMs: DEADLINE_MS,
+    /** Of the P99 over all rounds together; null: nobody was answered. */
+    p99MovedByPercent: Object.fromEntries(
+      WAYS.slice(1).map((way) => [way, rounded((p99(way) / p99('alone') - 1) * 100, 1)]),
+    ),
     ...Object.fromEntries(WAYS.map((way) => [way, figuresOf(taken[way])])),
   };
 }
 
 /** What the quiet tenants see, once the flood is there. */
-async function quietLoad(port: number, round: number): Promise<Measured> {
+async function quietLoad(port: number, round: number, deadlineMs: number | undefined): Promise<Measured> {
   const random = seededRandom(round);
   const ratePerSecond = SHARE * QUIET_PART * QUIET_KEYS.length;
   const requests = Math.round(ratePerSecond * (SETTLE_SECONDS + SECONDS));
@@ -107,7 +113,7 @@ async function quietLoad(port: number, round: number): Promise<Measured> {
   const { attempts, generator } = await measureLoad({
     endpoint: new Endpoint({
       url: new URL(`http://127.0.0.1:${port}/v1/chat/completions`),
-      headers: {},
+      headers: deadlineMs === undefined ? {} : { 'x-sluice-deadline-ms': String(deadlineMs) },
       clock: systemClock,
     }),
     pace: { kind: 'open', atMs },
@@ -130,7 +136,7 @@ async function quietLoad(port: number, round: number): Promise<Measured> {
 }
 
 /** In a process of its own, so that its work delays nobody whose time is taken. The returned function ends it. */
-function startFlood(port: number, round: number): () => Promise<void> {
+function startFlood(port: number, round: number, deadlineMs: number | undefined): () => Promise<void> {
   const prompts = join(mkdtempSync(join(tmpdir(), 'sluice-bench-')), 'flood.jsonl');
   const lines = Array.from({ length: 200 }, (_, index) =>
     JSON.stringify({ prompt: `Flood ${round}, ${index}.`, output_tokens: answerTokens(index / 200) }),
@@ -139,7 +145,8 @@ function startFlood(port: number, round: number): () => Promise<void> {
   const ratePerSecond = SHARE * FLOOD_FACTOR;
   const args =
     `bench --base-url http://127.0.0.1:${port} --model ${MODEL} --dataset-name custom --dataset-path ${prompts} ` +
-    `--request-rate ${ratePerSecond} --num-prompts ${Math.round(ratePerSecond * (SETTLE_SECONDS + SECONDS + 30))}`;
+    `--request-rate ${ratePerSecond} --num-prompts ${Math.round(ratePerSecond * (SETTLE_SECONDS + SECONDS + 30))}` +
+    (deadlineMs === undefined ? '' : ` --header x-sluice-deadline-ms=${deadlineMs}`);
   const bin = new URL('../../gateway/bin/sluice.js', import.meta.url).pathname;
   const child = spawn(process.execPath, [bin, ...args.split(' ')], {
     env: { ...process.env, SLUICE_BENCH_API_KEY: FLOOD_KEY },
@@ -200,7 +207,7 @@ export function draw(figures: Readonly<Record<Way, Figures>>): string {
     title: 'First token of the quiet tenants',
     xLabel: `beside a tenant that sends ${FLOOD_FACTOR} times its share, and alone`,
     yLabel: 'ms',
-    x: ['alone', 'beside the flood'],
+    x: ['alone', 'beside the flood', 'with a deadline'],
     series: [
       { name: 'P50', values: WAYS.map((way) => figures[way].firstP50Ms) },
       { name: 'P99', values: WAYS.map((way) => figures[way].firstP99Ms) },
