@@ -102,7 +102,7 @@ export class Admission {
     return prediction;
   }
 
-  /** The call comes back at the time that it was told: it is to be admitted, before all that come fresh. */
+  /** The call comes back at the time that it was told: it is to be admitted, before what else its tenant has waiting. */
   claim({ tenant, priority, prefix }: Ticket, { promised }: Pool): boolean {
     // Without any there is no need to look at the whole prompt.
     if (!prefix || promised.size === 0) return false;

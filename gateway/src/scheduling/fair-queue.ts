@@ -1,10 +1,10 @@
 // In what order calls of one class wait for the same back ends. Between tenants: start-time fair queueing by tokens (Goyal,
 // Vin, Cheng: "Start-time Fair Queueing", SIGCOMM 1996), so that a flood waits behind itself and not before others; with a
 // little credit for who was away (as in borrowed virtual time: Duda, Cheriton, SOSP 1999), because a few calls that come at
-// once are no flood. Of one tenant's: who must leave first goes first; and the newest goes first while the queue is overloaded, because who came
-// long ago has given up or will (Maurer: "Fail at Scale", ACM Queue 2015). Whether it is, CoDel's test says (Nichols,
-// Jacobson: "Controlling Queue Delay", ACM Queue 2012): a queue that stands, not one that is long for a moment. Each tenant's
-// line is tested by itself: one who floods must not turn the others' order.
+// once are no flood. Of one tenant's: who must leave first goes first; and the newest goes first while the queue is overloaded,
+// because who came long ago has given up or will (Maurer: "Fail at Scale", ACM Queue 2015). Whether it is, CoDel's test says
+// (Nichols, Jacobson: "Controlling Queue Delay", ACM Queue 2012): a queue that stands, not one that is long for a moment. Each
+// tenant's line is tested by itself: one who floods must not turn the others' order.
 // Every step is O(log n), and what it keeps is bounded by who waits.
 import type { Clock } from '../core/clock.ts';
 import { type Arrival, ArrivalList } from './arrival-list.ts';
