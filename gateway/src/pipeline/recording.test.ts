@@ -85,6 +85,11 @@ test('its memory is that of what it keeps', () => {
   );
 });
 
+test('probabilities that were asked for and are none stay told as none', () => {
+  const { events } = recordingOf([{ type: 'text-delta', choice: 0, text: 'a', logprobs: [] }, text('b')]);
+  assert.deepEqual(readOf(events!)[0]!.logprobs, []);
+});
+
 test('pieces of one text become one, up to a size', () => {
   const { events } = recordingOf([text('a'), text('b'), text('c'), END]);
   assert.deepEqual(

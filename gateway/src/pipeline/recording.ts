@@ -76,7 +76,7 @@ function join(a: TokenEvent | undefined, b: TokenEvent): TokenEvent | undefined 
   if (a.type === 'reasoning-delta' || b.type === 'reasoning-delta') return { ...a, text: a.text + b.text };
   const logprobs = [...(a.logprobs ?? []), ...(b.logprobs ?? [])];
   if (logprobs.length > MOST_LOGPROBS) return undefined;
-  return { ...a, text: a.text + b.text, ...(logprobs.length > 0 && { logprobs }) };
+  return { ...a, text: a.text + b.text, ...((a.logprobs ?? b.logprobs) && { logprobs }) };
 }
 
 function fits(a: string, b: string): boolean {

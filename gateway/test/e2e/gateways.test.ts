@@ -47,12 +47,13 @@ describe('a gateway whose back end leads back to it', () => {
 async function assertLoop(url: string): Promise<void> {
   for (const stream of [true, false]) {
     let [status, text] = [0, ''];
-    // Until it has seen that its back end is there, and again when that has failed often enough, it says that nobody is.
+    // Until it has seen that its back end is there, and again when that has failed often enough, it says that nobody is; and
+    // who looked before the other one listened was refused.
     await waitUntil(
       async () => {
         const response = await ask(url, { stream }).catch(() => undefined);
         [status, text] = [response?.status ?? 0, (await response?.text()) ?? ''];
-        return status !== 0 && status !== 503;
+        return status !== 0 && status !== 503 && !text.includes('refused the connection');
       },
       LIMIT_MS,
       () => `it does not get ready: ${status} ${text}`,
