@@ -10,26 +10,22 @@ test('a quantile is within one percent of the sample at its place, however sampl
     count: fc.integer({ min: 1, max: 50 }),
   });
   fc.assert(
-    fc.property(
-      fc.array(sample, { minLength: 1, maxLength: 60 }),
-      fc.nat(),
-      (samples, place) => {
-        const histogram = new Histogram();
-        for (const { value, count } of samples) histogram.add(value, count);
-        const all = samples
-          .flatMap(({ value, count }) => new Array<number>(count).fill(value))
-          .sort((a, b) => a - b);
-        assert.equal(histogram.count, all.length);
-        assert.equal(histogram.most, all.at(-1));
-        const index = place % all.length;
-        const exact = all[index]!;
-        const q = (index + 0.5) / all.length;
-        assert.ok(
-          Math.abs(histogram.quantile(q) / exact - 1) <= 0.011,
-          `${histogram.quantile(q)} for ${exact}`,
-        );
-      },
-    ),
+    fc.property(fc.array(sample, { minLength: 1, maxLength: 60 }), fc.nat(), (samples, place) => {
+      const histogram = new Histogram();
+      for (const { value, count } of samples) histogram.add(value, count);
+      const all = samples
+        .flatMap(({ value, count }) => new Array<number>(count).fill(value))
+        .sort((a, b) => a - b);
+      assert.equal(histogram.count, all.length);
+      assert.equal(histogram.most, all.at(-1));
+      const index = place % all.length;
+      const exact = all[index]!;
+      const q = (index + 0.5) / all.length;
+      assert.ok(
+        Math.abs(histogram.quantile(q) / exact - 1) <= 0.011,
+        `${histogram.quantile(q)} for ${exact}`,
+      );
+    }),
   );
 });
 
