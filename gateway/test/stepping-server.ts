@@ -124,17 +124,6 @@ function slicesOf({ slice, isShared }: Shape, calls: readonly Running[]): number
   });
 }
 
-/** Uniform between 0 and 1, the same for the same seed (mulberry32). */
-export function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 /** Jobs that come at random times, `perSecond` of them on the average, with prompts and answers of random lengths. */
 export function randomJobs(
   count: number,

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ManualClock } from '../../test/manual-clock.ts';
-import { seededRandom } from '../../test/stepping-server.ts';
+import { seededRandom } from '../load/seeded-random.ts';
 import { Bookings } from './bookings.ts';
 
 /** One token a ms, of which 85 % are given away: a call of 85 tokens takes a tenth of a second of it. */

@@ -1,7 +1,7 @@
 // Guards the measure of unevenness: nothing of a metronome, one of chance, more of bursts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seededRandom } from '../../test/stepping-server.ts';
+import { seededRandom } from '../load/seeded-random.ts';
 import { Burstiness } from './burstiness.ts';
 
 function variationOf(gaps: readonly number[]): number {

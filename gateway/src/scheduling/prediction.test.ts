@@ -9,10 +9,10 @@ import {
   randomJobs,
   type Shape,
   SteppedClock,
-  seededRandom,
   serve,
   TOGETHER,
 } from '../../test/stepping-server.ts';
+import { seededRandom } from '../load/seeded-random.ts';
 import {
   drainPerMs,
   explainPrediction,

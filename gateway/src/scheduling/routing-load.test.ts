@@ -2,7 +2,7 @@
 // they go than in turn, and no back end has more than its part to do.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seededRandom } from '../../test/seeded-random.ts';
+import { seededRandom } from '../load/seeded-random.ts';
 import { PrefixIndex } from './prefix-index.ts';
 import { type Candidate, pick, USUAL_WEIGHTS } from './router.ts';
 

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../../test/manual-clock.ts';
-import { seededRandom } from '../../test/seeded-random.ts';
 import { StillBackend, ticketFor } from '../../test/still-backend.ts';
 import type { GatewayError } from '../core/errors.ts';
 import type { Priority } from '../core/priority.ts';
 import type { Ticket } from '../core/ticket.ts';
 import { quantile } from '../figures/statistics.ts';
+import { seededRandom } from '../load/seeded-random.ts';
 import { Scheduler } from './scheduler.ts';
 
 const SLOTS = 8;

@@ -8,10 +8,10 @@ import {
   randomJobs,
   type Shape,
   SteppedClock,
-  seededRandom,
   serve,
   TOGETHER,
 } from '../../test/stepping-server.ts';
+import { seededRandom } from '../load/seeded-random.ts';
 import { DecayedRegression } from './decayed-regression.ts';
 import { ServiceModel } from './service-model.ts';
 

@@ -2,6 +2,7 @@
 // It must never wait: time is what the steps add up to.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { seededRandom } from '../../load/seeded-random.ts';
 import { BatchSize, MOST_AT_ONCE } from './batch-size.ts';
 
 /** Seconds that a batch of so many answers takes. */
@@ -65,15 +66,10 @@ class Machine {
   }
 }
 
-/** Uniform within `part` of 1, the same every time (mulberry32). */
+/** Uniform within `part` of 1, the same every time. */
 function noiseOf(seed: number, part: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return 1 + part * (((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 31 - 1);
-  };
+  const random = seededRandom(seed);
+  return () => 1 + part * (2 * random() - 1);
 }
 
 for (const knee of [1, 4, 8, 16, 32]) {

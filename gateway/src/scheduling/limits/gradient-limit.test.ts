@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { seededRandom } from '../../../test/seeded-random.ts';
+import { seededRandom } from '../../load/seeded-random.ts';
 import { GradientLimit } from './gradient-limit.ts';
 import { type LimitAt, type SimulatedAnswer, simulateLimit, valuesBetween } from './limit-testing.ts';
 

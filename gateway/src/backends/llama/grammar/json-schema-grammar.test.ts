@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { GatewayError } from '../../../core/errors.ts';
+import { seededRandom } from '../../../load/seeded-random.ts';
 import { GbnfReader } from './gbnf-testing.ts';
 import { schemaGrammar } from './json-schema-grammar.ts';
 import { isValid, schemasWithValues } from './schema-testing.ts';
@@ -11,17 +12,6 @@ import { isValid, schemasWithValues } from './schema-testing.ts';
 function readerOf(schema: unknown): GbnfReader {
   const { rules, entry } = schemaGrammar(schema, 'schema');
   return new GbnfReader(`root ::= ${entry}\n${rules.text('schema')}`);
-}
-
-/** Mulberry's: a seed that a failure can name. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 test('a valid value in the order of its schema gets through, compact as well as written out', () => {
@@ -45,7 +35,7 @@ test('whatever gets through is JSON that the schema allows', () => {
   fc.assert(
     fc.property(schemasWithValues(2), fc.integer(), ({ schema }, seed) => {
       const reader = readerOf(schema);
-      const random = randomOf(seed);
+      const random = seededRandom(seed);
       for (let round = 0; round < 5; round++) {
         const text = reader.example(random, 400);
         if (text === undefined) continue;
@@ -518,7 +508,7 @@ test('any soup of keywords is a grammar, of which all examples are valid, or a r
         assert.ok(error instanceof GatewayError && error.code === 'invalid_request', String(error));
         return;
       }
-      const random = randomOf(seed);
+      const random = seededRandom(seed);
       for (let round = 0; round < 3; round++) {
         const text = reader.example(random, 100);
         if (text !== undefined) assert.ok(isValid(schema, JSON.parse(text)), text);
