@@ -2,18 +2,17 @@
 // in the order in which it was asked for, and everything that an event sets going in promises is over before the next,
 // so a run is the same each time.
 import type { Clock } from '../core/clock.ts';
+import { Heap, type HeapItem } from '../scheduling/heap.ts';
 
-interface Event {
+interface Event extends HeapItem {
   readonly at: number;
   /** Of two at one moment, the one that was asked for first. */
   readonly order: number;
-  /** Undefined: taken back. */
-  callback: (() => void) | undefined;
+  readonly callback: () => void;
 }
 
 export class VirtualClock implements Clock {
-  /** A binary heap: each event is due no sooner than the one at half its index. */
-  readonly #events: Event[] = [];
+  readonly #events = new Heap<Event>(isBefore);
   #now = 0;
   #order = 0;
 
@@ -22,62 +21,28 @@ export class VirtualClock implements Clock {
   }
 
   after(ms: number, callback: () => void): () => void {
-    const event: Event = { at: this.#now + Math.max(0, ms), order: this.#order, callback };
+    const at = this.#now + Math.max(0, ms);
+    const event: Event = { at, order: this.#order, callback, heapIndex: -1 };
     this.#order += 1;
-    this.#push(event);
-    return () => {
-      event.callback = undefined;
-    };
+    this.#events.push(event);
+    return () => this.#events.remove(event);
   }
 
   /** Lets events happen until `isOver` says so, or until there are none. */
   async run(isOver: () => boolean): Promise<void> {
     while (!isOver()) {
-      const event = this.#pop();
+      const event = this.#events.first;
       if (event === undefined) return;
-      const { callback } = event;
-      if (callback === undefined) continue;
-      event.callback = undefined;
+      this.#events.remove(event);
       this.#now = event.at;
-      callback();
+      event.callback();
       await settled();
     }
-  }
-
-  #push(event: Event): void {
-    const events = this.#events;
-    let index = events.length;
-    events.push(event);
-    while (index > 0) {
-      const above = (index - 1) >> 1;
-      if (!isBefore(event, events[above]!)) break;
-      events[index] = events[above]!;
-      index = above;
-    }
-    events[index] = event;
-  }
-
-  #pop(): Event | undefined {
-    const events = this.#events;
-    const [first] = events;
-    const last = events.pop();
-    if (last === undefined || first === last) return last;
-    let index = 0;
-    for (;;) {
-      let below = 2 * index + 1;
-      if (below >= events.length) break;
-      if (below + 1 < events.length && isBefore(events[below + 1]!, events[below]!)) below += 1;
-      if (!isBefore(events[below]!, last)) break;
-      events[index] = events[below]!;
-      index = below;
-    }
-    events[index] = last;
-    return first;
   }
 }
 
 function isBefore(a: Event, b: Event): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
+  return a.at === b.at ? a.order < b.order : a.at < b.at;
 }
 
 /** Node looks at what waits for the next tick only when no promise has anything left to do. */
