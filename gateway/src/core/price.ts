@@ -21,6 +21,14 @@ export function costOf({ input, output, cached = input }: Price, usage: Usage): 
   );
 }
 
+/** Money is added up in whole billionths of the currency, so that sums of small prices stay exact. */
+export const BILLIONTHS = 1e9;
+
+/** As `costOf`, in billionths. */
+export function billionthsOf(price: Price, usage: Usage): number {
+  return Math.round(costOf(price, usage) * BILLIONTHS);
+}
+
 /** A price that none of these is above: for whom it is not known yet which it will be. `prices` is not empty. */
 export function dearest(prices: readonly Price[]): Price {
   const highest = (of: (price: Price) => number) => Math.max(...prices.map(of));

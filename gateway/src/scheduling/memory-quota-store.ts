@@ -130,15 +130,12 @@ class MemoryHolding implements Holding {
     this.#account.running -= this.parallel;
   }
 
-  /** What was taken too much had never been; what was too little is used now. */
   #correct(actual: Amounts): void {
     if (this.#isCounted) return;
     this.#isCounted = true;
     const now = this.#clock.now();
     for (const { window, counts, amount } of this.#shares) {
-      const more = actual[counts] - amount;
-      if (more < 0) window.takeBack(now, this.#at, -more);
-      else window.add(now, more);
+      window.correct(now, this.#at, amount, actual[counts]);
     }
   }
 }

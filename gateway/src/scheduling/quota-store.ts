@@ -1,6 +1,8 @@
 // Where what keys have used is counted: the limits there are, and what is asked of whoever counts. In memory for one process
 // (`memory-quota-store.ts`); for several, a shared store can take its place.
+import { BILLIONTHS } from '../core/price.ts';
 import type { AccessKey } from '../core/world.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from './sliding-window.ts';
 
 export type LimitName = 'rpm' | 'rph' | 'rpd' | 'tpm' | 'tpd' | 'dailyBudget';
 
@@ -11,7 +13,7 @@ export type QuotaLimits = Readonly<Pick<AccessKey, LimitName | 'maxParallel'>>;
 export interface Amounts {
   readonly requests: number;
   readonly tokens: number;
-  /** In billionths of the operator's currency, so that sums of small prices stay exact. */
+  /** In billionths of the operator's currency. */
   readonly spending: number;
 }
 
@@ -24,11 +26,6 @@ export interface Limit {
   /** For people, before the limit itself. */
   readonly text: string;
 }
-
-export const BILLIONTHS = 1e9;
-const MINUTE_MS = 60_000;
-const HOUR_MS = 60 * MINUTE_MS;
-const DAY_MS = 24 * HOUR_MS;
 
 /** Shorter windows first. */
 export const LIMITS: readonly Limit[] = [

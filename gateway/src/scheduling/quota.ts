@@ -3,12 +3,11 @@
 // store's concern.
 import type { Usage } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
-import { costOf, type Price } from '../core/price.ts';
+import { billionthsOf, type Price } from '../core/price.ts';
 import type { Cost } from '../core/ticket.ts';
 import type { AccessKey } from '../core/world.ts';
 import {
   type Amounts,
-  BILLIONTHS,
   type Holding,
   type Hurdle,
   LIMITS,
@@ -133,7 +132,7 @@ function reservationOf(taken: Holding | Hurdle, cost: Cost): Reservation {
 
 function amountsOf(usage: Usage, price: Price | undefined): Amounts {
   const { promptTokens = 0, completionTokens = 0 } = usage;
-  const spending = price === undefined ? 0 : Math.round(costOf(price, usage) * BILLIONTHS);
+  const spending = price === undefined ? 0 : billionthsOf(price, usage);
   return { requests: 1, tokens: promptTokens + completionTokens, spending };
 }
 

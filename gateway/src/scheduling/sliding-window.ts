@@ -1,6 +1,10 @@
 // What was used in the last minute, hour or day, in 120 slots: never more than a limit in any of them, with memory that does
 // not grow with the limit. A use counts for the whole window, and for at most one slot longer. It has no clock of its own.
 
+export const MINUTE_MS = 60_000;
+export const HOUR_MS = 60 * MINUTE_MS;
+export const DAY_MS = 24 * HOUR_MS;
+
 const SLOTS_IN_WINDOW = 120;
 /** And the slot that is not over yet. */
 const SLOTS = SLOTS_IN_WINDOW + 1;
@@ -34,6 +38,12 @@ export class SlidingWindow {
     this.#advance(now);
     const slot = this.#slotOf(at);
     if (slot > this.#newest - SLOTS) this.#put(slot, -Math.min(amount, this.#amounts[slot % SLOTS]!));
+  }
+
+  /** Of what was added at `at` as `added`, `actual` was used: what was too much had never been, what was too little is used now. */
+  correct(now: number, at: number, added: number, actual: number): void {
+    if (actual < added) this.takeBack(now, at, added - actual);
+    else this.add(now, actual - added);
   }
 
   /** How long until `amount` more stays within the limit, in ms; 0: it does now. `amount` is at most the limit. */

@@ -2,10 +2,10 @@
 // any 24 hours. In memory, of one process. A call takes beforehand what it may cost at most, and gives back what it did not.
 import type { Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
-import { costOf } from '../core/price.ts';
+import { BILLIONTHS, billionthsOf } from '../core/price.ts';
 import type { Cost } from '../core/ticket.ts';
 import type { SpillPolicy } from '../core/world.ts';
-import { SlidingWindow } from './sliding-window.ts';
+import { DAY_MS, SlidingWindow } from './sliding-window.ts';
 
 /** What a call has taken. Ended once, by one of the two, or it stays as it was estimated. */
 export interface Spending {
@@ -14,10 +14,6 @@ export interface Spending {
   /** It was not spent. */
   cancel(): void;
 }
-
-/** Money is counted in whole billionths, so that sums stay exact. */
-const BILLIONTHS = 1_000_000_000;
-const DAY_MS = 24 * 60 * 60 * 1000;
 
 export class SpillBudgets {
   readonly #clock: Clock;
@@ -32,16 +28,12 @@ export class SpillBudgets {
   take(model: string, { price, budgetPerDay }: SpillPolicy, cost: Cost): Spending | undefined {
     const at = this.#clock.now();
     const spent = this.#spentFor(model);
-    const amountOf = (usage: Usage) => Math.round(costOf(price, usage) * BILLIONTHS);
-    const estimated = amountOf({ promptTokens: cost.promptTokens, completionTokens: cost.outputTokens });
+    const { promptTokens, outputTokens: completionTokens } = cost;
+    const estimated = billionthsOf(price, { promptTokens, completionTokens });
     if (spent.total(at) + estimated > budgetPerDay * BILLIONTHS) return undefined;
     spent.add(at, estimated);
-    const putRight = (amount: number) => {
-      const now = this.#clock.now();
-      if (amount < estimated) spent.takeBack(now, at, estimated - amount);
-      else spent.add(now, amount - estimated);
-    };
-    return { settle: (usage) => putRight(amountOf(usage)), cancel: () => putRight(0) };
+    const correct = (actual: number) => spent.correct(this.#clock.now(), at, estimated, actual);
+    return { settle: (usage) => correct(billionthsOf(price, usage)), cancel: () => correct(0) };
   }
 
   #spentFor(model: string): SlidingWindow {
