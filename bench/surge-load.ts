@@ -3,10 +3,10 @@
 import { systemClock } from '../gateway/src/core/clock.ts';
 import { quantile, rounded } from '../gateway/src/figures/statistics.ts';
 import { type Arrivals, steadyArrivals, surgeArrivals } from '../gateway/src/load/arrivals.ts';
-import { watchGenerator } from '../gateway/src/load/generator-watch.ts';
 import { isGood } from '../gateway/src/load/load-figures.ts';
-import { type Attempt, LoadRecord } from '../gateway/src/load/load-record.ts';
-import { type Pace, runLoad } from '../gateway/src/load/load-run.ts';
+import type { Attempt } from '../gateway/src/load/load-record.ts';
+import { measureLoad } from '../gateway/src/load/load-result.ts';
+import type { Pace } from '../gateway/src/load/load-run.ts';
 import { bodyOf } from '../gateway/src/load/prompts.ts';
 import { seededRandom } from '../gateway/src/load/seeded-random.ts';
 import { Endpoint } from '../gateway/src/load/streamed-request.ts';
@@ -142,25 +142,22 @@ async function take(
     );
   const sumOf = (measure: (pid: number) => number) => pids.reduce((sum, pid) => sum + measure(pid), 0);
   const cpuBefore = sumOf(cpuSecondsOfTree);
-  const generator = watchGenerator();
-  const startedAt = systemClock.now();
-  const record = new LoadRecord(startedAt);
-  await runLoad({
-    clock: systemClock,
-    ask: (asked) => endpoint.ask(asked),
+  const { attempts, seconds, generator } = await measureLoad({
+    endpoint,
     pace,
+    phases: [],
     request: (customer) => ({ body: body(customer), key: KEY, tenant: 'all' }),
     patienceMs: PATIENCE_MS,
     returns: 0,
     maxConcurrency: Number.POSITIVE_INFINITY,
-    record,
     signal: new AbortController().signal,
+    percentiles: [],
+    objectives: OBJECTIVES,
   });
-  const { attempts } = record;
   return {
     attempts,
-    seconds: (systemClock.now() - startedAt) / 1000,
-    isGeneratorLate: generator(attempts).isTooSlow,
+    seconds,
+    isGeneratorLate: generator.isTooSlow,
     cpuSeconds: sumOf(cpuSecondsOfTree) - cpuBefore,
     rssBytes: sumOf(rssOfTree),
   };

@@ -3,6 +3,7 @@
 // this process.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { median, quantile, rounded, spreadOf } from '../../gateway/src/figures/statistics.ts';
+import { steadyArrivals } from '../../gateway/src/load/arrivals.ts';
 import { seededRandom } from '../../gateway/src/load/seeded-random.ts';
 import { type AskedUpstream, HandUpstream, say, sayAll } from '../hand-upstream.ts';
 import { KEY, startSluice, type Target } from '../servers.ts';
@@ -94,7 +95,7 @@ async function load(
   { calls, seed, lateShare }: Load,
 ): Promise<Sample> {
   const random = seededRandom(seed);
-  const arrivals = Array.from({ length: calls }, () => -Math.log(1 - random()) / (CALLS_A_SECOND / 1_000));
+  const { atMs } = steadyArrivals({ random, requests: calls, ratePerSecond: CALLS_A_SECOND, burstiness: 1 });
   let asked = 0;
   const spokeAt = new Map<string, number>();
   const losersEndedMs: number[] = [];
@@ -117,10 +118,8 @@ async function load(
   for (const upstream of upstreams) upstream.answer = (one) => void answer(one);
   const firstMs: Promise<number>[] = [];
   const startedAt = performance.now();
-  let dueAt = startedAt;
-  for (const [call, afterMs] of arrivals.entries()) {
-    dueAt += afterMs;
-    await sleep(Math.max(0, dueAt - performance.now()));
+  for (const [call, at] of atMs.entries()) {
+    await sleep(Math.max(0, startedAt + at - performance.now()));
     firstMs.push(firstWordOf(port, `call ${call} of ${seed}`));
   }
   const times = await Promise.all(firstMs);

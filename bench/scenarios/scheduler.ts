@@ -3,13 +3,13 @@
 // its place in the queue: so the number of those who wait stays the same.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import type { Backend } from '../../gateway/src/core/backend.ts';
 import { systemClock } from '../../gateway/src/core/clock.ts';
 import { PRIORITIES } from '../../gateway/src/core/priority.ts';
 import type { Ticket } from '../../gateway/src/core/ticket.ts';
 import { plot } from '../../gateway/src/figures/plot.ts';
 import { rounded, type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { type Lease, Scheduler } from '../../gateway/src/scheduling/scheduler.ts';
+import { StillBackend } from '../../gateway/test/still-backend.ts';
 
 const ROUNDS = 7;
 const WAITING = [1, 10, 100, 1_000, 10_000];
@@ -120,7 +120,7 @@ interface Queue {
 /** All its slots are taken. */
 function newQueue(crowd: (number: number) => Partial<Ticket>, waiting: number): Queue {
   const scheduler = new Scheduler({ clock: systemClock, maxWaitingTokens: 1e9, maxWaitMs: 600_000 });
-  const backend = stillBackend();
+  const backend = new StillBackend('still', SLOTS);
   // Each call has its own; made beforehand, for they are not the scheduler's.
   const signals = Array.from({ length: waiting + 2 * SLOTS }, () => new AbortController().signal);
   const running: Lease[] = [];
@@ -135,17 +135,6 @@ function newQueue(crowd: (number: number) => Partial<Ticket>, waiting: number): 
   };
   for (let call = 0; call < SLOTS; call += 1) ask();
   return { scheduler, ask, running };
-}
-
-function stillBackend(): Backend {
-  const load = { state: 'ready', slots: SLOTS } as const;
-  return {
-    id: 'still',
-    load: () => load,
-    onLoadChange: () => () => {},
-    chat: () => Promise.reject(new Error('not asked here')),
-    async close() {},
-  };
 }
 
 export function draw({ points }: { points: readonly Point[] }): string {

@@ -6,8 +6,8 @@ import type { StepCurve } from '../../gateway/src/core/step-curve.ts';
 import { type NumericPanel, plot } from '../../gateway/src/figures/plot.ts';
 import { median, quantile, rounded, type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { steadyArrivals, surgeArrivals } from '../../gateway/src/load/arrivals.ts';
-import { type Attempt, LoadRecord } from '../../gateway/src/load/load-record.ts';
-import { runLoad } from '../../gateway/src/load/load-run.ts';
+import type { Attempt } from '../../gateway/src/load/load-record.ts';
+import { measureLoad } from '../../gateway/src/load/load-result.ts';
 import { type Random, seededRandom } from '../../gateway/src/load/seeded-random.ts';
 import { Endpoint } from '../../gateway/src/load/streamed-request.ts';
 import { simulate } from '../../gateway/src/simulation/simulate.ts';
@@ -146,29 +146,26 @@ async function liveRun({ deadlineMs }: Load, arrivals: readonly Arrival[]): Prom
     models: [{ id: 'model', backends: [ids] }],
   });
   try {
-    const clock = systemClock;
     const deadline = deadlineMs === undefined ? {} : { 'x-sluice-deadline-ms': String(deadlineMs) };
     const url = new URL(`http://127.0.0.1:${sluice.port}/v1/chat/completions`);
-    const endpoint = new Endpoint({ url, headers: deadline, clock });
-    const record = new LoadRecord(clock.now());
-    await runLoad({
-      clock,
-      ask: (asked) => endpoint.ask(asked),
+    const { attempts, messages } = await measureLoad({
+      endpoint: new Endpoint({ url, headers: deadline, clock: systemClock }),
+      phases: [],
       pace: { kind: 'open', atMs: arrivals.map(({ atMs }) => atMs) },
       request: (visitor) => ({ body: bodyOf(arrivals[visitor]!, visitor), key: KEY, tenant: 'bench' }),
       patienceMs: PATIENCE_MS,
       returns: 0,
       maxConcurrency: Infinity,
-      record,
       signal: new AbortController().signal,
+      percentiles: [],
+      objectives: {},
     });
-    const { attempts } = record;
     const count = (isCounted: (one: Attempt) => boolean) => attempts.filter(isCounted).length;
     const complete = attempts.filter(({ ending }) => ending === 'complete');
     const refused = count(({ ending }) => ending === 'refused');
     const late = count(({ reason }) => reason === DEADLINE_EXCEEDED);
     const others = attempts.length - complete.length - refused - late;
-    if (others > 0) throw new Error(`${others} requests failed: ${[...record.messages.values()].join(' ')}`);
+    if (others > 0) throw new Error(`${others} requests failed: ${Object.values(messages).join(' ')}`);
     return {
       answered: complete.length,
       refused,
