@@ -1,6 +1,7 @@
 // A newcomer with a long prompt beside four running answers: how long these stand still, and how much later its own
 // first token comes than alone. As a curve over the time that a step may take (engine.longest_step_ms).
 
+import { STUTTER_MS } from '../../gateway/src/core/observer.ts';
 import { plot } from '../../gateway/src/figures/plot.ts';
 import { type Spread, spreadOf } from '../../gateway/src/figures/statistics.ts';
 import { longestGap } from '../../gateway/src/load/answer-reader.ts';
@@ -10,7 +11,6 @@ import { chat } from '../workload.ts';
 
 const ROUNDS = 3;
 const STEP_MS = [150, 250, 330, 500, 1_000, 5_000];
-const STUTTER_MS = 500;
 /** With the question and the template: about 1,400. */
 const SYSTEM_TOKENS = 1_310;
 const RUNNING = 4;

@@ -2,25 +2,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LoadRecord, type Sending } from './load-record.ts';
+import { heardAt } from './load-testing.ts';
 import type { Heard } from './streamed-request.ts';
 
 const START = 5_000;
 const SENDING: Sending = { visitor: 3, number: 1, tenant: 'a', dueAt: START + 900, lateMs: 2 };
 
 function heard(more: Partial<Heard> = {}): Heard {
-  return {
-    ending: 'complete',
-    reason: undefined,
-    message: undefined,
-    status: 200,
-    retryAfterMs: undefined,
-    backend: undefined,
-    sentAt: START + 902,
+  return heardAt(START + 902, {
     endedAt: START + 2_600,
     wordsAt: [START + 1_000, START + 1_100, START + 1_700, START + 2_500],
     usage: { tokens: 6, promptTokens: 20, cachedTokens: 5 },
     ...more,
-  };
+  });
 }
 
 test('a request is told from when it was due', () => {

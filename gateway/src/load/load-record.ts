@@ -1,11 +1,9 @@
 // What a load has brought so far: one entry for each request, a count for each second, the silences between words in a
 // histogram. It is bounded by the number of requests and the length of the run, not by the length of answers.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { STUTTER_MS } from '../core/observer.ts';
 import { longestGap } from './answer-reader.ts';
 import type { Ending, Heard } from './streamed-request.ts';
-
-/** A silence that a reader feels, in ms: the gateway's own measure of a stutter. */
-export const STUTTER_MS = 500;
 
 /** One request, as its client saw it. Durations in ms, from the moment at which it was due, sent late or not. */
 export interface Attempt {

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ManualClock } from '../../test/manual-clock.ts';
 import { LoadRecord } from './load-record.ts';
 import { type LoadOptions, MOST_RETRY_MS, runLoad } from './load-run.ts';
+import { heardAt } from './load-testing.ts';
 import type { Asked, Heard } from './streamed-request.ts';
 
 interface Open {
@@ -55,19 +56,8 @@ class Stage {
     return new Promise((resolve) => {
       const end = (more: Partial<Heard> = {}) => {
         this.open.splice(this.open.indexOf(one), 1);
-        resolve({
-          ending: 'complete',
-          reason: undefined,
-          message: undefined,
-          status: 200,
-          retryAfterMs: undefined,
-          backend: undefined,
-          sentAt,
-          endedAt: this.clock.now(),
-          wordsAt: [this.clock.now()],
-          usage: undefined,
-          ...more,
-        });
+        const now = this.clock.now();
+        resolve(heardAt(sentAt, { endedAt: now, wordsAt: [now], ...more }));
       };
       const one: Open = { asked, end };
       this.open.push(one);

@@ -6,6 +6,7 @@ import { liveLine, showLiveLine } from './live-line.ts';
 import { figuresOf } from './load-figures.ts';
 import { type Attempt, LoadRecord } from './load-record.ts';
 import type { LoadResult } from './load-result.ts';
+import { heardAt } from './load-testing.ts';
 import { type LoadSettings, resultFile, resultFileName } from './result-file.ts';
 import { resultPlot } from './result-plot.ts';
 import { resultText } from './result-text.ts';
@@ -30,20 +31,12 @@ const SETTINGS: LoadSettings = {
 };
 
 function heard(sentAt: number, more: Partial<Heard>): Heard {
-  const wordsAt = [sentAt + 100, sentAt + 140, sentAt + 800];
-  return {
-    ending: 'complete',
-    reason: undefined,
-    message: undefined,
-    status: 200,
-    retryAfterMs: undefined,
-    backend: undefined,
-    sentAt,
+  return heardAt(sentAt, {
     endedAt: sentAt + 810,
-    wordsAt,
+    wordsAt: [sentAt + 100, sentAt + 140, sentAt + 800],
     usage: { tokens: 3, promptTokens: 1_200, cachedTokens: 600 },
     ...more,
-  };
+  });
 }
 
 /** 30 answers, 5 refusals of which one came back, a loss, a failure, over three seconds and a bit. */

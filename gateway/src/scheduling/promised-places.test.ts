@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../../test/manual-clock.ts';
+import { PRIORITIES } from '../core/priority.ts';
 import { type Claimant, type PlaceRequest, PromisedPlaces } from './promised-places.ts';
 
 /** Ten calls a second. */
@@ -78,10 +79,10 @@ test('a class below others is promised what it is guaranteed, one above others a
 
 test('a call goes behind what is promised to its class and those above, not behind what is promised below', () => {
   const { clock, book, places } = setUp();
-  for (const priority of ['interactive', 'standard', 'batch'] as const) book({ priority });
+  for (const priority of PRIORITIES) book({ priority });
   const soon = clock.now() + 3_000;
   assert.deepEqual(
-    (['interactive', 'standard', 'batch'] as const).map((one) => places.tokensDueBefore(one, soon)),
+    PRIORITIES.map((one) => places.tokensDueBefore(one, soon)),
     [100, 200, 300],
   );
 });

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { ManualClock } from '../../test/manual-clock.ts';
 import { StillBackend, ticketFor } from '../../test/still-backend.ts';
 import type { GatewayError } from '../core/errors.ts';
-import type { Priority } from '../core/priority.ts';
+import { PRIORITIES, type Priority } from '../core/priority.ts';
 import type { Ticket } from '../core/ticket.ts';
 import { quantile } from '../figures/statistics.ts';
 import { seededRandom } from '../load/seeded-random.ts';
@@ -133,7 +133,7 @@ test('a tenant that sends a hundred times its share moves the waits of the other
 
 test('twenty minutes of three times too much: no class starves, each has its share, nothing idles', async () => {
   const told = await serve(
-    (['interactive', 'standard', 'batch'] as const).map((priority) => ({
+    PRIORITIES.map((priority) => ({
       name: priority,
       priority,
       rate: CAPACITY,

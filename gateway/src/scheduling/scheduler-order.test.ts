@@ -6,6 +6,7 @@ import { ManualClock } from '../../test/manual-clock.ts';
 import { StillBackend, ticketFor } from '../../test/still-backend.ts';
 import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
+import { PRIORITIES } from '../core/priority.ts';
 import type { Ticket } from '../core/ticket.ts';
 import { type Lease, Scheduler, type SchedulerOptions } from './scheduler.ts';
 
@@ -59,7 +60,7 @@ test('beside a class that always has somebody waiting the lower ones get their s
     next[priority] += 1;
     await ask(priority, ticketFor([backend], { priority, tenant: priority }));
   };
-  for (const priority of ['interactive', 'standard', 'batch'] as const) {
+  for (const priority of PRIORITIES) {
     await more(priority);
     await more(priority);
   }

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../../test/manual-clock.ts';
+import { ticketFor as plainTicket } from '../../test/still-backend.ts';
 import type { Backend, BackendLoad } from '../core/backend.ts';
 import type { Ticket } from '../core/ticket.ts';
 import { Scheduler } from './scheduler.ts';
@@ -21,21 +22,13 @@ function backendOf(id: string, rest: Partial<BackendLoad> = {}): Backend {
 const newScheduler = () =>
   new Scheduler({ clock: new ManualClock(), maxWaitingTokens: 1e9, maxWaitMs: 1_000, random: () => 0 });
 
-function ticketFor(backends: readonly Backend[], rest: Partial<Ticket> = {}): Ticket {
-  return {
-    id: 'call',
-    model: 'model',
-    backends,
+/** All its back ends are equals. */
+const ticketFor = (backends: readonly Backend[], rest: Partial<Ticket> = {}) =>
+  plainTicket(backends, {
     tiers: backends.map(() => 0),
-    tenant: 'someone',
-    priority: 'standard',
-    resumes: false,
-    deadlineAt: undefined,
-    signal: new AbortController().signal,
     cost: { promptTokens: 500, outputTokens: 100 },
     ...rest,
-  };
-}
+  });
 
 /** Where it goes. The call is over at once, so that only what is remembered makes a difference. */
 async function runOn(scheduler: Scheduler, ticket: Ticket): Promise<string> {

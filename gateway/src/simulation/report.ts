@@ -2,7 +2,7 @@
 // tenants were served alike, what it cost, and how far the scheduler's predictions were from what came.
 // Pure.
 import { STUTTER_MS } from '../core/observer.ts';
-import type { Priority } from '../core/priority.ts';
+import { PRIORITIES } from '../core/priority.ts';
 import { quantile, rounded } from '../figures/statistics.ts';
 import type { Simulation, SimulationOptions } from './simulate.ts';
 import type { RequestEnd } from './simulated-client.ts';
@@ -82,7 +82,6 @@ export interface PredictedPair {
   readonly firstTokenMs: number;
 }
 
-const CLASSES: readonly Priority[] = ['interactive', 'standard', 'batch'];
 const MS_PER_HOUR = 3_600_000;
 
 export function report(
@@ -132,7 +131,7 @@ export function report(
     },
     classes: groups(
       ({ arrival }) => arrival.priority,
-      CLASSES.filter((name) => ends.some(({ arrival }) => arrival.priority === name)),
+      PRIORITIES.filter((name) => ends.some(({ arrival }) => arrival.priority === name)),
     ),
     tenants: groups(({ arrival }) => arrival.tenant, tenants),
     fairness: rounded(fairness(ends), 4),

@@ -1,6 +1,6 @@
 // A log of Sluice's own as a trace: the lines that it writes as JSON when a request to a model has ended.
 // Pure.
-import type { Priority } from '../core/priority.ts';
+import { PRIORITIES } from '../core/priority.ts';
 import type { Row } from './workload.ts';
 
 export interface LoggedRequests {
@@ -8,8 +8,6 @@ export interface LoggedRequests {
   /** Requests of which the log does not say how long they were: they got no answer. */
   readonly withoutTokens: number;
 }
-
-const PRIORITIES: readonly unknown[] = ['interactive', 'standard', 'batch'] satisfies Priority[];
 
 /** What is no line of a request is passed over. */
 export function parseRequestLog(text: string): LoggedRequests {
@@ -30,7 +28,7 @@ export function parseRequestLog(text: string): LoggedRequests {
       promptTokens: prompt_tokens,
       outputTokens: completion_tokens,
       tenant: typeof tenant === 'string' ? tenant : undefined,
-      priority: PRIORITIES.includes(priority) ? (priority as Priority) : undefined,
+      priority: PRIORITIES.find((one) => one === priority),
     });
   }
   found.sort((a, b) => a.atMs - b.atMs);
