@@ -21,6 +21,7 @@ export class Exchange {
   readonly path: string;
   readonly #query: string;
   readonly #headers: OutgoingHttpHeaders;
+  #errorShape: (error: GatewayError, id: string) => object = errorBody;
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request;
@@ -47,6 +48,15 @@ export class Exchange {
   header(name: string): string | undefined {
     const value = this.request.headers[name];
     return typeof value === 'string' && value !== '' ? value : undefined;
+  }
+
+  /** How failures look from now on: a dialect may have its own way to tell them. */
+  shapeErrors(shape: (error: GatewayError, id: string) => object): void {
+    this.#errorShape = shape;
+  }
+
+  errorBody(error: GatewayError): object {
+    return this.#errorShape(error, this.id);
   }
 
   readBody(limits: BodyLimits): Promise<Buffer> {
@@ -79,7 +89,7 @@ export class Exchange {
   }
 
   sendError(error: GatewayError, headers: OutgoingHttpHeaders = {}): void {
-    this.sendJson(error.status, errorBody(error), { ...errorHeaders(error), ...headers });
+    this.sendJson(error.status, this.errorBody(error), { ...errorHeaders(error), ...headers });
   }
 
   /** Closing while the client still sends would reset the connection, and the answer would be lost with it. */

@@ -15,7 +15,6 @@ import type { Answer, Pipeline } from '../pipeline/pipeline.ts';
 import { estimateCost } from '../scheduling/cost.ts';
 import type { KeyQuotas, Reservation } from '../scheduling/quota.ts';
 import type { AnswerMeta, Dialect, ParsedRequest } from '../wire/dialect.ts';
-import { errorBody } from '../wire/error-body.ts';
 import { parseJson } from '../wire/json.ts';
 import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
@@ -235,7 +234,7 @@ export class Generation {
   }
 
   async #whole(
-    { exchange, dialect, record, model, meta, wantsReport }: Understood,
+    { exchange, dialect, record, request, model, meta, wantsReport }: Understood,
     answer: Answer,
   ): Promise<void> {
     const { response } = exchange;
@@ -245,11 +244,11 @@ export class Generation {
       exchange.header('x-sluice-keep-alive') === '1' && this.#padSilence(exchange, model, record);
     try {
       for await (const event of answer.log.read()) fold.add(event);
-      const whole = dialect.whole(fold.answer(), meta, wantsReport ? reportOf(record) : undefined);
+      const whole = dialect.whole(fold.answer(), meta, request, wantsReport ? reportOf(record) : undefined);
       if (response.headersSent) response.end(JSON.stringify(whole));
       else exchange.sendJson(200, whole, answerHeaders(record, model));
     } catch (thrown) {
-      if (response.headersSent) response.end(JSON.stringify(errorBody(toGatewayError(thrown))));
+      if (response.headersSent) response.end(JSON.stringify(exchange.errorBody(toGatewayError(thrown))));
       throw thrown;
     } finally {
       if (padding) clearInterval(padding);

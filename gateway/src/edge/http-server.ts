@@ -111,6 +111,7 @@ export class HttpServer {
     if (handleCors(exchange, access)) return;
     const match = this.#match(exchange, world);
     const { route } = match;
+    if (route.kind === 'generation' && route.dialect.error) exchange.shapeErrors(route.dialect.error);
     const key = this.#letIn(exchange, route, world);
     if (key) setRateLimitHeaders(exchange, this.#options.quotas.standing(key));
     refuseOtherMethods(exchange, match);

@@ -15,6 +15,7 @@ const codec: StreamCodec = {
   contentType: 'text/plain',
   event: (event) => (event.type === 'start' ? '<' : event.type === 'text-delta' ? event.text : ''),
   keepAlive: () => '\n',
+  idleEvent: () => '\n',
   error: ({ code }) => `!${code}`,
   end: () => '>',
 };

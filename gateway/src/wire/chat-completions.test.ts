@@ -176,12 +176,14 @@ test('big integers go on digit by digit', () => {
 
 const choice = { text: '', reasoning: '', toolCalls: [], reason: 'stop' } as const;
 const meta = { id: '1', created: 2, model: 'a "b"' };
+const ASKED = { calls: [], parallel: 1, stream: false, includeUsage: false, ignored: [] };
 const whole = (part: object) =>
   JSON.parse(
     JSON.stringify(
       chatCompletions.whole(
         { speaker: 's', choices: [{ ...choice, ...part }], usage: undefined },
         meta,
+        ASKED,
         undefined,
       ),
     ),

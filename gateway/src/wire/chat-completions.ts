@@ -149,7 +149,7 @@ export const chatCompletions: Dialect = {
     return new ServerSentEvents(head, CHUNK, includeUsage);
   },
 
-  whole(answer, { id, created, model }, report) {
+  whole(answer, { id, created, model }, _request, report) {
     return {
       id: `chatcmpl-${id}`,
       object: 'chat.completion',

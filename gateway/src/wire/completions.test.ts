@@ -56,7 +56,12 @@ test('a whole answer has every choice', () => {
   assert.deepEqual(
     JSON.parse(
       JSON.stringify(
-        completions.whole({ speaker: 's', choices, usage }, { id: '1', created: 2, model: 'm' }, undefined),
+        completions.whole(
+          { speaker: 's', choices, usage },
+          { id: '1', created: 2, model: 'm' },
+          { calls: [], parallel: 1, stream: false, includeUsage: false, ignored: [] },
+          undefined,
+        ),
       ),
     ),
     {

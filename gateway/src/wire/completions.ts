@@ -80,7 +80,7 @@ export const completions: Dialect = {
     return new ServerSentEvents(head, CHUNK, includeUsage);
   },
 
-  whole(answer, { id, created, model }, report) {
+  whole(answer, { id, created, model }, _request, report) {
     return {
       id: `cmpl-${id}`,
       object: 'text_completion',

@@ -15,6 +15,8 @@ export interface ParsedRequest {
   readonly includeUsage: boolean;
   /** Top-level fields that mean nothing here and were ignored. */
   readonly ignored: readonly string[];
+  /** What the dialect's answers repeat of their request, by the names that it has there. */
+  readonly echo?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** What every object of one answer repeats. */
@@ -50,6 +52,8 @@ export interface StreamCodec {
   event(event: TokenEvent): string;
   /** What fills a silence without breaking any known client's parser. */
   keepAlive(): string;
+  /** The same on a stream whose events bear ids: a whole event that says nothing, since there a blank line breaks clients. */
+  idleEvent(): string;
   /** The last thing written on a stream that failed; nothing follows it. */
   error(error: GatewayError): string;
   /** After `finish`: what was held back until usage and report were known, and the dialect's end mark. */
@@ -65,5 +69,7 @@ export interface Dialect {
   parse(body: unknown, model: string | undefined): ParsedRequest;
   stream(meta: AnswerMeta, request: ParsedRequest): StreamCodec;
   /** The answer as one JSON object: for requests that did not ask for a stream. Every choice has ended. */
-  whole(answer: PartialAnswer, meta: AnswerMeta, report: Report | undefined): object;
+  whole(answer: PartialAnswer, meta: AnswerMeta, request: ParsedRequest, report: Report | undefined): object;
+  /** A failure as the body of an answer, for request `id`; absent: as `errorBody` has it. */
+  error?(error: GatewayError, id: string): object;
 }

@@ -246,7 +246,9 @@ test('a whole answer has every choice on one object', () => {
     { ...choice, text: 'a', reasoning: '' },
     { ...choice, text: 'b', reasoning: 'r' },
   ];
-  const whole = generate.whole({ speaker: 's', choices, usage: { completionTokens: 1 } }, META, REPORT);
+  const asked = { calls: [], parallel: 1, stream: false, includeUsage: false, ignored: [] };
+  const answer = { speaker: 's', choices, usage: { completionTokens: 1 } };
+  const whole = generate.whole(answer, META, asked, REPORT);
   assert.deepEqual(JSON.parse(JSON.stringify(whole)), {
     ...HEAD,
     choices: [

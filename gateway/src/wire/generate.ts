@@ -46,7 +46,7 @@ function dialect(name: string, streamsByDefault: boolean): Dialect {
     name,
     parse: (body, model) => parse(body, model, streamsByDefault),
     stream: (meta) => new JsonLines(meta),
-    whole: (answer, meta, report) => ({
+    whole: (answer, meta, _request, report) => ({
       ...headOf(meta),
       choices: answer.choices.map(({ text, reasoning, reason }, index) => ({
         index,
@@ -145,6 +145,10 @@ class JsonLines implements StreamCodec {
 
   keepAlive(): string {
     return '\n';
+  }
+
+  idleEvent(): string {
+    return this.keepAlive();
   }
 
   error(error: GatewayError): string {

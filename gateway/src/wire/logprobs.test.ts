@@ -66,17 +66,17 @@ const TEXT = {
 };
 
 const META = { id: '1', created: 2, model: 'm' };
+const ASKED = { calls: [], parallel: 1, stream: false, includeUsage: false, ignored: [] };
 
 function whole(dialect: Dialect, logprobs?: readonly TokenLogprob[]) {
   const choice = { text: 'é中', reasoning: '', toolCalls: [], reason: 'stop' } as const;
   const choices = [logprobs ? { ...choice, logprobs } : choice];
   const answer: PartialAnswer = { speaker: 's', choices, usage: undefined };
-  return JSON.parse(JSON.stringify(dialect.whole(answer, META, undefined))).choices[0];
+  return JSON.parse(JSON.stringify(dialect.whole(answer, META, ASKED, undefined))).choices[0];
 }
 
 function streamed(dialect: Dialect, events: readonly TokenEvent[]) {
-  const request = { calls: [], parallel: 1, stream: true, includeUsage: false, ignored: [] };
-  const codec = dialect.stream(META, request);
+  const codec = dialect.stream(META, ASKED);
   const written = events.map((event) => codec.event(event)).join('');
   return written
     .split('\n\n')

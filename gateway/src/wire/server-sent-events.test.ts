@@ -196,6 +196,8 @@ for (const dialect of [chatCompletions, completions]) {
     const codec = open(dialect);
     assert.equal(codec.contentType, 'text/event-stream; charset=utf-8');
     assert.equal(codec.keepAlive(), '\n');
+    const idle = readEvents(`${codec.idleEvent()}data: [DONE]\n\n`);
+    assert.match(JSON.stringify(idle.at(-1)), /"finish_reason":null/);
     const cause = new Error('secret');
     const error = new GatewayError('backend_failed', 'It\nbroke.', { cause });
     const body = {

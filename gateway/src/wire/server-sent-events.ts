@@ -99,6 +99,10 @@ export class ServerSentEvents implements StreamCodec {
     return KEEP_ALIVE;
   }
 
+  idleEvent(): string {
+    return this.#open(0) + this.#chunk(0, this.#shape.closing, 'null');
+  }
+
   error(error: GatewayError): string {
     return `data: ${stringifyLine(errorBody(error))}\n\n`;
   }
