@@ -1,5 +1,6 @@
 // What the gateway asks of anything that computes. Implementations live in backends/.
 import type { ChatRequest, EventSink } from './chat.ts';
+import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from './embedding.ts';
 import type { Priority } from './priority.ts';
 
 /** The caller's side of one call, beside the request itself. */
@@ -100,6 +101,12 @@ export interface Backend {
    * free again when the promise settles, which is at most one engine step after an abort.
    */
   chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void>;
+  /** Makes vectors of texts, under the rules of `chat`. Absent: it cannot. */
+  embed?(request: EmbeddingRequest, context: CallContext): Promise<EmbeddingAnswer>;
+  /** Judges documents by a query, under the rules of `chat`. Absent: it cannot. */
+  rerank?(request: RerankRequest, context: CallContext): Promise<RerankAnswer>;
+  /** The prompt tokens that the request would have; undefined: it cannot tell. Absent: it never can. Takes no slot. */
+  countTokens?(request: ChatRequest, context: CallContext): Promise<number | undefined>;
   /** A snapshot, cheap enough to take for every decision. */
   load(): BackendLoad;
   /**
