@@ -73,7 +73,11 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     shares: config.queue.shares,
     routing: { ...config.routing, kvCache: config.routing.kv_cache },
   });
-  const metrics = new Metrics({ backends: () => registry.open, queue: () => scheduler.snapshot() });
+  const metrics = new Metrics({
+    backends: () => registry.open,
+    queue: () => scheduler.snapshot(),
+    placesOn: (backend) => scheduler.placesOn(backend),
+  });
   const observer = allObservers(metrics, requestLog(log));
   const pipeline = new Pipeline({
     scheduler,

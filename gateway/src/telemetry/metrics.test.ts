@@ -7,7 +7,7 @@ import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
 import { newRecord, type RequestOutcome, type RequestRecord } from '../core/observer.ts';
 import { Metrics } from './metrics.ts';
 
-const NONE = { backends: () => [], queue: () => ({ waiting: 0, running: 0 }) };
+const NONE = { backends: () => [], queue: () => ({ waiting: 0, running: 0 }), placesOn: () => 0 };
 
 function backend(id: string, load: BackendLoad): Backend {
   return {
@@ -222,11 +222,12 @@ test('queue and back ends are read as they are at the scrape, and what is gone l
     backend('b', { state: 'loading', slots: 0 }),
   ];
   let queue = { waiting: 3, running: 4 };
-  const metrics = new Metrics({ backends: () => backends, queue: () => queue });
+  const metrics = new Metrics({ backends: () => backends, queue: () => queue, placesOn: () => 3 });
   const before = await scrape(metrics);
   assert.equal(before.get('sluice_requests_waiting'), 3);
   assert.equal(before.get('sluice_requests_running'), 4);
   assert.equal(before.get('sluice_slots{backend="a"}'), 4);
+  assert.equal(before.get('sluice_backend_limit{backend="a"}'), 3);
   assert.equal(before.get('sluice_backend_up{backend="a"}'), 1);
   assert.equal(before.get('sluice_backend_up{backend="b"}'), 0);
   assert.equal(before.get('sluice_backend_state{backend="b",state="loading"}'), 1);

@@ -16,6 +16,8 @@ import {
 export interface MetricsSources {
   readonly backends: () => Iterable<Backend>;
   readonly queue: () => { readonly waiting: number; readonly running: number };
+  /** Calls that a back end is given at once now. */
+  readonly placesOn: (backend: Backend) => number;
 }
 
 const LATENCY_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300];
@@ -130,7 +132,7 @@ export class Metrics implements RequestObserver {
     registers: [this.#registry],
   });
 
-  constructor({ backends, queue }: MetricsSources) {
+  constructor({ backends, queue, placesOn }: MetricsSources) {
     this.#gauge(
       'error_rate',
       'Of the admitted requests of 5 minutes: the part that failed, 0 to 1.',
@@ -146,6 +148,14 @@ export class Metrics implements RequestObserver {
     this.#gauge('sluice_slots', 'Calls that a back end runs at once.', ['backend'], (gauge) => {
       for (const backend of backends()) gauge.set({ backend: backend.id }, backend.load().slots);
     });
+    this.#gauge(
+      'sluice_backend_limit',
+      'Of its slots: as many as are used at once, where that is found out.',
+      ['backend'],
+      (gauge) => {
+        for (const backend of backends()) gauge.set({ backend: backend.id }, placesOn(backend));
+      },
+    );
     this.#gauge('sluice_backend_up', '1 while the back end takes calls.', ['backend'], (gauge) => {
       for (const backend of backends()) {
         gauge.set({ backend: backend.id }, backend.load().state === 'ready' ? 1 : 0);
