@@ -12,6 +12,7 @@ import { type AdminOptions, authenticateAdmin, sendBackends } from './admin.ts';
 import { handleCors } from './cors.ts';
 import { sendHealth, sendModel, sendModels, sendReadiness } from './discovery.ts';
 import { Exchange } from './exchange.ts';
+import { countTokens } from './count-tokens.ts';
 import { sendFrontPage } from './front-page.ts';
 import { Generation, type GenerationOptions } from './generation.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
@@ -111,7 +112,7 @@ export class HttpServer {
     if (handleCors(exchange, access)) return;
     const match = this.#match(exchange, world);
     const { route } = match;
-    if (route.kind === 'generation' && route.dialect.error) exchange.shapeErrors(route.dialect.error);
+    if ('dialect' in route) exchange.speak(route.dialect);
     const key = this.#letIn(exchange, route, world);
     if (key) setRateLimitHeaders(exchange, this.#options.quotas.standing(key));
     refuseOtherMethods(exchange, match);
@@ -124,6 +125,8 @@ export class HttpServer {
           key: key!,
           world,
         });
+      case 'count-tokens':
+        return countTokens(exchange, world, key!, this.#options);
       case 'models':
         return sendModels(exchange, world, key!);
       case 'model':

@@ -5,6 +5,7 @@ import { chatCompletions } from '../wire/chat-completions.ts';
 import { completions } from '../wire/completions.ts';
 import type { Dialect } from '../wire/dialect.ts';
 import { generate, generateStream } from '../wire/generate.ts';
+import { messages } from '../wire/messages.ts';
 
 /** Who may call: anyone; anyone on loopback, else who has a key; who has a key where keys exist; who has the admin key. */
 type Access = 'open' | 'open-on-loopback' | 'key' | 'admin';
@@ -17,7 +18,7 @@ interface RouteBase {
 
 export type Route = RouteBase &
   (
-    | { readonly kind: 'generation'; readonly dialect: Dialect }
+    | { readonly kind: 'generation' | 'count-tokens'; readonly dialect: Dialect }
     | { readonly kind: 'front-page' | 'health' | 'readiness' | 'metrics' | 'models' | 'model' | 'backends' }
   );
 
@@ -39,6 +40,13 @@ const FIXED = tableOf([
   fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
   fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
   fixed('/v1/completions', WRITE, generation(completions)),
+  fixed('/v1/messages', WRITE, generation(messages)),
+  fixed('/v1/messages/count_tokens', WRITE, {
+    kind: 'count-tokens',
+    dialect: messages,
+    name: 'count_tokens',
+    access: 'key',
+  }),
 ]);
 /** They exist where there is an admin key, and nobody is told of them. */
 const ADMIN = tableOf([

@@ -71,6 +71,8 @@ export interface Traits {
   readonly streamOptions: Readonly<Record<string, unknown>> | undefined;
   readonly prefill: Prefill | undefined;
   readonly load: LoadSource | undefined;
+  /** How it is asked to count a conversation's tokens; absent: it cannot be. */
+  readonly tokenCount: 'vllm' | 'llama.cpp' | undefined;
   /** Its own switch for thinking, of the client's `enable_thinking`; `enable_thinking`: it has the same. */
   readonly thinkingSwitch: 'enable_thinking' | 'chat_template_kwargs' | 'thinking' | undefined;
   /** Our own headers of priority, deadline and id mean something to it. */
@@ -116,6 +118,7 @@ const GENERIC: Traits = {
   streamOptions: COUNTED,
   prefill: UNKNOWN_PREFILL,
   load: undefined,
+  tokenCount: undefined,
   thinkingSwitch: 'enable_thinking',
   isSluice: false,
 };
@@ -131,6 +134,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     streamOptions: { include_usage: true, continuous_usage_stats: true },
     prefill: CONTINUE_FINAL,
     load: 'vllm-metrics',
+    tokenCount: 'vllm',
     thinkingSwitch: 'chat_template_kwargs',
   },
   sglang: {
@@ -151,6 +155,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     // An assistant's message at the end is gone on with: that is its default.
     prefill: { body: {}, message: {}, repeats: false, trims: false },
     load: 'llama.cpp-slots',
+    tokenCount: 'llama.cpp',
     thinkingSwitch: 'chat_template_kwargs',
   },
   ollama: {
