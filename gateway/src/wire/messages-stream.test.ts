@@ -69,14 +69,15 @@ const start: TokenEvent = { type: 'start', speaker: 's' };
 const text = (words: string): TokenEvent => ({ type: 'text-delta', choice: 0, text: words });
 const thought = (words: string): TokenEvent => ({ type: 'reasoning-delta', choice: 0, text: words });
 
-test('a thought, a text and two calls: blocks in order, each closed, the counts at the end', () => {
-  const call = (index: number, piece: string, name?: string): TokenEvent => ({
-    type: 'tool-call-delta',
-    choice: 0,
-    index,
-    ...(name !== undefined && { id: `call_${index}`, name }),
-    arguments: piece,
-  });
+const call = (index: number, piece: string, name?: string): TokenEvent => ({
+  type: 'tool-call-delta',
+  choice: 0,
+  index,
+  ...(name !== undefined && { id: `call_${index}`, name }),
+  arguments: piece,
+});
+
+test('a thought, a text and two calls: one block at a time, the counts at the end', () => {
   const sent = write([
     start,
     thought('h'),
@@ -96,7 +97,8 @@ test('a thought, a text and two calls: blocks in order, each closed, the counts 
       'message_start',
       ...['start 0', 'delta 0', 'delta 0', 'delta 0', 'stop 0'],
       ...['start 1', 'delta 1', 'delta 1', 'stop 1'],
-      ...['start 2', 'delta 2', 'start 3', 'delta 3', 'delta 2', 'stop 2', 'stop 3'],
+      ...['start 2', 'delta 2', 'delta 2', 'stop 2'],
+      ...['start 3', 'delta 3', 'stop 3'],
       'message_delta',
       'message_stop',
     ],
@@ -115,6 +117,30 @@ test('a thought, a text and two calls: blocks in order, each closed, the counts 
     cache_read_input_tokens: 4,
     output_tokens: 3,
   });
+});
+
+test('a call whose arguments are whole makes room at once; what comes sooner waits, and is lost in no case', () => {
+  const told = (codec: ReturnType<typeof messages.stream>, ...events: TokenEvent[]) =>
+    sentBy(events.map((event) => codec.event(event)).join('')).map(
+      ({ type, index, delta }) =>
+        `${type.replace(/^(content_block|message)_/, '')} ${index ?? ''}${delta?.partial_json ?? delta?.text ?? ''}`,
+    );
+  const inTurn = messages.stream(META, ASKED);
+  told(inTurn, call(0, '{}', 'f'));
+  assert.deepEqual(told(inTurn, call(1, '{"a":', 'g')), ['stop 0', 'start 1', 'delta 1{"a":']);
+  const mixed = messages.stream(META, ASKED);
+  told(mixed, call(0, '{', 'f'));
+  assert.deepEqual(told(mixed, call(1, '{', 'g'), text('and')), []);
+  assert.deepEqual(told(mixed, call(0, '}')), ['delta 0}', 'stop 0', 'start 1', 'delta 1{']);
+  assert.deepEqual(told(mixed, ...finish()), ['stop 1', 'start 2', 'delta 2and', 'stop 2']);
+});
+
+test('of a call that never has its arguments not all that follows is held', () => {
+  const codec = messages.stream(META, ASKED);
+  codec.event(call(0, '{', 'f'));
+  let written = '';
+  for (let count = 0; count < 20_000 && written === ''; count += 1) written = codec.event(text('a'));
+  assert.match(written, /"text_delta","text":"a"/);
 });
 
 test('an answer without a word is a message all the same', () => {
@@ -204,7 +230,7 @@ test('whatever comes, the stream is legal and says what the whole answer says', 
       for (const [place, { type, index = -1 }] of sent.entries()) {
         if (type === 'message_start') assert.equal(place, 0);
         if (type === 'content_block_start') {
-          assert.equal(index, next);
+          assert.deepEqual([index, open.size], [next, 0], 'one at a time');
           next += 1;
           open.add(index);
         }

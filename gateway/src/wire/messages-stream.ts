@@ -1,16 +1,34 @@
-// A stream of Anthropic's messages dialect: blocks that open, grow and close, each event named.
-// A tool's block stays open to the end of the message, since servers may go back to an earlier call; a thought's or a
-// text's closes when another kind begins. What was not asked for and has no block here, as a second choice, stops here.
+// A stream of Anthropic's messages dialect: blocks that open, grow and close, one at a time, each event named.
+// Its clients take the newest block for the one that ends. So what belongs to another block waits while a call's arguments are
+// not whole, since servers may go back to an earlier call. What has no block here, as a second choice, stops here.
 import type { FinishReason, TokenEvent, Usage } from '../core/chat.ts';
 import type { GatewayError } from '../core/errors.ts';
 import type { AnswerMeta, Report, StreamCodec } from './dialect.ts';
 import { stringifyLine } from './json.ts';
 import { messagesError, messagesUsage, stopOf, UNSIGNED } from './messages-answer.ts';
 
-type SpokenKind = 'text' | 'thinking';
+type Delta = Extract<TokenEvent, { type: 'text-delta' | 'reasoning-delta' | 'tool-call-delta' }>;
+
+/** A block that grows. */
+interface OpenBlock {
+  /** Of a call: its number. */
+  readonly kind: 'text' | 'thinking' | number;
+  readonly index: number;
+  /** Written before each of its pieces. */
+  readonly before: string;
+  /** Of a call: its arguments so far. */
+  text: string;
+}
 
 const PING = 'event: ping\ndata: {"type":"ping"}\n\n';
 const DELTA = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":';
+const DELTA_KINDS = {
+  text: '"text_delta","text":',
+  thinking: '"thinking_delta","thinking":',
+  call: '"input_json_delta","partial_json":',
+} as const;
+/** Events that wait for a call's arguments; above that it closes as it is. */
+const MOST_HELD = 10_000;
 
 export class MessagesStream implements StreamCodec {
   readonly contentType = 'text/event-stream; charset=utf-8';
@@ -18,10 +36,10 @@ export class MessagesStream implements StreamCodec {
   #hasBegun = false;
   /** Blocks so far. */
   #blocks = 0;
-  /** The text or thought that is open. */
-  #spoken: { readonly kind: SpokenKind; readonly index: number; readonly before: string } | undefined;
-  /** The block of each call, by its number. */
-  readonly #calls = new Map<number, number>();
+  #open: OpenBlock | undefined;
+  /** By their numbers: they have had their block. */
+  readonly #calls = new Set<number>();
+  #held: Delta[] = [];
   #reason: FinishReason = 'stop';
   #usage: Usage = {};
 
@@ -35,14 +53,12 @@ export class MessagesStream implements StreamCodec {
       case 'start':
         return this.#begin();
       case 'text-delta':
-        return this.#say('text', event.text);
       case 'reasoning-delta':
-        return this.#say('thinking', event.text);
       case 'tool-call-delta':
-        return this.#call(event);
+        return this.#take(event);
       case 'choice-end':
         this.#reason = event.reason;
-        return this.#begin() + this.#closeSpoken() + this.#closeCalls();
+        return this.#begin() + this.#closeAll();
       case 'finish':
         this.#usage = event.usage;
         return '';
@@ -91,56 +107,86 @@ export class MessagesStream implements StreamCodec {
     return eventOf('message_start', { type: 'message_start', message });
   }
 
-  #say(kind: SpokenKind, text: string): string {
-    if (text === '') return '';
-    const spoken = this.#spoken;
-    if (spoken?.kind === kind) return `${spoken.before}${stringifyLine(text)}}}\n\n`;
-    return this.#begin() + this.#closeSpoken() + this.#open(kind) + this.#say(kind, text);
+  #take(event: Delta): string {
+    const open = this.#open;
+    if (open !== undefined && open.kind === kindOf(event)) {
+      const grown = grow(open, event);
+      return this.#held.length > 0 && isWhole(open) ? grown + this.#release() : grown;
+    }
+    // Where something waits, it is known not to be whole.
+    if (open !== undefined && (this.#held.length > 0 || !isWhole(open))) {
+      this.#held.push(event);
+      return this.#held.length > MOST_HELD ? this.#release() : '';
+    }
+    return this.#start(event);
   }
 
-  #open(kind: SpokenKind): string {
+  #start(event: Delta): string {
+    const kind = kindOf(event);
+    const isCall = event.type === 'tool-call-delta';
+    if (isCall ? this.#calls.has(event.index) : event.text === '') return '';
+    const before = this.#begin() + this.#close();
     const index = this.#blocks;
     this.#blocks += 1;
-    const delta = kind === 'text' ? '"text_delta","text":' : '"thinking_delta","thinking":';
-    this.#spoken = { kind, index, before: `${DELTA}${index},"delta":{"type":${delta}` };
-    return startOf(
-      index,
-      kind === 'text' ? { type: kind, text: '' } : { type: kind, thinking: '', signature: '' },
-    );
+    const delta = DELTA_KINDS[typeof kind === 'number' ? 'call' : kind];
+    this.#open = { kind, index, before: `${DELTA}${index},"delta":{"type":${delta}`, text: '' };
+    if (isCall) this.#calls.add(event.index);
+    return before + startOf(index, blockOf(event)) + grow(this.#open, event);
   }
 
-  #call({ index: number, id, name, arguments: piece }: Extract<TokenEvent, { type: 'tool-call-delta' }>) {
-    let opening = '';
-    let index = this.#calls.get(number);
-    if (index === undefined) {
-      index = this.#blocks;
-      this.#blocks += 1;
-      this.#calls.set(number, index);
-      const block = { type: 'tool_use', id: id ?? `toolu_${number}`, name: name ?? '', input: {} };
-      opening = this.#begin() + this.#closeSpoken() + startOf(index, block);
-    }
-    if (piece === '') return opening;
-    const delta = `"delta":{"type":"input_json_delta","partial_json":${stringifyLine(piece)}}}`;
-    return `${opening}${DELTA}${index},${delta}\n\n`;
+  /** The open block ends as it is, and what waited for that has its turn. */
+  #release(): string {
+    const held = this.#held;
+    this.#held = [];
+    return this.#close() + held.map((event) => this.#take(event)).join('');
   }
 
-  #closeSpoken(): string {
-    const spoken = this.#spoken;
-    if (!spoken) return '';
-    this.#spoken = undefined;
-    const { kind, index } = spoken;
-    const signature =
-      kind === 'thinking'
-        ? `${DELTA}${index},"delta":{"type":"signature_delta","signature":"${UNSIGNED}"}}\n\n`
-        : '';
-    return signature + stopAt(index);
+  #closeAll(): string {
+    let written = '';
+    while (this.#held.length > 0) written += this.#release();
+    return written + this.#close();
   }
 
-  #closeCalls(): string {
-    const closed = [...this.#calls.values()].map(stopAt).join('');
-    this.#calls.clear();
-    return closed;
+  #close(): string {
+    const open = this.#open;
+    if (open === undefined) return '';
+    this.#open = undefined;
+    const { kind, index } = open;
+    const signature = `${DELTA}${index},"delta":{"type":"signature_delta","signature":"${UNSIGNED}"}}\n\n`;
+    return (kind === 'thinking' ? signature : '') + stopAt(index);
   }
+}
+
+function kindOf(event: Delta): OpenBlock['kind'] {
+  if (event.type === 'tool-call-delta') return event.index;
+  return event.type === 'text-delta' ? 'text' : 'thinking';
+}
+
+function grow(open: OpenBlock, event: Delta): string {
+  const isCall = event.type === 'tool-call-delta';
+  const piece = isCall ? event.arguments : event.text;
+  if (piece === '') return '';
+  if (isCall) open.text += piece;
+  return `${open.before}${stringifyLine(piece)}}}\n\n`;
+}
+
+/** Whether nothing can be missing of it. */
+function isWhole({ kind, text }: OpenBlock): boolean {
+  if (typeof kind !== 'number') return true;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** As it opens: empty. */
+function blockOf(event: Delta): object {
+  if (event.type === 'text-delta') return { type: 'text', text: '' };
+  if (event.type === 'reasoning-delta') return { type: 'thinking', thinking: '', signature: '' };
+  const { index, id, name } = event;
+  return { type: 'tool_use', id: id ?? `toolu_${index}`, name: name ?? '', input: {} };
 }
 
 function startOf(index: number, block: object): string {
