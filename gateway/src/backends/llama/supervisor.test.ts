@@ -78,7 +78,7 @@ test('ready, killed, ready again with another process, closed without a trace', 
   const { supervisor, downs, until } = watch('well');
   await supervisor.start();
   const first = supervisor.pid;
-  assert.deepEqual([supervisor.contextTokens, supervisor.sequences], [64, 3]);
+  assert.deepEqual([supervisor.contextTokens, supervisor.sequences, supervisor.purpose], [64, 3, 'embed']);
   process.kill(first ?? 0, 'SIGKILL');
   await until(() => supervisor.state === 'restarting');
   assert.match(downs[0] ?? '', /SIGKILL/);
