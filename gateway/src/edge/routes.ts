@@ -5,6 +5,7 @@ import { chatCompletions } from '../wire/chat-completions.ts';
 import { completions } from '../wire/completions.ts';
 import type { Dialect } from '../wire/dialect.ts';
 import { generate, generateStream } from '../wire/generate.ts';
+import { responses } from '../wire/responses.ts';
 
 /** Who may call: anyone; anyone on loopback, else who has a key; who has a key where keys exist; who has the admin key. */
 type Access = 'open' | 'open-on-loopback' | 'key' | 'admin';
@@ -39,6 +40,7 @@ const FIXED = tableOf([
   fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
   fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
   fixed('/v1/completions', WRITE, generation(completions)),
+  fixed('/v1/responses', WRITE, generation(responses)),
 ]);
 /** They exist where there is an admin key, and nobody is told of them. */
 const ADMIN = tableOf([
