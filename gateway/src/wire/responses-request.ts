@@ -79,9 +79,7 @@ export function parseResponsesRequest(body: unknown): ParsedRequest {
   const { fields, extra } = readBody(schema, body);
   refuseWhatNeedsAStore(fields);
   const messages = [
-    ...(fields.instructions === undefined
-      ? []
-      : [{ role: 'system', content: fields.instructions } as const]),
+    ...(fields.instructions === undefined ? [] : [{ role: 'system', content: fields.instructions } as const]),
     ...fields.input,
   ];
   if (fields.input.length === 0) throw refusal('input', 'holds nothing that was said');
@@ -121,7 +119,10 @@ function refuseWhatNeedsAStore(fields: Fields): void {
   if (fields.previous_response_id !== undefined) throw refusal('previous_response_id', history);
   if (fields.conversation !== undefined) throw refusal('conversation', history);
   if (fields.prompt !== undefined) {
-    throw refusal('prompt', 'refers to a stored template, and nothing is stored here: send its text in "input"');
+    throw refusal(
+      'prompt',
+      'refers to a stored template, and nothing is stored here: send its text in "input"',
+    );
   }
   if (fields.background === true) {
     throw refusal(

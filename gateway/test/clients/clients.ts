@@ -4,15 +4,23 @@ import { ALL, type Client } from './client.ts';
 import { curl } from './curl-client.ts';
 import { langchainNode } from './langchain-client.ts';
 import { openaiNode } from './openai-client.ts';
+import { openaiResponsesNode } from './openai-responses-client.ts';
 import { pythonClient } from './python-client.ts';
 
 export const CLIENTS: readonly Client[] = [
   openaiNode,
+  openaiResponsesNode,
   aiSdk,
   langchainNode,
   pythonClient({
     name: 'openai (Python)',
     script: 'openai_client.py',
+    packages: ['openai'],
+    shows: ALL,
+  }),
+  pythonClient({
+    name: 'openai (Python), Responses',
+    script: 'openai_responses_client.py',
     packages: ['openai'],
     shows: ALL,
   }),
