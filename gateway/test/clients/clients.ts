@@ -1,5 +1,5 @@
 // The clients that must work unchanged, each with what it shows its user.
-import { aiSdk } from './ai-sdk-client.ts';
+import { aiSdk, aiSdkOpenAi } from './ai-sdk-client.ts';
 import { ALL, type Client } from './client.ts';
 import { curl } from './curl-client.ts';
 import { langchainNode } from './langchain-client.ts';
@@ -11,6 +11,7 @@ export const CLIENTS: readonly Client[] = [
   openaiNode,
   openaiResponsesNode,
   aiSdk,
+  aiSdkOpenAi,
   langchainNode,
   pythonClient({
     name: 'openai (Python)',
