@@ -263,6 +263,7 @@ test('what back ends know goes on by their names, and what means nothing stops h
     max_tool_calls: 3,
     messages: [user],
     n: 2,
+    prompt: 'a text',
     store: true,
     truncation: 'auto',
     metadata: { a: 'b' },
@@ -276,7 +277,7 @@ test('what back ends know goes on by their names, and what means nothing stops h
     enable_thinking: true,
   });
   assert.equal(calls[0]!.choices, 1);
-  assert.deepEqual(ignored.toSorted(), ['max_tool_calls', 'messages', 'n', 'store', 'truncation']);
+  assert.deepEqual(ignored.toSorted(), ['max_tool_calls', 'messages', 'n', 'prompt', 'store', 'truncation']);
 });
 
 test('limits, sampling and probabilities are understood', () => {
