@@ -1,6 +1,5 @@
 // What a request to a model asks, once its body was read: by its dialect, and by its headers. Nothing is begun here.
-import type { Clock } from '../core/clock.ts';
-import { newRecord, type RequestRecord } from '../core/observer.ts';
+import type { RequestRecord } from '../core/observer.ts';
 import type { AccessKey, ServedModel, World } from '../core/world.ts';
 import type { AnswerMeta, Dialect, ParsedRequest } from '../wire/dialect.ts';
 import { parseJson } from '../wire/json.ts';
@@ -43,11 +42,6 @@ export interface Asked extends Call {
   readonly wantsReport: boolean;
   /** A stream whose client may come again for what it missed. */
   readonly isResumable: boolean;
-}
-
-/** The story of a call, before anything happened to it. */
-export function recordOf({ exchange, dialect, key }: Call, clock: Clock): RequestRecord {
-  return newRecord(exchange.id, dialect.name, key.tenant, clock.now());
 }
 
 /**

@@ -8,10 +8,14 @@ import type { ReplayBuffer } from './replay-buffer.ts';
 
 /** How it is shown to whoever reads it. */
 export interface Guise {
+  /** Its text is read as it comes; else it is one JSON, read when it is whole. */
+  readonly isStream: boolean;
   /** Its events bear ids, by which a reader comes again. */
   readonly isNumbered: boolean;
   /** Of its head, as things stand. */
   readonly headers: () => OutgoingHttpHeaders;
+  /** Of an error in its place. */
+  readonly errorHeaders: () => OutgoingHttpHeaders;
   /** How its dialect tells a failure; absent: in the shape that all share. */
   readonly shapeError: Dialect['error'];
 }
