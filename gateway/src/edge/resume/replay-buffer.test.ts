@@ -1,82 +1,91 @@
+// Guards what readers who come again get: the newest events, byte for byte, from any number on, within the bound.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ReplayBuffer, type SharedMemory } from './replay-buffer.ts';
 
-function endless(): SharedMemory & { held: number } {
-  const memory = {
-    held: 0,
-    hasFor: () => true,
-    add: (bytes: number) => {
-      memory.held += bytes;
-    },
-  };
-  return memory;
+/** Memory that counts, up to a bound. */
+class Memory implements SharedMemory {
+  bytes = 0;
+  readonly #most: number;
+
+  constructor(most = Number.POSITIVE_INFINITY) {
+    this.#most = most;
+  }
+
+  hasFor(bytes: number): boolean {
+    return this.bytes + bytes <= this.#most;
+  }
+
+  add(bytes: number): void {
+    this.bytes += bytes;
+  }
 }
 
-/** All that is kept from a number on, as a reader gets it. */
-function readFrom(buffer: ReplayBuffer, from: number): string {
-  const batches: Buffer[] = [];
-  for (let batch = buffer.read(from); batch; batch = buffer.read(batch.next)) batches.push(batch.bytes);
-  return Buffer.concat(batches).toString();
+function readAll(buffer: ReplayBuffer, from: number): string {
+  const parts: Buffer[] = [];
+  for (let batch = buffer.read(from); batch; batch = buffer.read(batch.next)) parts.push(batch.bytes);
+  return Buffer.concat(parts).toString();
 }
 
-const event = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 });
+const event = fc.oneof(
+  fc.string({ unit: 'grapheme', maxLength: 40 }),
+  fc.integer({ min: 1, max: 9_000 }).map((length) => '量'.repeat(length)),
+);
 
-test('a reader gets every event from any place on, however they were added', () => {
+test('what is kept is read from any number on, as it was written, and the newest is always there', () => {
   fc.assert(
-    fc.property(fc.array(fc.array(event, { maxLength: 5 }), { maxLength: 20 }), (heaps) => {
-      const buffer = new ReplayBuffer(1024 * 1024, endless());
-      for (const heap of heaps) buffer.add(heap);
-      const all = heaps.flat();
-      assert.equal(buffer.next, all.length + 1);
-      for (let from = 1; from <= buffer.next; from += 1)
-        assert.equal(readFrom(buffer, from), all.slice(from - 1).join(''));
-    }),
-  );
-});
-
-test('what is kept is the newest events without a gap, within the bound', () => {
-  const most = 4096;
-  fc.assert(
-    fc.property(fc.array(event, { minLength: 1, maxLength: 200 }), (events) => {
-      const memory = endless();
-      const buffer = new ReplayBuffer(most, memory);
-      for (const one of events) {
-        buffer.add([one]);
-        // One event alone may be larger than its part, and is never more than 200 graphemes here.
-        assert.ok(buffer.bytes <= Math.max(most, Buffer.byteLength(one)), `${buffer.bytes} bytes`);
-        assert.equal(buffer.bytes, memory.held);
+    fc.property(fc.array(fc.array(event)), fc.integer({ min: 4096, max: 60_000 }), (batches, maxBytes) => {
+      const memory = new Memory();
+      const buffer = new ReplayBuffer(maxBytes, memory);
+      const all: string[] = [];
+      for (const events of batches) {
+        buffer.add(events);
+        all.push(...events);
+        assert.ok(buffer.first <= all.length - events.length + 1, 'what was added last is gone');
       }
-      assert.equal(readFrom(buffer, buffer.first), events.slice(buffer.first - 1).join(''));
+      assert.equal(buffer.next, all.length + 1);
+      assert.equal(memory.bytes, buffer.bytes);
+      for (let from = buffer.first; from <= buffer.next; from += 1) {
+        assert.equal(readAll(buffer, from), Buffer.from(all.slice(from - 1).join('')).toString());
+      }
     }),
+    { numRuns: 60 },
   );
 });
 
-test('events that are added together stay together, also over the bound', () => {
-  const buffer = new ReplayBuffer(64, endless());
-  buffer.add(['gone']);
-  const heap = Array.from({ length: 10 }, (_, index) => `${index}`.repeat(30));
-  buffer.add(heap);
-  assert.equal(buffer.first, 2);
-  assert.equal(readFrom(buffer, 2), heap.join(''));
+test('it stays within its bound, and keeps most of what fits', () => {
+  const buffer = new ReplayBuffer(64 * 1024, new Memory());
+  const events = Array.from({ length: 5_000 }, (_, index) => `data: ${index} ${'x'.repeat(200)}\n\n`);
+  for (const one of events) {
+    buffer.add([one]);
+    assert.ok(buffer.bytes <= 64 * 1024, `${buffer.bytes} bytes`);
+  }
+  const kept = readAll(buffer, buffer.first);
+  assert.ok(kept.length > 0.8 * 64 * 1024, `only ${kept.length} bytes are kept`);
+  assert.ok(buffer.first > 1);
 });
 
-test('where the memory of all is used up, the oldest events make room', () => {
-  const memory = endless();
-  const buffer = new ReplayBuffer(1024 * 1024, { ...memory, hasFor: (bytes) => buffer.bytes + bytes <= 8192 });
-  for (let number = 1; number <= 100; number += 1) buffer.add(['x'.repeat(1000)]);
-  assert.ok(buffer.bytes <= 8192);
-  assert.ok(buffer.first > 90);
-  assert.equal(buffer.next, 101);
+test('an event that is larger than the bound is kept until the next one comes', () => {
+  const buffer = new ReplayBuffer(4096, new Memory());
+  buffer.add(['small', 'x'.repeat(10_000)]);
+  assert.equal(readAll(buffer, 1), `small${'x'.repeat(10_000)}`);
+  buffer.add(['y']);
+  assert.equal(readAll(buffer, buffer.first), 'y');
 });
 
-test('a buffer that is cleared gives all of its memory back', () => {
-  const memory = endless();
-  const buffer = new ReplayBuffer(1024, memory);
+test('where others have the memory it keeps what was added last only', () => {
+  const buffer = new ReplayBuffer(1024 * 1024, new Memory(0));
+  for (let index = 0; index < 100; index += 1) buffer.add(['x'.repeat(3_000)]);
+  assert.ok(buffer.bytes <= 16 * 1024, `${buffer.bytes} bytes`);
+  assert.ok(buffer.first > 95);
+});
+
+test('cleared, it holds nothing and still knows its numbers', () => {
+  const memory = new Memory();
+  const buffer = new ReplayBuffer(4096, memory);
   buffer.add(['a', 'b']);
   buffer.clear();
-  assert.equal(memory.held, 0);
-  assert.equal(buffer.first, 3);
-  assert.equal(buffer.read(3), undefined);
+  assert.equal(memory.bytes, 0);
+  assert.deepEqual([buffer.first, buffer.next, buffer.read(3)], [3, 3, undefined]);
 });

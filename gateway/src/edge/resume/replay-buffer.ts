@@ -95,13 +95,19 @@ export class ReplayBuffer {
   #slabWith(bytes: number, keepFrom: number): Slab {
     const newest = this.#slabs.at(-1);
     if (newest && newest.ends.at(-1)! + bytes <= newest.memory.length) return newest;
-    const usual = Math.min(2 * (newest?.memory.length ?? FIRST_SLAB_BYTES / 2), this.#maxBytes * SLAB_PART);
-    const size = Math.max(bytes, Math.floor(usual));
-    this.#makeRoom(size, keepFrom);
+    this.#makeRoom(this.#sizeOfNext(bytes), keepFrom);
+    const size = this.#sizeOfNext(bytes);
     const slab: Slab = { first: this.#next, memory: Buffer.allocUnsafeSlow(size), ends: [] };
     this.#slabs.push(slab);
     this.#hold(size);
     return slab;
+  }
+
+  /** Twice that of the one before, up to a part of the bound; never less than what has to be in it. */
+  #sizeOfNext(bytes: number): number {
+    const before = this.#slabs.at(-1)?.memory.length;
+    const usual = before === undefined ? FIRST_SLAB_BYTES : 2 * before;
+    return Math.max(bytes, Math.min(usual, Math.floor(this.#maxBytes * SLAB_PART)));
   }
 
   #makeRoom(bytes: number, keepFrom: number): void {
