@@ -7,10 +7,10 @@ import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
 import { newRecord, type RequestOutcome, type RequestRecord } from '../core/observer.ts';
 import { Metrics } from './metrics.ts';
 
-const NONE = { backends: () => [], queue: () => ({ waiting: 0, running: 0 }), placesOn: () => 0 };
 const NONE = {
   backends: () => [],
   queue: () => ({ waiting: 0, running: 0 }),
+  placesOn: () => 0,
   kept: () => ({ count: 0, bytes: 0 }),
 };
 
@@ -227,8 +227,12 @@ test('queue and back ends are read as they are at the scrape, and what is gone l
     backend('b', { state: 'loading', slots: 0 }),
   ];
   let queue = { waiting: 3, running: 4 };
-  const metrics = new Metrics({ backends: () => backends, queue: () => queue, placesOn: () => 3 });
-  const metrics = new Metrics({ ...NONE, backends: () => backends, queue: () => queue });
+  const metrics = new Metrics({
+    ...NONE,
+    backends: () => backends,
+    queue: () => queue,
+    placesOn: () => 3,
+  });
   const before = await scrape(metrics);
   assert.equal(before.get('sluice_requests_waiting'), 3);
   assert.equal(before.get('sluice_requests_running'), 4);

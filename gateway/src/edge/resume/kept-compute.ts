@@ -6,7 +6,7 @@ import { readStream, readWhole } from '../answer-reader.ts';
 import type { Asked } from '../asked.ts';
 import { type ComputeOptions, compute } from '../compute.ts';
 import { endStory, type StoryOptions } from '../story.ts';
-import type { KeptAnswer } from './kept-answer.ts';
+import type { Guise, KeptAnswer } from './kept-answer.ts';
 import type { KeptAnswers, RequestName } from './kept-answers.ts';
 import { KeptSink } from './kept-sink.ts';
 
@@ -22,18 +22,32 @@ export function beginKept(
   name: RequestName | undefined,
   options: KeptComputeOptions,
 ): KeptAnswer | undefined {
-  const { dialect, key, record, request, meta, model, isResumable } = asked;
+  const { dialect, key, request, meta } = asked;
   const codec = request.stream ? dialect.stream(meta, request) : undefined;
-  const guise = {
-    isStream: request.stream,
-    isNumbered: isResumable,
-    headers: () => ({ ...answerHeaders(record, model), ...(codec && streamHeaders(codec.contentType)) }),
-    errorHeaders: () => answerHeaders(record),
-    shapeError: dialect.error,
-  };
+  const guise = guiseOf(asked, codec?.contentType);
   const kept = options.kept.begin(key, guise, name, (kept) => computeInto(kept, asked, codec, options));
   if (!kept) options.observer.resumed?.('not_kept');
   return kept;
+}
+
+/**
+ * Made apart from what computes, and of the few things that it needs: it stays for as long as the answer is kept, and what its
+ * functions see would stay with it, the conversation and the connection that it came on included.
+ */
+function guiseOf(
+  { dialect, record, request, model: { speaker }, isResumable }: Asked,
+  contentType: string | undefined,
+): Guise {
+  return {
+    isStream: request.stream,
+    isNumbered: isResumable,
+    headers: () => ({
+      ...answerHeaders(record, { speaker }),
+      ...(contentType !== undefined && streamHeaders(contentType)),
+    }),
+    errorHeaders: () => answerHeaders(record),
+    shapeError: dialect.error,
+  };
 }
 
 async function computeInto(
@@ -48,10 +62,15 @@ async function computeInto(
     await compute(asked, options, async (answer) => {
       const { signal } = kept;
       const stop = () => answer.cancel(signal.reason);
-      signal.addEventListener('abort', stop, { once: true });
-      if (signal.aborted) stop();
-      if (codec) await readStream(asked, answer, codec, new KeptSink(kept, codec.contentType), options);
-      else kept.add([await readWhole(asked, answer)], true);
+      signal.addEventListener('abort', stop);
+      try {
+        if (signal.aborted) stop();
+        if (codec) await readStream(asked, answer, codec, new KeptSink(kept, codec.contentType), options);
+        else kept.add([await readWhole(asked, answer)], true);
+      } finally {
+        // The signal stays with what is kept, and must not hold the rest.
+        signal.removeEventListener('abort', stop);
+      }
     });
   } catch (thrown) {
     failure = thrown;
