@@ -103,7 +103,10 @@ for (const [seed, route] of RESUMABLE_ROUTES.entries()) {
       }
       const resets = read.reduce((sum, one) => sum + one.resets, 0);
       assert.ok(resets >= (CLIENTS * RESETS) / 2, `only ${resets} resets`);
-      assert.ok(new Set(read.map(({ events }) => events[0]!.id)).size === CLIENTS, 'each has a stream of its own');
+      assert.ok(
+        new Set(read.map(({ events }) => events[0]!.id)).size === CLIENTS,
+        'each has a stream of its own',
+      );
     });
   }
 }
@@ -117,7 +120,9 @@ test('two read one stream at once, and one that has ended, each from where it li
   const events = eventsIn(whole, '\n\n');
   const rest = await streams(id, { 'last-event-id': events[19]!.id }).then(bytesOf);
   assert.deepEqual(eventsIn(rest, '\n\n'), events.slice(20));
-  const byQuery = await streams(id, {}, 'GET', `?last_event_id=${encodeURIComponent(events[19]!.id)}`).then(bytesOf);
+  const byQuery = await streams(id, {}, 'GET', `?last_event_id=${encodeURIComponent(events[19]!.id)}`).then(
+    bytesOf,
+  );
   assert.deepEqual(byQuery, rest);
 });
 
@@ -125,7 +130,13 @@ test('the head of a resumed stream is that of the dialect it began in', async ()
   const first = await chat('story');
   const id = first.headers.get('x-sluice-stream')!;
   const again = await streams(id);
-  for (const name of ['content-type', 'cache-control', 'x-accel-buffering', 'x-sluice-model', 'x-sluice-stream']) {
+  for (const name of [
+    'content-type',
+    'cache-control',
+    'x-accel-buffering',
+    'x-sluice-model',
+    'x-sluice-stream',
+  ]) {
     assert.equal(again.headers.get(name), first.headers.get(name), name);
   }
   await Promise.all([first.text(), again.text()]);
@@ -180,11 +191,13 @@ test('what is missed is told apart from what was never there, and from what is n
   }
 
   const bodies = await Promise.all(
-    [streams(id, TWO), streams(`${'x'.repeat(23)}A`), streams(id, TWO, 'DELETE'), streams('a/b')].map(async (asked) => {
-      const response = await asked;
-      assert.equal(response.status, 404);
-      return await response.text();
-    }),
+    [streams(id, TWO), streams(`${'x'.repeat(23)}A`), streams(id, TWO, 'DELETE'), streams('a/b')].map(
+      async (asked) => {
+        const response = await asked;
+        assert.equal(response.status, 404);
+        return await response.text();
+      },
+    ),
   );
   assert.equal(new Set(bodies).size, 1, "another key's stream looks like none");
 

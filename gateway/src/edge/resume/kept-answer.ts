@@ -16,8 +16,8 @@ export interface Guise {
   readonly headers: () => OutgoingHttpHeaders;
   /** Of an error in its place. */
   readonly errorHeaders: () => OutgoingHttpHeaders;
-  /** How its dialect tells a failure; absent: in the shape that all share. */
-  readonly shapeError: Dialect['error'];
+  /** How what is said of it, also to who comes again, is worded. */
+  readonly dialect: Pick<Dialect, 'error' | 'idHeader'>;
 }
 
 /** A reader of an answer, for as long as it is there. */

@@ -46,7 +46,7 @@ function guiseOf(
       ...(contentType !== undefined && streamHeaders(contentType)),
     }),
     errorHeaders: () => answerHeaders(record),
-    shapeError: dialect.error,
+    dialect,
   };
 }
 

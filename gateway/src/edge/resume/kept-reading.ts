@@ -69,7 +69,7 @@ export async function showKept(
   options: KeptReadingOptions,
 ): Promise<void> {
   const { slowReaderLimitMs } = options;
-  if (kept.guise.shapeError) exchange.shapeErrors(kept.guise.shapeError);
+  exchange.speak(kept.guise.dialect);
   try {
     if (kept.guise.isStream) await showStream(exchange, kept, coming, options);
     else await showWhole(exchange, kept, coming, options);

@@ -11,8 +11,6 @@ import type { Follower, KeptAnswer } from './kept-answer.ts';
 export interface KeptWriterOptions {
   /** Besides those of the answer itself. */
   readonly headers?: OutgoingHttpHeaders | undefined;
-  /** How long the client may stop reading, in ms. */
-  readonly slowReaderLimitMs: number;
 }
 
 export interface KeptStreamOptions extends KeptWriterOptions {
@@ -20,6 +18,8 @@ export interface KeptStreamOptions extends KeptWriterOptions {
   readonly from: number;
   /** The head leaves at once, and not with the first event. */
   readonly isBegun: boolean;
+  /** How long the client may stop reading, in ms. */
+  readonly slowReaderLimitMs: number;
 }
 
 /**
