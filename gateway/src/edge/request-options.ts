@@ -83,12 +83,17 @@ export function mayShareOf(exchange: Exchange): boolean {
 }
 
 /** Whether its client may come again for what it missed of the stream, as asked, or as its model has it. */
-export function resumableOf(exchange: Exchange, { isResumable = false }: Pick<ServedModel, 'isResumable'>): boolean {
+export function resumableOf(
+  exchange: Exchange,
+  { isResumable = false }: Pick<ServedModel, 'isResumable'>,
+): boolean {
   const asked = exchange.header('x-sluice-resumable');
   if (asked === undefined) return isResumable;
   if (asked === '1') return true;
   if (asked === '0') return false;
-  throw new GatewayError('invalid_request', 'x-sluice-resumable is "1" or "0".', { param: 'x-sluice-resumable' });
+  throw new GatewayError('invalid_request', 'x-sluice-resumable is "1" or "0".', {
+    param: 'x-sluice-resumable',
+  });
 }
 
 /** The conversation that it belongs to, by its client's name for it: where its requests go together, less is computed. */

@@ -106,9 +106,10 @@ test('what failed before its first word, or was no request, is forgotten: the sa
   for (const stream of [false, true]) {
     for (let time = 0; time < 2; time += 1) {
       const failed = await ask(`dead ${stream}`, bodyOf('dead', { stream }));
-      assert.equal(failed.status, 502);
+      // A stream's head may have left to fill the silence before.
+      if (!stream) assert.equal(failed.status, 502);
       assert.equal(failed.headers.get('x-sluice-replayed'), null);
-      await failed.text();
+      assert.match(await failed.text(), /backend_failed/);
     }
   }
   assert.equal((await ask('later good', bodyOf('story', { temperature: 9 }))).status, 400);

@@ -28,7 +28,11 @@ const textIn = (body: Buffer) =>
 
 /** Begins a stream and is cut off in its first events. */
 async function begin(port: number, key: string) {
-  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'x-sluice-resumable': '1' };
+  const headers = {
+    authorization: `Bearer ${key}`,
+    'content-type': 'application/json',
+    'x-sluice-resumable': '1',
+  };
   const cut = await attempt(port, 'POST', LINES.path, headers, JSON.stringify(LINES.body), 1_500);
   const stream = cut.headers['x-sluice-stream']!;
   const last = eventsIn(cut.body, LINES.end).at(-1)!.id;

@@ -31,7 +31,7 @@ export const RESUMABLE_ROUTES: readonly ResumableRoute[] = [
   {
     name: 'completions',
     path: '/v1/completions',
-    body: { model: 'story', stream: true, prompt: 'Go on.' },
+    body: { model: 'story', stream: true, prompt: 'Go on.', max_tokens: 1_000 },
     end: '\n\n',
     textOf: ({ choices }: { choices: [{ text: string }] }) => choices[0].text,
   },
@@ -58,7 +58,12 @@ export function attempt(
   body = '',
   cutAfter = Number.POSITIVE_INFINITY,
 ): Promise<Attempt> {
-  const lines = { host: 'localhost', connection: 'close', 'content-length': `${Buffer.byteLength(body)}`, ...headers };
+  const lines = {
+    host: 'localhost',
+    connection: 'close',
+    'content-length': `${Buffer.byteLength(body)}`,
+    ...headers,
+  };
   const head = Object.entries(lines).map(([name, value]) => `${name}: ${value}\r\n`);
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1');
@@ -82,10 +87,14 @@ function answerIn(received: Buffer): Attempt {
   if (headEnd < 0) return { status: 0, headers: {}, body: Buffer.alloc(0), isWhole: false };
   const [status = '', ...lines] = received.toString('latin1', 0, headEnd).split('\r\n');
   const headers = Object.fromEntries(
-    lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
+    lines.map((line) => [
+      line.slice(0, line.indexOf(':')).toLowerCase(),
+      line.slice(line.indexOf(':') + 1).trim(),
+    ]),
   );
   const rest = received.subarray(headEnd + 4);
-  const { body, isWhole } = headers['transfer-encoding'] === 'chunked' ? unframed(rest) : { body: rest, isWhole: true };
+  const { body, isWhole } =
+    headers['transfer-encoding'] === 'chunked' ? unframed(rest) : { body: rest, isWhole: true };
   return { status: Number(status.split(' ')[1]), headers, body, isWhole };
 }
 
@@ -112,7 +121,9 @@ export interface Event {
 /** The whole events of a body that may be cut, but for the blank ones. Throws on what is no event. */
 export function eventsIn(body: Buffer, end: ResumableRoute['end']): Event[] {
   const pieces = body.toString('utf8').split(end).slice(0, -1);
-  return pieces.filter((piece) => piece !== '').map((piece) => (end === '\n' ? lineEvent(piece) : sentEvent(piece)));
+  return pieces
+    .filter((piece) => piece !== '')
+    .map((piece) => (end === '\n' ? lineEvent(piece) : sentEvent(piece)));
 }
 
 function lineEvent(line: string): Event {
@@ -122,7 +133,8 @@ function lineEvent(line: string): Event {
 
 function sentEvent(text: string): Event {
   const [, id, data] = /^id: (\S+)\n(?:event: \S+\n)?data: (.*)$/.exec(text) ?? [];
-  if (id === undefined || data === undefined) throw new Error(`This is no event with an id: ${JSON.stringify(text)}`);
+  if (id === undefined || data === undefined)
+    throw new Error(`This is no event with an id: ${JSON.stringify(text)}`);
   return { id, data };
 }
 
@@ -161,7 +173,12 @@ export async function readResuming(route: ResumableRoute, options: ResumeOptions
             port,
             'POST',
             route.path,
-            { ...headers, 'content-type': 'application/json', 'x-sluice-resumable': '1', 'idempotency-key': name },
+            {
+              ...headers,
+              'content-type': 'application/json',
+              'x-sluice-resumable': '1',
+              'idempotency-key': name,
+            },
             JSON.stringify(route.body),
             cutAfter,
           )

@@ -24,11 +24,18 @@ test('a server-sent event has its id before all else, the end mark too', () => {
 
 test('an object on a line has its id as its first member; an empty line stays empty', () => {
   const numbers = new EventNumbers('s', NDJSON);
-  assert.deepEqual(numbers.take('{"a":1}\n\n{}\n'), ['{"event_id":"s:1","a":1}\n', '\n', '{"event_id":"s:3"}\n']);
+  assert.deepEqual(numbers.take('{"a":1}\n\n{}\n'), [
+    '{"event_id":"s:1","a":1}\n',
+    '\n',
+    '{"event_id":"s:3"}\n',
+  ]);
 });
 
 test('events come out whole and in order wherever their text is cut', () => {
-  const words = fc.array(fc.string({ unit: 'grapheme' }).filter((word) => !word.includes('\n')), { minLength: 1 });
+  const words = fc.array(
+    fc.string({ unit: 'grapheme' }).filter((word) => !word.includes('\n')),
+    { minLength: 1 },
+  );
   fc.assert(
     fc.property(words, fc.array(fc.nat()), fc.boolean(), (texts, cuts, isSse) => {
       const written = texts.map((text) => (isSse ? `data: ${text}\n\n` : `${JSON.stringify({ text })}\n`));
@@ -46,7 +53,20 @@ test('events come out whole and in order wherever their text is cut', () => {
 
 test('an id is read as it was written, and nothing else is one', () => {
   assert.deepEqual(parseEventId('a-_Z09:12'), { stream: 'a-_Z09', number: 12 });
-  for (const text of ['', 'a', ':1', 'a:', 'a:-1', 'a:1.5', 'a:1e3', 'a b:1', 'a:1 ', 'a:1:2', `a:${'9'.repeat(16)}`, `${'a'.repeat(65)}:1`]) {
+  for (const text of [
+    '',
+    'a',
+    ':1',
+    'a:',
+    'a:-1',
+    'a:1.5',
+    'a:1e3',
+    'a b:1',
+    'a:1 ',
+    'a:1:2',
+    `a:${'9'.repeat(16)}`,
+    `${'a'.repeat(65)}:1`,
+  ]) {
     assert.equal(parseEventId(text), undefined, text);
   }
 });

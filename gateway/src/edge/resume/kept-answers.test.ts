@@ -56,8 +56,14 @@ test('only its owner finds a stream; to others it was never there', () => {
   const { store } = makeStore();
   const kept = store.begin(alice, guise, undefined, controlled().compute)!;
   assert.equal(store.find(kept.id, { digest: hashKey('alice') }), kept);
-  assert.equal(codeOf(() => store.find(kept.id, bob)), 'not_found');
-  assert.equal(codeOf(() => store.find('x'.repeat(24), alice)), 'not_found');
+  assert.equal(
+    codeOf(() => store.find(kept.id, bob)),
+    'not_found',
+  );
+  assert.equal(
+    codeOf(() => store.find('x'.repeat(24), alice)),
+    'not_found',
+  );
   store.close();
 });
 
@@ -93,8 +99,14 @@ test('a finished one stays for its time and is then known to be gone; no timer i
   assert.equal(store.find(kept.id, alice), kept);
   assert.ok(store.bytes > 0);
   clock.advance(2 * GRACE_MS);
-  assert.equal(codeOf(() => store.find(kept.id, alice)), 'stream_gone');
-  assert.equal(codeOf(() => store.find(kept.id, bob)), 'not_found');
+  assert.equal(
+    codeOf(() => store.find(kept.id, alice)),
+    'stream_gone',
+  );
+  assert.equal(
+    codeOf(() => store.find(kept.id, bob)),
+    'not_found',
+  );
   assert.deepEqual([store.count, store.bytes, clock.pendingTimers], [0, 0, 0]);
 });
 
@@ -127,8 +139,14 @@ test('where memory is short the one that ended first goes, and what still runs k
   const running = store.begin(alice, guise, undefined, controlled().compute)!;
   for (let index = 0; index < 40; index += 1) running.add(['y'.repeat(1_000)], true);
   assert.ok(store.bytes <= 64 * 1024, `${store.bytes} bytes`);
-  assert.equal(codeOf(() => store.find(finished[0]!.id, alice)), 'stream_gone');
-  assert.equal(codeOf(() => store.find(running.id, alice)), 'found');
+  assert.equal(
+    codeOf(() => store.find(finished[0]!.id, alice)),
+    'stream_gone',
+  );
+  assert.equal(
+    codeOf(() => store.find(running.id, alice)),
+    'found',
+  );
   assert.equal(running.buffer.next, 41);
   store.close();
 });
@@ -152,7 +170,10 @@ test('a name finds what it began, while it runs and when it has ended; another r
   end();
   await settled();
   assert.equal(store.named(name), kept);
-  assert.equal(codeOf(() => store.named({ ...name, fingerprint: 'b' })), 'idempotency_mismatch');
+  assert.equal(
+    codeOf(() => store.named({ ...name, fingerprint: 'b' })),
+    'idempotency_mismatch',
+  );
 });
 
 test('a name is forgotten with an answer that failed before its first word, and with one that was cancelled', async () => {
@@ -185,7 +206,10 @@ test('what is removed is found no more, and its reader still reads its end', asy
   kept.add(['words'], true);
   const follower = kept.follow();
   store.remove(kept, new GatewayError('cancelled', 'Not wanted.'));
-  assert.equal(codeOf(() => store.find(kept.id, alice)), 'stream_gone');
+  assert.equal(
+    codeOf(() => store.find(kept.id, alice)),
+    'stream_gone',
+  );
   await settled();
   clock.advance(GRACE_MS);
   assert.equal(kept.buffer.read(1)?.bytes.toString(), 'words');

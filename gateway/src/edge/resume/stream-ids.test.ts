@@ -21,7 +21,15 @@ test('a name that is changed, cut, longer or written in another way is none', ()
   const ids = new StreamIds();
   const id = ids.make(alice);
   const other = id.startsWith('A') ? 'B' : 'A';
-  for (const wrong of ['', id.slice(1), `${id}A`, `${id}=`, other + id.slice(1), `${id} `, 'x'.repeat(5_000)]) {
+  for (const wrong of [
+    '',
+    id.slice(1),
+    `${id}A`,
+    `${id}=`,
+    other + id.slice(1),
+    `${id} `,
+    'x'.repeat(5_000),
+  ]) {
     assert.equal(ids.isOf(wrong, alice), false, wrong);
   }
 });

@@ -28,10 +28,6 @@ export class StreamIds {
   }
 
   #proof(random: Buffer, { digest }: Owner): Buffer {
-    return createHmac('sha256', this.#secret)
-      .update(random)
-      .update(digest)
-      .digest()
-      .subarray(0, PROOF_BYTES);
+    return createHmac('sha256', this.#secret).update(random).update(digest).digest().subarray(0, PROOF_BYTES);
   }
 }
