@@ -31,7 +31,7 @@ export const RESUMABLE_ROUTES: readonly ResumableRoute[] = [
   {
     name: 'completions',
     path: '/v1/completions',
-    body: { model: 'story', stream: true, prompt: 'Go on.' },
+    body: { model: 'story', stream: true, prompt: 'Go on.', max_tokens: 1_000 },
     end: '\n\n',
     textOf: ({ choices }: { choices: [{ text: string }] }) => choices[0].text,
   },

@@ -8,18 +8,15 @@ import type { Exchange } from '../exchange.ts';
 import { writeWhole } from '../whole-writer.ts';
 import type { Follower, KeptAnswer } from './kept-answer.ts';
 
-export interface KeptWriterOptions {
+export interface KeptStreamOptions {
   /** Besides those of the answer itself. */
-  readonly headers?: OutgoingHttpHeaders | undefined;
-}
-
-export interface KeptStreamOptions extends KeptWriterOptions {
+  readonly headers: OutgoingHttpHeaders;
+  /** How long the client may stop reading, in ms. */
+  readonly slowReaderLimitMs: number;
   /** The number of the first event to write; it is kept. */
   readonly from: number;
   /** The head leaves at once, and not with the first event. */
   readonly isBegun: boolean;
-  /** How long the client may stop reading, in ms. */
-  readonly slowReaderLimitMs: number;
 }
 
 /**
@@ -52,11 +49,18 @@ export async function writeKeptStream(
   });
 }
 
+export interface KeptWholeOptions {
+  /** Besides those of the answer itself. */
+  readonly headers: OutgoingHttpHeaders;
+  /** Silence before a blank line, in ms, where they are asked for. */
+  readonly keepAliveMs: number;
+}
+
 /** The same of an answer that is one JSON. */
 export async function writeKeptWhole(
   kept: KeptAnswer,
   exchange: Exchange,
-  { headers, keepAliveMs }: KeptWriterOptions & { readonly keepAliveMs: number },
+  { headers, keepAliveMs }: KeptWholeOptions,
 ): Promise<void> {
   await following(kept, exchange, (follower) =>
     writeWhole(exchange, {
