@@ -9,9 +9,13 @@ export interface ResumableRoute {
   readonly body: object;
   /** What ends an event. */
   readonly end: '\n\n' | '\n';
+  /** Whether an event is the mark by which the dialect ends a stream. */
+  readonly isLast: (data: string) => boolean;
   /** The answer's text in an event's JSON; '' where it has none. */
   readonly textOf: (json: never) => string;
 }
+
+const isDone = (data: string) => data === '[DONE]';
 
 export const RESUMABLE_ROUTES: readonly ResumableRoute[] = [
   {
@@ -19,6 +23,7 @@ export const RESUMABLE_ROUTES: readonly ResumableRoute[] = [
     path: '/v1/models/story/generate_stream',
     body: { prompt: 'Go on.' },
     end: '\n',
+    isLast: (data) => /"finish_reason":"/.test(data),
     textOf: ({ choices }: { choices: [{ text: string }] }) => choices[0].text,
   },
   {
@@ -26,6 +31,7 @@ export const RESUMABLE_ROUTES: readonly ResumableRoute[] = [
     path: '/v1/chat/completions',
     body: { model: 'story', stream: true, messages: [{ role: 'user', content: 'Go on.' }] },
     end: '\n\n',
+    isLast: isDone,
     textOf: ({ choices }: { choices: [{ delta: { content?: string } }] }) => choices[0].delta.content ?? '',
   },
   {
@@ -33,7 +39,21 @@ export const RESUMABLE_ROUTES: readonly ResumableRoute[] = [
     path: '/v1/completions',
     body: { model: 'story', stream: true, prompt: 'Go on.', max_tokens: 1_000 },
     end: '\n\n',
+    isLast: isDone,
     textOf: ({ choices }: { choices: [{ text: string }] }) => choices[0].text,
+  },
+  {
+    name: 'messages',
+    path: '/v1/messages',
+    body: {
+      model: 'story',
+      stream: true,
+      max_tokens: 1_000,
+      messages: [{ role: 'user', content: 'Go on.' }],
+    },
+    end: '\n\n',
+    isLast: (data) => data.includes('"type":"message_stop"'),
+    textOf: ({ delta }: { delta?: { text?: string } }) => delta?.text ?? '',
   },
 ];
 
