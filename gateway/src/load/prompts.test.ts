@@ -43,8 +43,9 @@ test('strangers have the form of the prompts, and not a beginning of theirs', ()
   }
   const beginnings = (of: typeof prompts) =>
     Array.from({ length: 200 }, (_, index) => of(index).messages[0]!.content.slice(0, 20));
+  const known = new Set(beginnings(prompts));
   assert.equal(
-    new Set(beginnings(strangers)).intersection(new Set(beginnings(prompts))).size,
+    beginnings(strangers).filter((one) => known.has(one)).length,
     0,
     'also where all of the load begin alike',
   );

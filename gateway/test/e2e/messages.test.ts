@@ -86,7 +86,9 @@ describe('messages over another server', () => {
   before(async () => {
     upstream = await startUpstream();
     const url = `${upstream.url}/v1`;
-    sluice = await startSluice({ config: { backends: [{ id: 'up', url, kind: 'vllm' }], log_level: 'silent' } });
+    sluice = await startSluice({
+      config: { backends: [{ id: 'up', url, kind: 'vllm' }], log_level: 'silent' },
+    });
   });
   after(async () => {
     await sluice?.stop();
@@ -104,7 +106,11 @@ describe('messages over another server', () => {
     const messages: object[] = [];
     for (let turn = 0; turn < turns; turn += 1) {
       const id = `toolu_${turn}`;
-      const result = { type: 'tool_result', tool_use_id: `toolu_${turn - 1}`, content: `lines of ${turn - 1}` };
+      const result = {
+        type: 'tool_result',
+        tool_use_id: `toolu_${turn - 1}`,
+        content: `lines of ${turn - 1}`,
+      };
       messages.push(
         {
           role: 'user',
@@ -124,7 +130,9 @@ describe('messages over another server', () => {
         },
       );
     }
-    const content = [{ type: 'tool_result', tool_use_id: `toolu_${turns - 1}`, content: [{ type: 'text', text: 'end' }] }];
+    const content = [
+      { type: 'tool_result', tool_use_id: `toolu_${turns - 1}`, content: [{ type: 'text', text: 'end' }] },
+    ];
     messages.push({ role: 'user', content });
     return {
       model: 'm',
