@@ -16,6 +16,7 @@ import { Exchange } from './exchange.ts';
 import { sendFrontPage } from './front-page.ts';
 import { Generation, type GenerationOptions } from './generation.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
+import { cancelStream, resumeStream } from './resume/kept-reading.ts';
 import { type Match, matchRoute, type Route } from './routes.ts';
 
 export interface HttpServerOptions extends GenerationOptions {
@@ -75,15 +76,18 @@ export class HttpServer {
     });
   }
 
-  /** Waits until every response under way has ended, at most `limitMs`; true if all have. Go on to `close`. */
+  /** Waits until every answer under way has ended, at most `limitMs`; true if all have. Go on to `close`. */
   async drain(limitMs: number): Promise<boolean> {
-    const until = this.#options.clock.now() + limitMs;
-    while (this.#busy.size > 0 && this.#options.clock.now() < until) await sleep(DRAIN_POLL_MS);
-    return this.#busy.size === 0;
+    const { clock, kept } = this.#options;
+    const isBusy = () => this.#busy.size > 0 || kept.running > 0;
+    const until = clock.now() + limitMs;
+    while (isBusy() && clock.now() < until) await sleep(DRAIN_POLL_MS);
+    return !isBusy();
   }
 
   /** Cuts what is still open. */
   close(): Promise<void> {
+    this.#options.kept.close();
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
@@ -131,6 +135,8 @@ export class HttpServer {
         return sendModels(exchange, world, key!);
       case 'model':
         return sendModel(exchange, world, key!, match.model ?? '');
+      case 'stream':
+        return this.#stream(exchange, match.stream!, key!);
       case 'health':
         return sendHealth(exchange);
       case 'readiness':
@@ -144,6 +150,11 @@ export class HttpServer {
       case 'backends':
         return sendBackends(exchange, this.#options.admin!);
     }
+  }
+
+  async #stream(exchange: Exchange, id: string, key: AccessKey): Promise<void> {
+    if (exchange.request.method === 'DELETE') cancelStream(exchange, id, key, this.#options);
+    else await resumeStream(exchange, id, key, this.#options);
   }
 
   /** The caller's key; undefined where none is asked for. Throws what keeps the caller out. */

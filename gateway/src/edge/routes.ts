@@ -20,14 +20,26 @@ interface RouteBase {
 export type Route = RouteBase &
   (
     | { readonly kind: 'generation' | 'count-tokens'; readonly dialect: Dialect }
-    | { readonly kind: 'front-page' | 'health' | 'readiness' | 'metrics' | 'models' | 'model' | 'backends' }
+    | {
+        readonly kind:
+          | 'front-page'
+          | 'health'
+          | 'readiness'
+          | 'metrics'
+          | 'models'
+          | 'model'
+          | 'stream'
+          | 'backends';
+      }
   );
 
 export interface Match {
   readonly route: Route;
-  readonly methods: readonly ('GET' | 'HEAD' | 'POST')[];
+  readonly methods: readonly ('GET' | 'HEAD' | 'POST' | 'DELETE')[];
   /** The `{model}` of the path, decoded. */
   readonly model: string | undefined;
+  /** The `{stream}` of the path. */
+  readonly stream?: string | undefined;
 }
 
 const READ = ['GET', 'HEAD'] as const;
@@ -62,6 +74,9 @@ const MODEL_ACTIONS = [
   { suffix: '/generate', route: generation(generate) },
 ];
 const MODEL_CARD: Route = { kind: 'model', name: 'model', access: 'key' };
+const STREAM_PREFIX = '/v1/streams/';
+const STREAM: Route = { kind: 'stream', name: 'stream', access: 'key' };
+const RESUME = ['GET', 'DELETE'] as const;
 
 /** `hasAdmin`: there is an admin key. Throws `not_found` for unknown paths and `invalid_request` for those that are no text. */
 export function matchRoute(path: string, hasAdmin = false): Match {
@@ -77,6 +92,10 @@ export function matchRoute(path: string, hasAdmin = false): Match {
     }
     return { route: MODEL_CARD, methods: READ, model: rest };
   }
+  if (decoded.startsWith(STREAM_PREFIX)) {
+    const stream = decoded.slice(STREAM_PREFIX.length);
+    return { route: STREAM, methods: RESUME, model: undefined, stream };
+  }
   throw new GatewayError(
     'not_found',
     `Nothing is served at this path. There is: ${knownPaths().join(', ')}.`,
@@ -84,7 +103,8 @@ export function matchRoute(path: string, hasAdmin = false): Match {
 }
 
 function knownPaths(): string[] {
-  return [...FIXED.keys(), ...MODEL_ACTIONS.map(({ suffix }) => `${MODEL_PREFIX}{model}${suffix}`)];
+  const actions = MODEL_ACTIONS.map(({ suffix }) => `${MODEL_PREFIX}{model}${suffix}`);
+  return [...FIXED.keys(), ...actions, `${STREAM_PREFIX}{stream}`];
 }
 
 function decodePath(path: string): string {
