@@ -1,4 +1,5 @@
 // What the server says of itself: its models, whether it is well, whether it is ready.
+import { GatewayError } from '../core/errors.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
 import type { Exchange } from './exchange.ts';
 import { findListedModel, listModelsFor } from './served-models.ts';
@@ -21,6 +22,11 @@ export function sendModel(exchange: Exchange, world: World, key: AccessKey, id: 
 /** Alive is all that it says: a server that loads or drains is well. */
 export function sendHealth(exchange: Exchange): void {
   exchange.sendJson(200, { status: 'ok' });
+}
+
+/** Throws `not_ready` where requests to models are not taken. */
+export function refuseUnlessReady({ state, reason }: Readiness): void {
+  if (state !== 'ready' && state !== 'restarting') throw new GatewayError('not_ready', reason);
 }
 
 export function sendReadiness(exchange: Exchange, { state, reason, progress }: Readiness): void {

@@ -18,6 +18,7 @@ import { Generation, type GenerationOptions } from './generation.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
 import { cancelStream, resumeStream } from './resume/kept-reading.ts';
 import { type Match, matchRoute, type Route } from './routes.ts';
+import { answerEmbeddings, answerRerank } from './vector-routes.ts';
 
 export interface HttpServerOptions extends GenerationOptions {
   /** Asked once for each request, which then holds what it got. */
@@ -129,6 +130,10 @@ export class HttpServer {
           key: key!,
           world,
         });
+      case 'embeddings':
+        return answerEmbeddings({ exchange, key: key!, world }, this.#options);
+      case 'rerank':
+        return answerRerank({ exchange, key: key!, world }, this.#options);
       case 'count-tokens':
         return countTokens(exchange, world, key!, this.#options);
       case 'models':

@@ -22,6 +22,8 @@ export type Route = RouteBase &
     | { readonly kind: 'generation' | 'count-tokens'; readonly dialect: Dialect }
     | {
         readonly kind:
+          | 'embeddings'
+          | 'rerank'
           | 'front-page'
           | 'health'
           | 'readiness'
@@ -53,6 +55,8 @@ const FIXED = tableOf([
   fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
   fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
   fixed('/v1/completions', WRITE, generation(completions)),
+  fixed('/v1/embeddings', WRITE, { kind: 'embeddings', name: 'embeddings', access: 'key' }),
+  fixed('/v1/rerank', WRITE, { kind: 'rerank', name: 'rerank', access: 'key' }),
   fixed('/v1/messages', WRITE, generation(messages)),
   fixed('/v1/messages/count_tokens', WRITE, {
     kind: 'count-tokens',
