@@ -177,7 +177,7 @@ describe('messages over another server', () => {
 
     const asked = JSON.parse(upstream.requests.at(-1)!.body);
     assert.equal(asked.tools.length, 20);
-    assert.equal(asked.messages.length, 1 + 100 * 3 + 1);
+    assert.equal(asked.messages.length, 100 * 3 + 1);
     assert.deepEqual(asked.messages[0], {
       role: 'system',
       content: 'You are an assistant.\n\nKeep to the rules.',
@@ -223,6 +223,6 @@ describe('messages over another server', () => {
     assert.equal(response.headers.get('x-sluice-warning'), null);
     const { path, body: asked } = upstream.requests.at(-1)!;
     assert.equal(path, '/tokenize');
-    assert.equal(JSON.parse(asked).messages.length, 1 + 2 * 3 + 1);
+    assert.equal(JSON.parse(asked).messages.length, 2 * 3 + 1);
   });
 });
