@@ -11,7 +11,7 @@ import { type AccessRules, authenticate, isLoopback } from './access.ts';
 import { type AdminOptions, authenticateAdmin, sendBackends } from './admin.ts';
 import { handleCors } from './cors.ts';
 import { countTokens } from './count-tokens.ts';
-import { sendHealth, sendModel, sendModels, sendReadiness } from './discovery.ts';
+import { sendHealth, sendModel, sendModels, sendReadiness, sendUserInfo } from './discovery.ts';
 import { Exchange } from './exchange.ts';
 import { sendFrontPage } from './front-page.ts';
 import { Generation, type GenerationOptions } from './generation.ts';
@@ -140,6 +140,8 @@ export class HttpServer {
         return sendModels(exchange, world, key!);
       case 'model':
         return sendModel(exchange, world, key!, match.model ?? '');
+      case 'user-info':
+        return sendUserInfo(exchange, key!, this.#options.quotas.standing(key!));
       case 'stream':
         return this.#stream(exchange, match.stream!, key!);
       case 'health':

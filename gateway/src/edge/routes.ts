@@ -30,6 +30,7 @@ export type Route = RouteBase &
           | 'metrics'
           | 'models'
           | 'model'
+          | 'user-info'
           | 'stream'
           | 'backends';
       }
@@ -52,6 +53,7 @@ const FIXED = tableOf([
   fixed('/healthz', READ, { kind: 'health', name: 'healthz', access: 'open' }),
   fixed('/readyz', READ, { kind: 'readiness', name: 'readyz', access: 'open' }),
   fixed('/metrics', READ, { kind: 'metrics', name: 'metrics', access: 'open-on-loopback' }),
+  fixed('/v1/user/info', READ, { kind: 'user-info', name: 'user_info', access: 'key' }),
   fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
   fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
   fixed('/v1/completions', WRITE, generation(completions)),

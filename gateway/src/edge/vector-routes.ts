@@ -5,7 +5,7 @@ import type { Usage } from '../core/chat.ts';
 import type { EmbeddingAnswer, EmbeddingInput, RerankAnswer } from '../core/embedding.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import { newRecord, type RequestRecord } from '../core/observer.ts';
-import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
+import type { AccessKey, ModelType, Readiness, ServedModel, World } from '../core/world.ts';
 import { addUsage } from '../pipeline/partial.ts';
 import type { WholeAnswer, WholeJob } from '../pipeline/whole-compute.ts';
 import { UNITS_PER_TOKEN } from '../scheduling/cost.ts';
@@ -19,7 +19,7 @@ import { type ComputeOptions, reserve, settle } from './compute.ts';
 import { refuseUnlessReady } from './discovery.ts';
 import type { Exchange } from './exchange.ts';
 import { deadlineOf, hopsOf, priorityOf } from './request-options.ts';
-import { findModel, listModelsFor, modelLabel } from './served-models.ts';
+import { findModel, listModelsFor, modelLabel, refuseOtherType } from './served-models.ts';
 import { endStory, type StoryOptions } from './story.ts';
 
 export interface VectorOptions extends ComputeOptions, StoryOptions {
@@ -39,6 +39,7 @@ interface Call {
 /** What the two sorts of requests differ in. */
 interface Sort<Asked extends { readonly request: { readonly model: string } }, Answer extends WholeAnswer> {
   readonly name: string;
+  readonly type: ModelType;
   /** What a model does that can do it. */
   readonly does: string;
   readonly read: (body: unknown) => Asked;
@@ -56,6 +57,7 @@ const PARALLEL = 4;
 
 const EMBEDDINGS: Sort<EmbeddingsAsked, EmbeddingAnswer> = {
   name: 'embeddings',
+  type: 'embedding',
   does: 'makes vectors of texts',
   read: readEmbeddings,
   isAble: (backend) => backend.embed !== undefined,
@@ -77,6 +79,7 @@ const EMBEDDINGS: Sort<EmbeddingsAsked, EmbeddingAnswer> = {
 
 const RERANK: Sort<RerankAsked, RerankAnswer> = {
   name: 'rerank',
+  type: 'reranker',
   does: 'judges documents by a query',
   read: readRerank,
   isAble: (backend) => backend.rerank !== undefined,
@@ -144,6 +147,7 @@ async function answer<
   refuseUnlessReady(options.readiness());
   const asked = sort.read(parseJson(body));
   const found = findModel(world, key, asked.request.model);
+  refuseOtherType(found, sort.type);
   record.model = modelLabel(world, found);
   record.priority = priorityOf(exchange, { calls: [], stream: false }, found, key);
   const model = ableOf(sort, found, world, key);

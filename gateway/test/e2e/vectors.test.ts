@@ -131,3 +131,38 @@ test('where a back end fails another one is asked; what none can is said with wh
     await upstream.close();
   }
 });
+
+test('a model of one type says where it is asked, is listed by its type, and its key knows what is left', async () => {
+  const config = {
+    backends: [{ id: 'fake', kind: 'fake', pieces: ['a'] }],
+    models: [
+      { id: 'writer', backends: ['fake'] },
+      { id: 'vectors', backends: ['fake'], type: 'embedding' },
+      { id: 'judge', backends: ['fake'], type: 'reranker' },
+    ],
+    keys: [{ name: 'shop', key: 'secret', daily_budget: 2.5 }],
+    log_level: 'silent',
+  };
+  const sluice = await startSluice({ config });
+  const headers = { authorization: 'Bearer secret', 'content-type': 'application/json' };
+  const get = async (path: string) => (await fetch(`${sluice.url}${path}`, { headers })).json();
+  try {
+    const chat = { model: 'vectors', messages: [{ role: 'user', content: 'hi' }] };
+    const refused = await post(`${sluice.url}/v1/chat/completions`, chat, { headers });
+    assert.equal(refused.status, 400);
+    assert.match(await refused.text(), /\/v1\/embeddings/);
+    const judged = await post(`${sluice.url}/v1/embeddings`, { model: 'judge', input: 'a' }, { headers });
+    assert.equal(judged.status, 400);
+    const idsOf = async (query: string) =>
+      ((await get(`/v1/models${query}`)) as { data: { id: string }[] }).data.map(({ id }) => id);
+    assert.deepEqual(await idsOf('?type=text&sub_type=embedding'), ['vectors']);
+    assert.deepEqual(await idsOf('?sub_type=reranker'), ['judge']);
+    assert.deepEqual(await idsOf('?sub_type=chat'), ['writer']);
+    assert.deepEqual(await idsOf('?type=image'), []);
+    assert.deepEqual(await idsOf(''), ['writer', 'vectors', 'judge']);
+    const { data } = (await get('/v1/user/info')) as { data: { name: string; balance: string } };
+    assert.deepEqual([data.name, data.balance], ['shop', '2.5']);
+  } finally {
+    await sluice.stop();
+  }
+});
