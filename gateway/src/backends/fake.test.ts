@@ -182,6 +182,19 @@ test('a closed one breaks its calls and stays closed, however often it is closed
   await assert.rejects(call().done, { code: 'backend_failed' });
 });
 
+test('an answer for a gap says what is behind it, once, also where it goes on', async () => {
+  const prompt = { kind: 'text', text: 'f(', suffix: ')\n' } as const;
+  const { step, call } = setUp({ reasoning: ['hm'] });
+  const whole = call({ prompt });
+  step(6);
+  await whole.done;
+  assert.equal(words(whole.events), 'start hm (Before ")\\n":)  a b c choice-end finish');
+  const rest = call({ prompt, ...begun('(Before ")\\n":) a') });
+  step(3);
+  await rest.done;
+  assert.equal(words(rest.events), 'start b c choice-end finish');
+});
+
 const begun = (text: string, reasoning = '', pieces = 0): Partial<ChatRequest> => ({
   continueFrom: {
     speaker: undefined,

@@ -92,7 +92,7 @@ export class FakeBackend implements Backend {
     }
     return new Promise((resolve, reject) => {
       const onAbort = () => call.settle(signal.reason);
-      const script = restOf(this.#script, request.continueFrom);
+      const script = restOf(this.#scriptFor(request), request.continueFrom);
       const given = request.continueFrom?.choices[0]?.pieces ?? 0;
       const call: Call = {
         request,
@@ -158,9 +158,18 @@ export class FakeBackend implements Backend {
     for (const listener of this.#listeners) listener();
   }
 
+  /** Where a gap is to be filled its text begins with a word on what is behind the gap. */
+  #scriptFor({ prompt }: ChatRequest): readonly Piece[] {
+    if (prompt.kind !== 'text' || prompt.suffix === undefined) return this.#script;
+    const thoughts = this.#script.filter(({ type }) => type === 'reasoning-delta').length;
+    const text = `(Before ${JSON.stringify(prompt.suffix)}:) `;
+    return this.#script.toSpliced(thoughts, 0, { type: 'text-delta', text });
+  }
+
   /** With what there is of the answer. */
-  #promptTokens({ prompt }: ChatRequest, script: readonly Piece[]): number {
-    const said = this.#script.length - script.length;
+  #promptTokens(request: ChatRequest, script: readonly Piece[]): number {
+    const { prompt } = request;
+    const said = this.#scriptFor(request).length - script.length;
     if (this.#curvePace === undefined) return 1 + said;
     return said + Math.max(1, Math.ceil(promptUnits(prompt) / UNITS_PER_TOKEN));
   }

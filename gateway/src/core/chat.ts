@@ -24,7 +24,12 @@ export interface Message {
 /** What the model is to continue: a conversation that its template renders, or text as it stands. */
 export type Prompt =
   | { readonly kind: 'messages'; readonly messages: readonly Message[] }
-  | { readonly kind: 'text'; readonly text: string };
+  | {
+      readonly kind: 'text';
+      readonly text: string;
+      /** What stands behind the answer, which is to fill the gap between; never empty. Absent: the text goes on. */
+      readonly suffix?: string | undefined;
+    };
 
 /** An absent value means: the model's own default. */
 export interface Sampling {
@@ -219,7 +224,7 @@ export function isDelta(
 
 /** The text of a prompt, in UTF-16 units. */
 export function promptUnits(prompt: Prompt): number {
-  if (prompt.kind === 'text') return prompt.text.length;
+  if (prompt.kind === 'text') return prompt.text.length + (prompt.suffix?.length ?? 0);
   let units = 0;
   for (const { content } of prompt.messages) {
     if (typeof content === 'string') units += content.length;

@@ -1,4 +1,4 @@
-// Small GGUF files for the tests of this room: whole and lawful, with weights that mean nothing.
+// Small GGUF files for tests: whole and lawful, with weights that mean nothing.
 // Never imported by anything that is not a test.
 
 export interface SampleTensor {
@@ -11,8 +11,19 @@ export interface SampleTensor {
   readonly offset?: number;
 }
 
+/** A number is an unsigned integer of 32 bits, in a list a signed one. */
+export type SampleValue =
+  | string
+  | number
+  | boolean
+  | { readonly float: number }
+  | readonly string[]
+  | readonly number[];
+
+export type SampleEntry = readonly [key: string, value: SampleValue];
+
 export interface SampleOptions {
-  readonly metadata?: readonly (readonly [key: string, value: string | number | readonly string[]])[];
+  readonly metadata?: readonly SampleEntry[];
   /** In place of the one tensor, `token_embd.weight` with its `values` F32 weights. Each begins at the alignment. */
   readonly tensors?: readonly SampleTensor[];
   readonly values?: number;
@@ -50,7 +61,7 @@ export function sampleGguf(options: SampleOptions = {}): Buffer {
     u32(options.version ?? 3),
     u64(tensors.length),
     u64(metadata.length),
-    ...metadata.flatMap(([key, value]) => [text(key), valueBytes(value)]),
+    ...metadata.map(entryBytes),
     ...infos,
   ]);
   return Buffer.concat([padded(header), data]);
@@ -83,15 +94,29 @@ export function sampleQ4Blocks(blocks: number, seed = 1): Buffer {
   return bytes;
 }
 
-function valueBytes(value: string | number | readonly string[]): Buffer {
+/** One entry of a file's metadata. */
+export function entryBytes([key, value]: SampleEntry): Buffer {
+  return Buffer.concat([text(key), valueBytes(value)]);
+}
+
+function valueBytes(value: SampleValue): Buffer {
   if (typeof value === 'string') return Buffer.concat([u32(8), text(value)]);
   if (typeof value === 'number') return Buffer.concat([u32(4), u32(value)]);
-  return Buffer.concat([u32(9), u32(8), u64(value.length), ...value.map(text)]);
+  if (typeof value === 'boolean') return Buffer.concat([u32(7), Buffer.from([value ? 1 : 0])]);
+  if ('float' in value) return Buffer.concat([u32(6), Buffer.from(Float32Array.of(value.float).buffer)]);
+  const items = value.map((item) => (typeof item === 'string' ? text(item) : i32(item)));
+  return Buffer.concat([u32(9), u32(typeof value[0] === 'number' ? 5 : 8), u64(value.length), ...items]);
 }
 
 function text(value: string): Buffer {
   const bytes = Buffer.from(value);
   return Buffer.concat([u64(bytes.length), bytes]);
+}
+
+function i32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return bytes;
 }
 
 function u32(value: number): Buffer {

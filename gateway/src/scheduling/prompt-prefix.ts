@@ -38,7 +38,7 @@ export function promptPrefix(request: Prompted, seed: string): PromptPrefix {
 /** One form for each conversation, however it was sent; that of a longer one begins with that of its beginning. */
 function canonicalText({ prompt, tools = [] }: Prompted, seed: string): string {
   const head = [seed, ...tools.map(({ original }) => JSON.stringify(original))].join(PART);
-  if (prompt.kind === 'text') return head + MESSAGE + prompt.text;
+  if (prompt.kind === 'text') return head + MESSAGE + prompt.text + (prompt.suffix ?? '');
   return head + prompt.messages.map((message) => MESSAGE + messageText(message)).join('');
 }
 

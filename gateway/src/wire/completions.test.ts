@@ -15,6 +15,7 @@ for (const [name, body, param] of [
   ['token numbers', { prompt: [1, 2] }, 'prompt[0]'],
   ['lists of token numbers', { prompt: ['a', [1]] }, 'prompt[1]'],
   ['n of 1.5', { n: 1.5 }, 'n'],
+  ['a suffix that is no text', { suffix: ['a'] }, 'suffix'],
 ] as const) {
   test(`${name} is refused by name`, () => {
     assert.throws(
@@ -34,16 +35,26 @@ test('a text is one call, with the defaults of the dialect', () => {
 });
 
 test('texts are a call each; what has no name goes on untouched', () => {
-  const options = { suffix: 's', echo: true, user: null };
+  const options = { best: 's', echo: true, user: null };
   const { calls } = parse({ prompt: ['a', '', 'b'], n: 2, max_tokens: 5, ...options });
   assert.deepEqual(
     calls.map(({ prompt }) => prompt.kind === 'text' && prompt.text),
     ['a', '', 'b'],
   );
   for (const { extra, choices, maxTokens } of calls) {
-    assert.deepEqual(extra, { suffix: 's', echo: true });
+    assert.deepEqual(extra, { best: 's', echo: true });
     assert.deepEqual({ choices, maxTokens }, { choices: 2, maxTokens: 5 });
   }
+});
+
+test('a suffix goes with each prompt; an empty one is none', () => {
+  const promptsOf = (suffix: string | null) =>
+    parse({ prompt: ['a', 'b'], suffix }).calls.map(({ prompt }) => prompt);
+  assert.deepEqual(promptsOf('\n}'), [
+    { kind: 'text', text: 'a', suffix: '\n}' },
+    { kind: 'text', text: 'b', suffix: '\n}' },
+  ]);
+  for (const none of ['', null]) assert.deepEqual(promptsOf(none)[0], { kind: 'text', text: 'a' });
 });
 
 test('a whole answer has every choice', () => {

@@ -15,6 +15,7 @@ import {
   samplingOf,
   stopsOf,
   streamOptionsField,
+  textField,
   tokenLimitField,
 } from './request-fields.ts';
 import { type ChunkShape, ServerSentEvents } from './server-sent-events.ts';
@@ -31,6 +32,7 @@ const TEXT = 'must be a text: lists of token numbers are not understood here';
 const schema = z.object({
   model: modelField,
   prompt: promptsField(TEXT),
+  suffix: textField,
   ...samplingFields,
   max_completion_tokens: tokenLimitField,
   n: choicesField,
@@ -66,8 +68,10 @@ export const completions: Dialect = {
       logprobs: fields.logprobs,
       extra,
     };
+    // An empty one asks for nothing: some clients always send it.
+    const gap = fields.suffix ? { suffix: fields.suffix } : {};
     return {
-      calls: fields.prompt.map((text) => ({ ...shared, prompt: { kind: 'text', text } })),
+      calls: fields.prompt.map((text) => ({ ...shared, prompt: { kind: 'text', text, ...gap } })),
       parallel: PARALLEL,
       stream: fields.stream ?? false,
       includeUsage: fields.stream_options?.include_usage ?? false,

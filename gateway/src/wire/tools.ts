@@ -6,7 +6,7 @@ import type { Tool, ToolChoice } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 import { booleanField, isNullish, isObject, listOf, optional } from './request-fields.ts';
 
-const MAX_TOOLS = 128;
+export const MAX_TOOLS = 128;
 const NAME = 'must be a name of 1 to 64 letters, digits, dots, hyphens and underscores';
 const CHOICE = 'must be auto, none, required, or {"type": "function", "function": {"name"}}';
 const FLAT_CHOICE = 'must be auto, none, required, or {"type": "function", "name"}';
@@ -119,21 +119,30 @@ export interface ToolsAsked {
  * `within`: where a tool describes its function, as a path.
  */
 export function toolsOf(fields: ToolFields, within = '.function'): ToolsAsked {
-  const listed = fields.tools ?? [];
-  const tools = listed.map((one, index) => ({ ...one, path: `tools[${index}]${within}.parameters` }));
+  const { tools = [], tool_choice: choice, parallel_tool_calls: parallelToolCalls } = fields;
+  const at = { name: `${within}.name`, schema: `${within}.parameters` };
+  return { ...checkedTools(tools, choice, at), parallelToolCalls };
+}
+
+/** As `toolsOf`, of any dialect. `at`: where in a tool its name and its schema stand, as a path. */
+export function checkedTools(
+  listed: readonly Omit<Tool, 'path'>[],
+  toolChoice: ToolChoice | undefined,
+  at: { readonly name: string; readonly schema: string },
+): Pick<ToolsAsked, 'tools' | 'toolChoice'> {
+  const tools = listed.map((one, index) => ({ ...one, path: `tools[${index}]${at.schema}` }));
   for (const [index, one] of tools.entries()) {
     if (tools.findIndex((other) => other.name === one.name) < index) {
-      throw refusal(`tools[${index}]${within}.name`, 'is the name of an earlier tool');
+      throw refusal(`tools[${index}]${at.name}`, 'is the name of an earlier tool');
     }
   }
-  const { tool_choice: toolChoice, parallel_tool_calls: parallelToolCalls } = fields;
   if (toolChoice !== undefined && toolChoice !== 'auto' && toolChoice !== 'none') {
     if (tools.length === 0) throw refusal('tool_choice', 'asks for a call, and there are no tools');
     if (toolChoice !== 'required' && !tools.some((one) => one.name === toolChoice.name)) {
       throw refusal('tool_choice', 'names a tool that is not in the list');
     }
   }
-  return { tools: tools.length === 0 ? undefined : tools, toolChoice, parallelToolCalls };
+  return { tools: tools.length === 0 ? undefined : tools, toolChoice };
 }
 
 function refusal(param: string, message: string): GatewayError {

@@ -1,5 +1,6 @@
 // The clients that must work unchanged, each with what it shows its user.
 import { aiSdk, aiSdkOpenAi } from './ai-sdk-client.ts';
+import { anthropicNode } from './anthropic-client.ts';
 import { ALL, type Client } from './client.ts';
 import { curl } from './curl-client.ts';
 import { langchainNode } from './langchain-client.ts';
@@ -13,6 +14,13 @@ export const CLIENTS: readonly Client[] = [
   aiSdk,
   aiSdkOpenAi,
   langchainNode,
+  anthropicNode,
+  pythonClient({
+    name: 'Anthropic (Python)',
+    script: 'anthropic_client.py',
+    packages: ['anthropic'],
+    shows: ALL,
+  }),
   pythonClient({
     name: 'openai (Python)',
     script: 'openai_client.py',

@@ -5,9 +5,10 @@ import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { missingModel } from '../../../test/parts.ts';
 import type { PartialAnswer, ResponseFormat } from '../../core/chat.ts';
-import { loadEngine } from './engine.ts';
+import { openEngine } from './engine.ts';
 import { chat } from './engine-testing.ts';
 import { LlamaBackend } from './llama-backend.ts';
+import { loadModel } from './load-model.ts';
 import { PromptBuilder } from './prompt.ts';
 
 const modelFile = process.env.SLUICE_TEST_MODEL ?? '';
@@ -103,20 +104,18 @@ describe('answers that go on from their text', { skip, concurrency: false }, () 
 });
 
 test('a beginning becomes tokens that read as the same text, cut wherever it may be', { skip }, async () => {
-  const engine = await loadEngine(
-    {
-      modelFile,
-      sequences: 1,
-      contextTokens: 256,
-      threads: 1,
-      mostThreads: 1,
-      gpu: false,
-      busySeconds: 1,
-      stateFolder: '',
-      stateBytes: 0,
-    },
-    () => {},
-  );
+  const settings = {
+    modelFile,
+    sequences: 1,
+    contextTokens: 256,
+    threads: 1,
+    mostThreads: 1,
+    gpu: false,
+    busySeconds: 1,
+    stateFolder: '',
+    stateBytes: 0,
+  } as const;
+  const engine = await openEngine(await loadModel(settings, () => {}), settings);
   const prompts = new PromptBuilder(engine.chatTemplate, engine.vocabulary, engine.contextTokens);
   const built = prompts.build({ kind: 'messages', messages: [{ role: 'user', content: 'Hi.' }] });
   const readAs = (text: string) =>

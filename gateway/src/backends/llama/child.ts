@@ -8,13 +8,24 @@ import type { Usage } from '../../core/chat.ts';
 import { GatewayError, toGatewayError } from '../../core/errors.ts';
 import { planContinuation } from './begun-answer.ts';
 import { Driver } from './driver.ts';
-import { type Engine, loadEngine } from './engine.ts';
+import { type Engine, openEngine } from './engine.ts';
 import type { Constraint } from './engine-sequence.ts';
 import { answerGrammar } from './grammar/answer-grammar.ts';
-import type { BegunAnswer, CallEvent, EngineCall, EngineSettings, FromChild, ToChild } from './messages.ts';
+import { type LoadedModel, loadModel } from './load-model.ts';
+import type {
+  BegunAnswer,
+  CallEvent,
+  EngineCall,
+  EnginePrompt,
+  EngineSettings,
+  FromChild,
+  ToChild,
+} from './messages.ts';
 import { PrefixStore } from './prefix-store.ts';
 import { PromptBuilder } from './prompt.ts';
 import { AnswerText } from './text.ts';
+import { TextDriver } from './text-driver.ts';
+import { openTextEngine } from './text-engine.ts';
 import { ThreadGovernor } from './thread-governor.ts';
 
 // The parent is gone, however it went. Native threads may be at work: nothing gentler ends them for certain.
@@ -29,16 +40,28 @@ function post(message: FromChild): void {
   if (process.connected) process.send?.(message);
 }
 
-interface Ready {
+/** With a model that chats. */
+interface ChatEngine {
   readonly engine: Engine;
   readonly prompts: PromptBuilder;
   readonly driver: Driver;
 }
-let ready: Ready | undefined;
+let chats: ChatEngine | undefined;
+/** With a model that makes vectors or judges. */
+let texts: TextDriver | undefined;
+
+/** More calls than this gain nothing: texts are computed one after the other. */
+const MOST_TEXT_CALLS = 8;
 
 async function load(settings: EngineSettings): Promise<void> {
   emptyFolder(settings.stateFolder);
-  const engine = await loadEngine(settings, (level, message) => post({ type: 'log', level, message }));
+  const loaded = await loadModel(settings, (level, message) => post({ type: 'log', level, message }));
+  if (loaded.purpose === 'chat') await loadChat(loaded, settings);
+  else await loadTexts(loaded, settings);
+}
+
+async function loadChat(loaded: LoadedModel, settings: EngineSettings): Promise<void> {
+  const engine = await openEngine(loaded, settings);
   const prompts = new PromptBuilder(engine.chatTemplate, engine.vocabulary, engine.contextTokens);
   const prefixes = new PrefixStore({
     folder: settings.stateFolder,
@@ -55,15 +78,37 @@ async function load(settings: EngineSettings): Promise<void> {
     onStep: governed(engine, settings),
     giveUp: (reason) => die(reason),
   });
-  ready = { engine, prompts, driver };
+  chats = { engine, prompts, driver };
   void driver.run().catch((error: unknown) => die(describe(error)));
   const { contextTokens, contextBytes, sequences } = engine;
   post({
     type: 'ready',
+    purpose: loaded.purpose,
     contextTokens,
     contextBytes,
     sequences: sequences.length,
     thinks: prompts.thinks,
+  });
+}
+
+async function loadTexts(loaded: LoadedModel, settings: EngineSettings): Promise<void> {
+  const engine = await openTextEngine(loaded, settings);
+  const driver = new TextDriver({
+    reader: engine,
+    post: (step) => post({ type: 'step', ...step }),
+    onStep: governed(engine, settings),
+    giveUp: (reason) => die(reason),
+  });
+  texts = driver;
+  void driver.run().catch((error: unknown) => die(describe(error)));
+  const { contextTokens, contextBytes } = engine;
+  post({
+    type: 'ready',
+    purpose: loaded.purpose,
+    contextTokens,
+    contextBytes,
+    sequences: Math.min(settings.sequences, MOST_TEXT_CALLS),
+    thinks: false,
   });
 }
 
@@ -78,7 +123,10 @@ function emptyFolder(folder: string): void {
 }
 
 /** Sets the threads of each step, and tells the governor what came of them. */
-function governed(engine: Engine, { threads: few, mostThreads: most }: EngineSettings) {
+function governed(
+  engine: { setThreads(threads: number): void },
+  { threads: few, mostThreads: most }: EngineSettings,
+) {
   const ownCpuMs = (): number => {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1000;
@@ -94,9 +142,14 @@ function governed(engine: Engine, { threads: few, mostThreads: most }: EngineSet
   };
 }
 
+/** A call is only sent to an engine that said what its model is for. */
+function loadedFor<T>(engine: T | undefined): T {
+  if (engine === undefined) throw new Error('A call came for which no model is loaded.');
+  return engine;
+}
+
 function chat(request: EngineCall): void {
-  if (ready === undefined) throw new Error('A call came before the model was loaded.');
-  const { engine, prompts, driver } = ready;
+  const { engine, prompts, driver } = loadedFor(chats);
   const { call, tenant, prompt, sampling, stop, format, begun, maxTokens, among } = request;
   try {
     const built = prompts.build(prompt);
@@ -146,11 +199,28 @@ function chat(request: EngineCall): void {
       among,
     });
   } catch (error) {
-    const { code, message, param } = toGatewayError(error);
-    if (code === 'internal') post({ type: 'log', level: 'error', message: describe(error) });
-    const failed = { type: 'failed', call, error: { code, message, param } } as const;
-    post({ type: 'step', seconds: 0, decodedTokens: 0, prefillTokens: 0, events: [failed] });
+    fail(call, error);
   }
+}
+
+function count(call: number, prompt: EnginePrompt): void {
+  try {
+    const promptTokens = loadedFor(chats).prompts.count(prompt);
+    tell([{ type: 'end', call, reason: 'stop', usage: { promptTokens } }]);
+  } catch (error) {
+    fail(call, error);
+  }
+}
+
+function fail(call: number, error: unknown): void {
+  const { code, message, param } = toGatewayError(error);
+  if (code === 'internal') post({ type: 'log', level: 'error', message: describe(error) });
+  tell([{ type: 'failed', call, error: { code, message, param } }]);
+}
+
+/** What came without a step. */
+function tell(events: readonly CallEvent[]): void {
+  post({ type: 'step', seconds: 0, decodedTokens: 0, prefillTokens: 0, events });
 }
 
 /** Words need not be such as the form allows: the client may have begun them, or another back end. */
@@ -176,11 +246,10 @@ function endAtOnce(call: number, answer: AnswerText, usage: Usage): void {
   const { pieces, stopped } = answer.flush();
   const reason = stopped ? 'stop' : 'length';
   const { reasoningTokens } = answer;
-  const events = [
+  tell([
     ...pieces.map(({ kind, ...piece }) => ({ type: kind, call, ...piece, tokens: [] }) as CallEvent),
-    { type: 'end', call, reason, usage: { ...usage, reasoningTokens } } as const,
-  ];
-  post({ type: 'step', seconds: 0, decodedTokens: 0, prefillTokens: 0, events });
+    { type: 'end', call, reason, usage: { ...usage, reasoningTokens } },
+  ]);
 }
 
 function describe(error: unknown): string {
@@ -202,8 +271,15 @@ process.on('message', (message: ToChild) => {
     case 'chat':
       chat(message);
       break;
+    case 'texts':
+      loadedFor(texts).add(message);
+      break;
+    case 'count':
+      count(message.call, message.prompt);
+      break;
     case 'cancel':
-      ready?.driver.cancel(message.call);
+      chats?.driver.cancel(message.call);
+      texts?.cancel(message.call);
       break;
     case 'ping':
       post({ type: 'pong', rssBytes: process.memoryUsage.rss() });

@@ -7,7 +7,7 @@ import { engineToolsOf } from './answer-format.ts';
 import type { EngineMessage, EnginePrompt } from './messages.ts';
 
 /** No vocabulary in use packs real text tighter than this: beyond it a prompt is refused without being counted. */
-const MOST_BYTES_PER_TOKEN = 16;
+export const MOST_BYTES_PER_TOKEN = 16;
 /** For estimates shown to people: ordinary prose. */
 const USUAL_BYTES_PER_TOKEN = 4;
 
@@ -19,8 +19,10 @@ export function toEnginePrompt(request: ChatRequest, contextTokens: number): Eng
   const { prompt } = request;
   const begunBytes = bytesBegun(request);
   if (prompt.kind === 'text') {
-    refuseOversized(Buffer.byteLength(prompt.text) + begunBytes, 0, contextTokens, 'prompt');
-    return { kind: 'text', text: prompt.text.toWellFormed() };
+    const { text, suffix } = prompt;
+    const bytes = Buffer.byteLength(text) + Buffer.byteLength(suffix ?? '') + begunBytes;
+    refuseOversized(bytes, 0, contextTokens, 'prompt');
+    return { kind: 'text', text: text.toWellFormed(), suffix: suffix?.toWellFormed() };
   }
   if (prompt.messages.length === 0) {
     throw new GatewayError('invalid_request', 'A conversation needs at least one message.', {

@@ -1,18 +1,11 @@
-// The model and its sequences, above node-llama-cpp: only this file, grammar-constraint.ts and engine-report-child.ts import
-// the binding. It must never be imported by the gateway's own process: native code that crashes takes its process along.
-import {
-  getLlama,
-  type LlamaContextSequence,
-  LlamaLogLevel,
-  type LlamaModel,
-  type SequenceEvaluateOptions,
-  type Token,
-} from 'node-llama-cpp';
-import type { LogLevel } from '../../core/log.ts';
+// A chat model's sequences, above node-llama-cpp. It must never be imported by the gateway's own process: native code that
+// crashes takes its process along.
+import type { LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from 'node-llama-cpp';
 import type { Constraint, EngineSequence } from './engine-sequence.ts';
 import { constrainerOf, GrammarConstraint, shownControls } from './grammar-constraint.ts';
+import type { LoadedModel } from './load-model.ts';
 import type { EngineSampling, EngineSettings, LikelyToken, SampledToken } from './messages.ts';
-import type { Vocabulary } from './prompt.ts';
+import type { InfillMarks, Vocabulary } from './prompt.ts';
 import { tellRawLogprobs } from './raw-logprobs.ts';
 import type { Detokenize } from './text.ts';
 import { type SingleToken, singleToken } from './token-text.ts';
@@ -35,21 +28,8 @@ export interface Engine {
   setThreads(threads: number): void;
 }
 
-/** Loads the model and makes its sequences. Rejects, or ends the process, when the file is no good. */
-export async function loadEngine(
-  settings: EngineSettings,
-  log: (level: LogLevel, message: string) => void,
-): Promise<Engine> {
-  const llama = await getLlama({
-    gpu: settings.gpu,
-    build: 'never',
-    skipDownload: true,
-    progressLogs: false,
-    maxThreads: settings.mostThreads,
-    logLevel: LlamaLogLevel.warn,
-    logger: (level, message) => log(level === LlamaLogLevel.warn ? 'debug' : 'warn', message.trim()),
-  });
-  const model = await llama.loadModel({ modelPath: settings.modelFile });
+/** Makes the model's sequences. Rejects where there is no room for their windows. */
+export async function openEngine({ llama, model }: LoadedModel, settings: EngineSettings): Promise<Engine> {
   const contextTokens = Math.min(settings.contextTokens, model.trainContextSize);
   // On a CPU it makes prefill half as fast again; elsewhere the model decides.
   const flashAttention = llama.gpu === false ? true : 'auto';
@@ -237,7 +217,15 @@ function vocabularyOf(model: LlamaModel): Vocabulary {
     bosText: model.tokens.bosString ?? '',
     eosText: model.tokens.eosString ?? '',
     controlTokens,
+    infill: infillOf(model),
   };
+}
+
+/** A file that has only some of the marks cannot be used for it. */
+function infillOf({ tokens }: LlamaModel): InfillMarks | undefined {
+  const { prefix, suffix, middle } = tokens.infill;
+  if (prefix === null || suffix === null || middle === null) return undefined;
+  return { prefix, suffix, middle };
 }
 
 /** Control tokens have no text, but for the tags of thinking and of calls where a vocabulary has them as such. */

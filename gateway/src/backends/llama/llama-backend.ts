@@ -4,17 +4,21 @@
 import { statSync } from 'node:fs';
 import process from 'node:process';
 import type { Backend, BackendLoad, CallContext } from '../../core/backend.ts';
-import type { ChatRequest, EventSink, PartialAnswer } from '../../core/chat.ts';
+import type { ChatRequest, EventSink, PartialAnswer, Usage } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { answerFormatOf } from './answer-format.ts';
 import { BatchSize, MOST_AT_ONCE } from './batch-size.ts';
+import { toldAs } from './chat-events.ts';
 import { toEnginePrompt } from './conversation.ts';
 import { defaultThreads, mostThreads } from './cpu-budget.ts';
-import type { BegunAnswer, CallEvent, EngineSettings, Step } from './messages.ts';
+import { EngineCalls } from './engine-calls.ts';
+import { toEmbeddingTexts, toRerankTexts } from './engine-texts.ts';
+import type { BegunAnswer, EngineSettings, EngineTexts, Step } from './messages.ts';
 import { refuseUnsupported, toEngineSampling } from './sampling.ts';
 import { makeStateFolder, type StateFolder } from './state-folder.ts';
 import { Supervisor } from './supervisor.ts';
+import { TokenCounter } from './token-counter.ts';
 import { Utilization } from './utilization.ts';
 
 export interface LlamaBackendOptions {
@@ -70,13 +74,10 @@ const MOST_WINDOW_SHARE = 0.25;
 const PREFIX_CACHE_BYTES = 256 * 2 ** 20;
 /** A cancelled call ends after the step under way; an engine that needs longer than this hangs. */
 const STUCK_AFTER_MS = 5_000;
+/** A text is computed in one go, however long it is. */
+const STUCK_TEXT_AFTER_MS = 60_000;
 // Built code has no .ts files beside it.
 const CHILD_FILE = new URL(import.meta.url.endsWith('.ts') ? './child.ts' : './child.js', import.meta.url);
-
-interface RunningCall {
-  readonly take: (event: CallEvent) => void;
-  readonly lost: (error: GatewayError) => void;
-}
 
 export class LlamaBackend implements Backend {
   readonly id: string;
@@ -87,11 +88,11 @@ export class LlamaBackend implements Backend {
   private batchSize: BatchSize | undefined;
   private readonly states: StateFolder;
   private readonly supervisor: Supervisor;
-  private readonly calls = new Map<number, RunningCall>();
+  private readonly calls: EngineCalls;
+  private readonly counter: TokenCounter;
   private readonly listeners = new Set<() => void>();
   private readonly utilization = new Utilization();
   private totals = { steps: 0, decodedTokens: 0, prefillTokens: 0 };
-  private lastCall = 0;
 
   constructor(options: LlamaBackendOptions) {
     this.id = options.id;
@@ -108,9 +109,14 @@ export class LlamaBackend implements Backend {
         ),
       log: (level, message, fields) => options.log(level, message, { ...fields, backend: options.id }),
       onStep: (step) => this.onStep(step),
-      onDown: (reason) => this.onDown(reason),
+      onDown: (reason) => this.calls.lose(reason),
       onChange: () => this.onChange(),
     });
+    this.calls = new EngineCalls({
+      send: (message) => this.supervisor.send(message),
+      kill: (reason) => this.supervisor.kill(reason),
+    });
+    this.counter = new TokenCounter(this.calls);
   }
 
   /** Resolves when the model is loaded; rejects with one sentence when it cannot be. */
@@ -152,116 +158,64 @@ export class LlamaBackend implements Backend {
   }
 
   async chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void> {
-    const { signal } = context;
+    const { signal, tenant } = context;
     signal.throwIfAborted();
     this.refuseWhenNotReady();
+    this.refuseOtherPurpose();
     refuseUnsupported(request);
     const prompt = toEnginePrompt(request, this.supervisor.contextTokens);
     const format = answerFormatOf(request);
-    // Not `slots()`: who was given a place before there were fewer has it.
-    const { sequences } = this.supervisor;
-    if (this.calls.size >= sequences) {
-      throw new GatewayError(
-        'backend_busy',
-        `The engine runs ${sequences} calls at once, and all are taken.`,
-      );
-    }
-    const call = ++this.lastCall;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    let started = false;
-    let hasCalls = (request.continueFrom?.choices[0]?.toolCalls ?? []).length > 0;
-    /** Why nobody wants the answer any more; the engine may not know yet. */
-    let abandoned: { readonly reason: unknown } | undefined;
-    let stuckTimer: NodeJS.Timeout | undefined;
-
-    const abandon = (reason: unknown): void => {
-      if (abandoned !== undefined) return;
-      abandoned = { reason };
-      this.supervisor.send({ type: 'cancel', call });
-      stuckTimer = setTimeout(() => {
-        this.supervisor.kill(`it did not end a cancelled call within ${STUCK_AFTER_MS / 1000} s`);
-        settle(() => reject(reason));
-      }, STUCK_AFTER_MS).unref();
-    };
-    const settle = (outcome: () => void): void => {
-      if (!this.calls.delete(call)) return;
-      clearTimeout(stuckTimer);
-      signal.removeEventListener('abort', onAbort);
-      outcome();
-    };
-    const onAbort = (): void => abandon(signal.reason);
-    const push: EventSink = (event) => {
-      if (abandoned !== undefined) return;
-      try {
-        if (!started) {
-          started = true;
-          sink({ type: 'start', speaker: this.options.speaker });
-        }
-        // The sink itself may have aborted the signal.
-        if (abandoned === undefined) sink(event);
-      } catch (error) {
-        abandon(error);
-      }
-    };
-
-    this.calls.set(call, {
-      take: (event) => {
-        switch (event.type) {
-          case 'text':
-            push({
-              type: 'text-delta',
-              choice: 0,
-              text: event.text,
-              tokens: event.tokens,
-              ...(event.logprobs && { logprobs: event.logprobs }),
-            });
-            break;
-          case 'reasoning':
-            push({ type: 'reasoning-delta', choice: 0, text: event.text, tokens: event.tokens });
-            break;
-          case 'tool-call': {
-            const { index, id, name, text, tokens } = event;
-            hasCalls = true;
-            push({ type: 'tool-call-delta', choice: 0, index, id, name, arguments: text, tokens });
-            break;
-          }
-          case 'end':
-            push({
-              type: 'choice-end',
-              choice: 0,
-              reason: hasCalls && event.reason === 'stop' ? 'tool_calls' : event.reason,
-            });
-            push({ type: 'finish', usage: event.usage });
-            settle(() => (abandoned === undefined ? resolve() : reject(abandoned.reason)));
-            break;
-          case 'failed': {
-            const { code, message, param } = event.error;
-            const reason =
-              abandoned === undefined ? new GatewayError(code, message, { param }) : abandoned.reason;
-            settle(() => reject(reason));
-            break;
-          }
-        }
-      },
-      lost: (error) => settle(() => reject(abandoned === undefined ? error : abandoned.reason)),
-    });
-    signal.addEventListener('abort', onAbort, { once: true });
+    this.refuseWhenFull();
     const { maxTokens, stop, sampling } = request;
     const engineSampling = { ...toEngineSampling(sampling), logprobs: request.logprobs };
-    const { tenant } = context;
-    this.supervisor.send({
-      type: 'chat',
-      call,
-      tenant,
-      prompt,
-      sampling: engineSampling,
-      maxTokens,
-      stop,
-      format,
-      begun: begunOf(request.continueFrom),
-      among: this.slots(),
+    await this.calls.run({
+      message: (call) => ({
+        type: 'chat',
+        call,
+        tenant,
+        prompt,
+        sampling: engineSampling,
+        maxTokens,
+        stop,
+        format,
+        begun: begunOf(request.continueFrom),
+        among: this.slots(),
+      }),
+      signal,
+      onEvent: toldAs(request, this.options.speaker, context, sink),
+      stuckAfterMs: STUCK_AFTER_MS,
     });
-    await promise;
+  }
+
+  get embed(): Backend['embed'] {
+    if (this.supervisor.purpose !== 'embed') return undefined;
+    return async (request, context) => {
+      const { contextTokens } = this.supervisor;
+      const { vectors, usage } = await this.compute(context, () => toEmbeddingTexts(request, contextTokens));
+      return { speaker: this.options.speaker, vectors, usage };
+    };
+  }
+
+  get rerank(): Backend['rerank'] {
+    if (this.supervisor.purpose !== 'rerank') return undefined;
+    return async (request, context) => {
+      const { contextTokens } = this.supervisor;
+      const { vectors, usage } = await this.compute(context, () => toRerankTexts(request, contextTokens));
+      return { speaker: this.options.speaker, scores: vectors.map(([score]) => score!), usage };
+    };
+  }
+
+  async countTokens(request: ChatRequest, { signal }: CallContext): Promise<number | undefined> {
+    signal.throwIfAborted();
+    const { state, purpose, contextTokens } = this.supervisor;
+    if (state !== 'ready' || purpose !== 'chat') return undefined;
+    try {
+      return await this.counter.count(toEnginePrompt(request, contextTokens), signal);
+    } catch (error) {
+      // Counting it would only block the engine.
+      if (error instanceof GatewayError && error.code === 'context_length_exceeded') return undefined;
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
@@ -276,13 +230,52 @@ export class LlamaBackend implements Backend {
     throw new GatewayError(gone ? 'backend_failed' : 'not_ready', `The model cannot answer now: ${reason}.`);
   }
 
+  private refuseOtherPurpose(): void {
+    const { purpose } = this.supervisor;
+    if (purpose === 'chat') return;
+    const does =
+      purpose === 'embed' ? 'makes vectors of texts (/v1/embeddings)' : 'judges documents (/v1/rerank)';
+    throw new GatewayError('invalid_request', `This model ${does}; it cannot write an answer.`, {
+      param: 'model',
+    });
+  }
+
+  private refuseWhenFull(): void {
+    // Not `slots()`: who was given a place before there were fewer has it.
+    const { sequences } = this.supervisor;
+    if (this.calls.places < sequences) return;
+    throw new GatewayError('backend_busy', `The engine runs ${sequences} calls at once, and all are taken.`);
+  }
+
+  /** Vectors or judgements, in the order of their texts. */
+  private async compute(
+    { signal }: CallContext,
+    texts: () => Omit<EngineTexts, 'call'>,
+  ): Promise<{ vectors: Float32Array[]; usage: Usage }> {
+    signal.throwIfAborted();
+    this.refuseWhenNotReady();
+    const checked = texts();
+    this.refuseWhenFull();
+    const vectors: Float32Array[] = [];
+    const usage = await this.calls.run({
+      message: (call) => ({ type: 'texts', call, ...checked }),
+      signal,
+      onEvent: (event) => {
+        if (event.type === 'vector') vectors.push(event.vector);
+      },
+      stuckAfterMs: STUCK_TEXT_AFTER_MS,
+    });
+    return { vectors, usage };
+  }
+
   private slots(): number {
     return this.batchSize?.value ?? this.supervisor.sequences;
   }
 
   private onChange(): void {
-    const { state, sequences } = this.supervisor;
-    if (this.options.batchSize === 'auto' && this.batchSize === undefined && state === 'ready') {
+    const { state, sequences, purpose } = this.supervisor;
+    const isFound = this.options.batchSize === 'auto' && purpose === 'chat';
+    if (isFound && this.batchSize === undefined && state === 'ready') {
       this.batchSize = new BatchSize({
         most: sequences,
         longestSeconds: BATCH_SHARE * busySecondsOf(this.options),
@@ -293,7 +286,7 @@ export class LlamaBackend implements Backend {
 
   private onBatch({ answers, seconds }: NonNullable<Step['batch']>): void {
     const before = this.slots();
-    const isFull = this.calls.size >= before;
+    const isFull = this.calls.places >= before;
     this.batchSize?.stepped({ atMs: performance.now(), answers, seconds, isFull });
     const now = this.slots();
     if (now === before) return;
@@ -312,11 +305,7 @@ export class LlamaBackend implements Backend {
       this.utilization.add(performance.now(), seconds);
       this.options.onStep?.({ seconds, decodedTokens, prefillTokens });
     }
-    for (const event of step.events) this.calls.get(event.call)?.take(event);
-  }
-
-  private onDown(reason: string): void {
-    for (const { lost } of [...this.calls.values()]) lost(new GatewayError('backend_failed', reason));
+    for (const event of step.events) this.calls.take(event);
   }
 }
 

@@ -4,6 +4,9 @@ import type { FinishReason, TokenLogprob, Usage } from '../../core/chat.ts';
 import type { ErrorCode } from '../../core/errors.ts';
 import type { LogLevel } from '../../core/log.ts';
 
+/** What a model's file is for: to chat and to go on with texts, to make vectors of texts, or to judge documents. */
+export type ModelPurpose = 'chat' | 'embed' | 'rerank';
+
 export interface EngineSettings {
   readonly modelFile: string;
   /** The most calls at once: each has a window of its own. */
@@ -49,7 +52,12 @@ export type EnginePrompt =
       readonly enableThinking?: boolean | undefined;
       readonly tools?: EngineTools | undefined;
     }
-  | { readonly kind: 'text'; readonly text: string };
+  | {
+      readonly kind: 'text';
+      readonly text: string;
+      /** Behind the gap that the answer is to fill. */
+      readonly suffix?: string | undefined;
+    };
 
 /** All values but `logprobs` are set; 0 turns `topK` and `minP` off, 1 turns `topP` and `repetitionPenalty` off. */
 export interface EngineSampling {
@@ -112,9 +120,24 @@ export interface EngineCall {
   readonly among: number;
 }
 
+/** Texts, each for itself: to be made a vector of, or, with `query`, to be judged by it. */
+export interface EngineTexts {
+  readonly call: number;
+  /** Never empty; a list of numbers is a text that the client made tokens of. */
+  readonly inputs: readonly EngineText[];
+  readonly query?: string | undefined;
+  /** Numbers in each vector; absent: as many as the model makes. */
+  readonly dimensions?: number | undefined;
+}
+
+export type EngineText = string | readonly number[];
+
 export type ToChild =
   | { readonly type: 'load'; readonly settings: EngineSettings }
   | ({ readonly type: 'chat' } & EngineCall)
+  | ({ readonly type: 'texts' } & EngineTexts)
+  /** Its `end` tells how many tokens the prompt has; nothing is computed, and no sequence taken. */
+  | { readonly type: 'count'; readonly call: number; readonly prompt: EnginePrompt }
   | { readonly type: 'cancel'; readonly call: number }
   | { readonly type: 'ping' }
   | { readonly type: 'exit' };
@@ -156,6 +179,8 @@ export type CallEvent =
       readonly text: string;
       readonly tokens: readonly number[];
     }
+  /** Of the call's next input, in their order; with a `query` a single number, 0 to 1, higher is better. */
+  | { readonly type: 'vector'; readonly call: number; readonly vector: Float32Array }
   | { readonly type: 'end'; readonly call: number; readonly reason: FinishReason; readonly usage: Usage }
   | { readonly type: 'failed'; readonly call: number; readonly error: EngineError };
 
@@ -172,8 +197,10 @@ export interface Step {
 export type FromChild =
   | {
       readonly type: 'ready';
+      readonly purpose: ModelPurpose;
       readonly contextTokens: number;
       readonly contextBytes: number;
+      /** Calls at once. */
       readonly sequences: number;
       /** The model may think aloud. */
       readonly thinks: boolean;

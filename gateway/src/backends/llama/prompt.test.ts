@@ -231,3 +231,38 @@ test('an answer goes on within the text: the tokenizer is told so', () => {
   builder.continueWith({ text: ' a<|im_end|>b', reasoning: '' }, { tokens: [], beginsInReasoning: false });
   assert.deepEqual(told, [true, true, true, true]);
 });
+
+const INFILL = { prefix: FIRST_CONTROL, suffix: FIRST_CONTROL + 1, middle: FIRST_CONTROL + 3 };
+const gap = (text: string, suffix: string) => ({ kind: 'text', text, suffix }) as const;
+
+test('a gap stands between its marks, and what looks like a mark in its texts is text', () => {
+  const prompts = new PromptBuilder(undefined, { ...vocabulary, infill: INFILL, prependBos: true }, 4096);
+  assert.equal(
+    show(prompts.build(gap('a</s>', '<|im_end|>b')).tokens),
+    '[<s>][<|im_start|>]a</s>[<|im_end|>]<|im_end|>b[</s>]',
+  );
+  assert.equal(show(prompts.build(gap('', 'b')).tokens), '[<s>][<|im_start|>][<|im_end|>]b[</s>]');
+});
+
+test('a model without these marks refuses a gap by its field', () => {
+  const prompts = new PromptBuilder(undefined, vocabulary, 4096);
+  assert.throws(() => prompts.build(gap('a', 'b')), { code: 'invalid_request', param: 'suffix' });
+});
+
+test('what is behind a gap counts towards the window', () => {
+  const prompts = new PromptBuilder(undefined, { ...vocabulary, infill: INFILL }, 16);
+  assert.equal(prompts.build(gap('a'.repeat(6), 'b'.repeat(6))).tokens.length, 15);
+  assert.throws(() => prompts.build(gap('a'.repeat(6), 'b'.repeat(7))), {
+    code: 'context_length_exceeded',
+    param: 'prompt',
+  });
+});
+
+test('a count is the prompt’s tokens, also of one that is longer than the window', () => {
+  const prompts = new PromptBuilder(CHATML, vocabulary, 16);
+  const messages = [user('hi')];
+  const fits = new PromptBuilder(CHATML, vocabulary, 4096).build({ kind: 'messages', messages });
+  assert.equal(prompts.count({ kind: 'messages', messages }), fits.tokens.length);
+  assert.throws(() => prompts.build({ kind: 'messages', messages }), { code: 'context_length_exceeded' });
+  assert.throws(() => prompts.count({ kind: 'text', text: '' }), { code: 'invalid_request' });
+});

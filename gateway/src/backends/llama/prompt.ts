@@ -20,6 +20,14 @@ export interface Vocabulary {
   readonly eosText: string;
   /** The texts of all control tokens. */
   readonly controlTokens: readonly string[];
+  /** The marks before a gap, behind it, and before what fills it; absent: the model was not taught to fill gaps. */
+  readonly infill?: InfillMarks | undefined;
+}
+
+export interface InfillMarks {
+  readonly prefix: number;
+  readonly suffix: number;
+  readonly middle: number;
 }
 
 export interface PromptTokens {
@@ -58,17 +66,30 @@ export class PromptBuilder {
     this.callForm = callFormOf(text ?? '');
   }
 
-  /** Throws `invalid_request` (param `messages` or `tools`) and `context_length_exceeded`, with both numbers. */
+  /**
+   * Throws `invalid_request` (param `messages`, `tools`, `prompt` or `suffix`) and `context_length_exceeded`, with both
+   * numbers.
+   */
   build(prompt: EnginePrompt): PromptTokens {
+    const built = this.render(prompt);
+    this.refuseTooLong(built.tokens.length, prompt.kind === 'text' ? 'prompt' : 'messages');
+    return built;
+  }
+
+  /** The prompt's tokens, also where they are more than the window. Throws as `build` does. */
+  count(prompt: EnginePrompt): number {
+    return this.render(prompt).tokens.length;
+  }
+
+  private render(prompt: EnginePrompt): PromptTokens {
     if (prompt.kind === 'text') {
-      const tokens = this.withBos(this.vocabulary.tokenize(prompt.text, false, false));
+      const tokens = this.withBos(this.textTokens(prompt));
       if (tokens.length === 0) {
         throw new GatewayError('invalid_request', 'The prompt is empty.', { param: 'prompt' });
       }
-      this.refuseTooLong(tokens.length, 'prompt');
       return { tokens, beginsInReasoning: false };
     }
-    const { text, pieces } = this.render(prompt.messages, this.settings(prompt));
+    const { text, pieces } = this.renderPieces(prompt.messages, this.settings(prompt));
     const tokens = this.withBos(
       pieces.flatMap((piece, index) => this.vocabulary.tokenize(piece.text, piece.special, index > 0)),
     );
@@ -77,8 +98,23 @@ export class PromptBuilder {
         param: 'messages',
       });
     }
-    this.refuseTooLong(tokens.length, 'messages');
     return { tokens, beginsInReasoning: this.thinks && /<think>\s*$/.test(text) };
+  }
+
+  /** A gap stands as llama.cpp's server writes it: what is before it, what is behind it, and then what fills it. */
+  private textTokens({ text, suffix }: Extract<EnginePrompt, { kind: 'text' }>): readonly number[] {
+    const { infill } = this.vocabulary;
+    const before = this.vocabulary.tokenize(text, false, false);
+    if (suffix === undefined) return before;
+    if (infill === undefined) {
+      throw new GatewayError(
+        'invalid_request',
+        'This model was not taught to fill a gap: leave suffix out, or ask a model that was, such as Qwen2.5-Coder, DeepSeek-Coder, StarCoder2 or CodeLlama.',
+        { param: 'suffix' },
+      );
+    }
+    const behind = this.vocabulary.tokenize(suffix, false, true);
+    return [infill.prefix, ...before, infill.suffix, ...behind, infill.middle];
   }
 
   /** The tokens of an answer's beginning, behind a prompt of this builder. Together they may be more than the window. */
@@ -125,7 +161,7 @@ export class PromptBuilder {
   }
 
   /** The rendered text, and the pieces of it to tokenize with and without control tokens. */
-  private render(
+  private renderPieces(
     messages: readonly EngineMessage[],
     settings: TemplateSettings,
   ): { text: string; pieces: readonly Piece[] } {

@@ -23,7 +23,7 @@ process.on('message', (m) => {
     mode = m.settings.modelFile;
     if (mode === 'refuses') return process.send({ type: 'load-failed', message: 'it is cut short.' });
     if (mode === 'aborts') { process.stderr.write('GGML_ASSERT failed\\n'); return process.abort(); }
-    process.send({ type: 'ready', contextTokens: 64, contextBytes: 1, sequences: 3, thinks: true });
+    process.send({ type: 'ready', contextTokens: 64, contextBytes: 1, sequences: 3, thinks: true, purpose: 'embed' });
     if (mode === 'dies') setTimeout(() => process.exit(3), 5);
     if (mode === 'hangs') setTimeout(() => { for (;;); }, 5);
     if (mode === 'stays') process.on('message', () => {});
@@ -78,7 +78,7 @@ test('ready, killed, ready again with another process, closed without a trace', 
   const { supervisor, downs, until } = watch('well');
   await supervisor.start();
   const first = supervisor.pid;
-  assert.deepEqual([supervisor.contextTokens, supervisor.sequences], [64, 3]);
+  assert.deepEqual([supervisor.contextTokens, supervisor.sequences, supervisor.purpose], [64, 3, 'embed']);
   process.kill(first ?? 0, 'SIGKILL');
   await until(() => supervisor.state === 'restarting');
   assert.match(downs[0] ?? '', /SIGKILL/);

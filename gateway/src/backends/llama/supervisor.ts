@@ -3,7 +3,7 @@
 // It must never leave a process behind.
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Log } from '../../core/log.ts';
-import type { EngineSettings, FromChild, Step, ToChild } from './messages.ts';
+import type { EngineSettings, FromChild, ModelPurpose, Step, ToChild } from './messages.ts';
 import { RestartPolicy } from './restart-policy.ts';
 
 export interface SupervisorOptions {
@@ -15,7 +15,7 @@ export interface SupervisorOptions {
   readonly onStep: (step: Step) => void;
   /** The process is gone, or is about to be: nothing more will come of what was sent to it. */
   readonly onDown: (reason: string) => void;
-  /** `state`, `reason`, `contextTokens`, `sequences` or `thinks` changed. */
+  /** `state`, `reason`, or what the engine told of its model changed. */
   readonly onChange: () => void;
   readonly timing?: Partial<SupervisorTiming> | undefined;
 }
@@ -39,9 +39,8 @@ export class Supervisor {
   private readonly policy = new RestartPolicy();
   private current: State = { name: 'loading', reason: 'the engine is loading' };
   private child: ChildProcess | undefined;
-  private contextTokensSeen = 0;
-  private sequencesSeen = 0;
-  private modelThinks = false;
+  /** What it told when it was ready last. */
+  private told: Told | undefined;
   private memoryLimit = Number.POSITIVE_INFINITY;
   private lastPongAt = 0;
   private readyAt: number | undefined;
@@ -73,17 +72,22 @@ export class Supervisor {
 
   /** Window of a call in tokens; 0 before it was ever ready. */
   get contextTokens(): number {
-    return this.contextTokensSeen;
+    return this.told?.contextTokens ?? 0;
   }
 
   /** Calls that the engine has windows for; 0 before it was ever ready. */
   get sequences(): number {
-    return this.sequencesSeen;
+    return this.told?.sequences ?? 0;
   }
 
   /** Whether the model may think aloud; false before it was ever ready. */
   get thinks(): boolean {
-    return this.modelThinks;
+    return this.told?.thinks ?? false;
+  }
+
+  /** What the model is for; `chat` before it was ever ready. */
+  get purpose(): ModelPurpose {
+    return this.told?.purpose ?? 'chat';
   }
 
   /** Resolves when it is ready for the first time; rejects with one sentence when the first load fails, for good. */
@@ -151,7 +155,7 @@ export class Supervisor {
     if (child !== this.child || this.current.name === 'closed') return;
     switch (message.type) {
       case 'step':
-        if (message.decodedTokens > 0) this.productive = true;
+        if (isProductive(message)) this.productive = true;
         this.options.onStep(message);
         break;
       case 'pong':
@@ -161,9 +165,7 @@ export class Supervisor {
         }
         break;
       case 'ready':
-        this.contextTokensSeen = message.contextTokens;
-        this.sequencesSeen = message.sequences;
-        this.modelThinks = message.thinks;
+        this.told = message;
         this.memoryLimit = this.options.memoryLimitBytes(message.contextBytes);
         this.readyAt = performance.now();
         this.become({ name: 'ready' });
@@ -189,7 +191,7 @@ export class Supervisor {
     this.child = undefined;
     clearInterval(this.pinger);
     if (this.current.name === 'closed') return;
-    const neverReady = this.contextTokensSeen === 0;
+    const neverReady = this.told === undefined;
     this.options.onDown(`The engine's process ended: ${cause}.`);
     if (neverReady) {
       // The same file would fail again: whoever starts the server should see it at once.
@@ -248,6 +250,13 @@ export class Supervisor {
 interface State {
   readonly name: SupervisorState;
   readonly reason?: string;
+}
+
+type Told = Extract<FromChild, { type: 'ready' }>;
+
+/** Somebody has something of it. */
+function isProductive({ decodedTokens, events }: Step): boolean {
+  return decodedTokens > 0 || events.some(({ type }) => type === 'vector');
 }
 
 function mebibytes(bytes: number): number {

@@ -69,6 +69,14 @@ const CASES: readonly (readonly [
   ['no message in the last line', text('a') + line({ done: true }), one({ text: 'a' })],
   ['nothing said', done({ eval_count: 0 }), one({}), { completionTokens: 0 }],
   [
+    'a gap that is filled',
+    line({ response: 'a, ', done: false }) +
+      line({ response: 'b', done: false }) +
+      line({ response: '', done: true, done_reason: 'length', prompt_eval_count: 7, eval_count: 2 }),
+    one({ text: 'a, b', reason: 'length' }),
+    { promptTokens: 7, completionTokens: 2 },
+  ],
+  [
     'thinking',
     said({ content: '', thinking: 'hm' }) + text('a') + done(),
     one({ reasoning: 'hm', text: 'a' }),

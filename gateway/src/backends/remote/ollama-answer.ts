@@ -1,8 +1,10 @@
-// Reads an answer of Ollama's own dialect, `/api/chat`: one JSON object a line, the last of them with `done`.
+// Reads an answer of Ollama's own dialect, `/api/chat` or `/api/generate`: one JSON object a line, the last of them with
+// `done`.
 // It must never take an answer without that last line for whole.
 import type { Usage } from '../../core/chat.ts';
 import { isAnswerError, statusOfError } from './answer-error.ts';
 import { AnswerParts, tokenCount } from './answer-parts.ts';
+import type { ChoiceParts } from './choice-parts.ts';
 import type { AnswerOptions, UpstreamAnswer } from './upstream-answer.ts';
 import { upstreamCalls } from './upstream-calls.ts';
 import { itemsOf, type Members, membersOf, parseExactly, parseUpstream } from './upstream-json.ts';
@@ -33,6 +35,7 @@ export class OllamaAnswer implements UpstreamAnswer {
     const line = membersOf(parseUpstream(text));
     if (isAnswerError(line)) throw this.#failure(statusOfError(line), text);
     if (line.message) this.#message(line, text);
+    else if (typeof line.response === 'string') this.#words(line, line.response, line.thinking);
     if (line.done === true) {
       // Its own word for an end is often absent, and always is in older versions.
       this.#parts.start(line.model);
@@ -51,12 +54,17 @@ export class OllamaAnswer implements UpstreamAnswer {
     this.#parts.end({});
   }
 
-  #message(line: Members, text: string): void {
-    this.#parts.start(line.model);
-    const { thinking, content, tool_calls } = membersOf(line.message);
+  #words({ model }: Members, said: unknown, thought: unknown): ChoiceParts {
+    this.#parts.start(model);
     const choice = this.#parts.choice(0);
-    if (typeof thinking === 'string' && thinking !== '') choice.reasoning(thinking);
-    if (typeof content === 'string' && content !== '') choice.text(content);
+    if (typeof thought === 'string' && thought !== '') choice.reasoning(thought);
+    if (typeof said === 'string' && said !== '') choice.text(said);
+    return choice;
+  }
+
+  #message(line: Members, text: string): void {
+    const { thinking, content, tool_calls } = membersOf(line.message);
+    const choice = this.#words(line, content, thinking);
     if (!tool_calls) return;
     const exactly = () => itemsOf(membersOf(membersOf(parseExactly(text)).message).tool_calls);
     // Each is a whole call, whatever number it has.

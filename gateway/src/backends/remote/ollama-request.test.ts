@@ -110,6 +110,24 @@ test('messages in its words: roles, pictures, calls with an object for arguments
   ]);
 });
 
+test('a gap goes to its other API, with what is behind it; what is begun stands before it', () => {
+  const prompt = { kind: 'text', text: 'def f(', suffix: '\n  return 1' } as const;
+  const { path, body } = ollamaRequest(requestWith({ prompt, maxTokens: 5 }), 2048, 'a');
+  assert.equal(path, '/api/generate');
+  assert.deepEqual(JSON.parse(body), {
+    model: 'asked',
+    prompt: 'def f(a',
+    suffix: '\n  return 1',
+    stream: true,
+    options: { num_predict: 5, num_ctx: 2048 },
+  });
+  const long = { ...prompt, suffix: 'x'.repeat(700) };
+  assert.throws(() => ollamaRequest(requestWith({ prompt: long }), 100, undefined), {
+    code: 'context_length_exceeded',
+    param: 'prompt',
+  });
+});
+
 test('tools that are not to be called are not shown', () => {
   assert.equal(write({ tools: [TOOL], toolChoice: 'none' }).tools, undefined);
 });

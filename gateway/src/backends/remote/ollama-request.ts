@@ -15,14 +15,8 @@ export function ollamaRequest(
   prefix: string | undefined,
 ): UpstreamText {
   const { prompt, sampling } = request;
-  if (prompt.kind === 'text') {
-    throw new GatewayError('invalid_request', 'The back end of this model takes conversations only.', {
-      param: 'prompt',
-    });
-  }
+  const asked = askedOf(prompt, prefix);
   refuseWhatIsCut(prompt, contextWindow);
-  const messages = prompt.messages.map(messageBody);
-  if (prefix !== undefined) messages.push({ role: 'assistant', content: prefix });
   const options = withoutAbsent({
     temperature: sampling.temperature,
     top_p: sampling.topP,
@@ -39,7 +33,7 @@ export function ollamaRequest(
   const think = thinkingAsked(request.extra);
   const body = withoutAbsent({
     model: request.model,
-    messages,
+    ...asked,
     stream: true,
     options,
     think,
@@ -47,7 +41,22 @@ export function ollamaRequest(
     format: formatOf(request),
     keep_alive: request.extra.keep_alive,
   });
-  return { path: '/api/chat', body: JSON.stringify(body) };
+  const path = prompt.kind === 'text' ? '/api/generate' : '/api/chat';
+  return { path, body: JSON.stringify(body) };
+}
+
+/** A conversation, or a gap between two texts: without one its templates would make a conversation of a text. */
+function askedOf(prompt: Prompt, prefix: string | undefined): object {
+  if (prompt.kind === 'text') {
+    const { text, suffix } = prompt;
+    if (suffix !== undefined) return { prompt: text + (prefix ?? ''), suffix };
+    throw new GatewayError('invalid_request', 'The back end of this model takes conversations only.', {
+      param: 'prompt',
+    });
+  }
+  const messages = prompt.messages.map(messageBody);
+  if (prefix !== undefined) messages.push({ role: 'assistant', content: prefix });
+  return { messages };
 }
 
 function refuseWhatIsCut(prompt: Prompt, contextWindow: number | undefined): void {
@@ -56,7 +65,7 @@ function refuseWhatIsCut(prompt: Prompt, contextWindow: number | undefined): voi
   throw new GatewayError(
     'context_length_exceeded',
     `The prompt has at least ${least} tokens, and the model's window has ${contextWindow}; the back end would cut it in silence.`,
-    { param: 'messages' },
+    { param: prompt.kind === 'text' ? 'prompt' : 'messages' },
   );
 }
 

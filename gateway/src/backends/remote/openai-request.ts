@@ -21,8 +21,13 @@ export function openAiRequest(
   const { prompt } = request;
   const body: Record<string, unknown> = { model: request.model };
   let path = `${basePath}/completions`;
-  if (prompt.kind === 'text') body.prompt = prompt.text + (prefix ?? '');
-  else {
+  if (prompt.kind === 'text') {
+    body.prompt = prompt.text + (prefix ?? '');
+    if (prompt.suffix !== undefined) {
+      body.suffix = prompt.suffix;
+      if (traits.infill?.way === 'suffix') path = `${traits.infill.pathPrefix ?? basePath}/completions`;
+    }
+  } else {
     const prefill = prefix === undefined ? undefined : traits.prefill;
     path = `${prefill?.pathPrefix ?? basePath}/chat/completions`;
     body.messages = messagesOf(prompt.messages, traits);

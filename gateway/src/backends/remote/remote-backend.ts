@@ -8,17 +8,15 @@ import type { Log } from '../../core/log.ts';
 import { AttemptClock } from './attempt-clock.ts';
 import { Health, type HealthState, loadStateOf } from './health.ts';
 import { type ProbeResult, probe } from './load-probe.ts';
-import { OllamaAnswer } from './ollama-answer.ts';
-import { ollamaRequest } from './ollama-request.ts';
-import { OpenAiAnswer } from './openai-answer.ts';
-import { openAiRequest, type UpstreamText } from './openai-request.ts';
 import { originHeaders } from './origin-headers.ts';
 import type { Environment } from './proxy.ts';
 import { RateBudget } from './rate-budget.ts';
 import { RemoteAnswer } from './remote-answer.ts';
 import { planPrefix, type SplicePlan, Splicer } from './splice.ts';
+import { countTokens } from './token-count.ts';
 import { Transport, type UpstreamHeaders } from './transport.ts';
 import { isBroken, isUnreachable } from './transport-error.ts';
+import { type UpstreamCall, upstreamCall } from './upstream-dialect.ts';
 import { upstreamError } from './upstream-error.ts';
 import { type TraitOverrides, type Traits, traitsOf, type VendorKind } from './vendors.ts';
 
@@ -117,7 +115,12 @@ export class RemoteBackend implements Backend {
     const request = this.#traits.streamsOnly ? { ...asked, isWhole: false } : asked;
     if (this.#isClosed) throw new GatewayError('backend_failed', 'The back end was taken away.');
     const plan = this.#planPrefix(request);
-    const call = this.#write(request, plan?.prefix);
+    const server = {
+      traits: this.#traits,
+      basePath: this.#basePath,
+      contextWindow: this.#options.contextWindow,
+    };
+    const call = upstreamCall(request, server, plan?.prefix);
     const controller = new AbortController();
     const abort = () => controller.abort(context.signal.reason);
     context.signal.addEventListener('abort', abort, { once: true });
@@ -141,6 +144,11 @@ export class RemoteBackend implements Backend {
         this.#tell();
       }
     }
+  }
+
+  countTokens(request: ChatRequest, { signal }: CallContext): Promise<number | undefined> {
+    const server = { basePath: this.#basePath, traits: this.#traits, headers: this.#headers };
+    return countTokens(this.#transport, request, { ...server, signal });
   }
 
   tryNow(): boolean {
@@ -211,15 +219,6 @@ export class RemoteBackend implements Backend {
     };
   }
 
-  #write(request: ChatRequest, prefix: string | undefined): UpstreamText {
-    if (this.#traits.protocol === 'openai') {
-      return openAiRequest(request, this.#traits, this.#basePath, prefix);
-    }
-    // Its own API is beside the one that it shares with others.
-    const { path, body } = ollamaRequest(request, this.#options.contextWindow, prefix);
-    return { path: this.#basePath.replace(/\/v1$/, '') + path, body };
-  }
-
   #planPrefix({ continueFrom, prompt }: ChatRequest): SplicePlan | undefined {
     if (!continueFrom) return undefined;
     const text = continueFrom.choices[0]?.text ?? '';
@@ -233,7 +232,7 @@ export class RemoteBackend implements Backend {
 
   async #exchange(
     request: ChatRequest,
-    { path, body }: UpstreamText,
+    { path, body, Answer }: UpstreamCall,
     plan: SplicePlan | undefined,
     { origin }: CallContext,
     controller: AbortController,
@@ -245,7 +244,6 @@ export class RemoteBackend implements Backend {
     const clock = new AttemptClock({ firstTokenMs, silenceMs: silenceLimitMs }, (late) =>
       controller.abort(late),
     );
-    const Answer = this.#traits.protocol === 'ollama' ? OllamaAnswer : OpenAiAnswer;
     const answer = new Answer({
       traits: this.#traits,
       request,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { waitUntil } from '../../../test/e2e/harness.ts';
-import { eventOf, jsonOf, streamOf } from '../../../test/upstream/answers.ts';
+import { DONE, EVENT_STREAM, eventOf, jsonOf, streamOf } from '../../../test/upstream/answers.ts';
 import { begun, callRemote, openRemote, textOf } from '../../../test/upstream/remote-on-upstream.ts';
 import type { CallOrigin } from '../../core/backend.ts';
 import { RemoteBackend } from './remote-backend.ts';
@@ -14,11 +14,40 @@ const ORIGIN: CallOrigin = {
   priority: 'batch',
   deadlineMs: 1234.9,
   hops: ['gateway-1', 'gateway-2'],
+  session: 'talk-1',
 };
-const OURS = ['x-request-id', 'x-sluice-hops', 'x-sluice-priority', 'x-sluice-deadline-ms'] as const;
+const textChunk = (text: string, finish: string | null = null): string =>
+  eventOf({ model: 'up', choices: [{ index: 0, text, finish_reason: finish }] });
+const TEXTS = { headers: EVENT_STREAM, chunks: [textChunk(', '), textChunk('b', 'stop'), DONE] };
+/** What says ", b", as each kind says what fills a gap. */
+const FILLED = {
+  deepseek: TEXTS,
+  siliconflow: TEXTS,
+  openai: TEXTS,
+  sluice: TEXTS,
+  'llama.cpp': {
+    headers: EVENT_STREAM,
+    chunks: [
+      eventOf({ content: ', ', stop: false }),
+      eventOf({ content: 'b', stop: false }),
+      eventOf({ content: '', stop: true, stop_type: 'eos', tokens_evaluated: 5, tokens_predicted: 2 }),
+    ],
+  },
+  ollama: {
+    headers: { 'content-type': 'application/x-ndjson' },
+    chunks: ['{"response":", b","done":false}\n{"response":"","done":true,"done_reason":"stop"}\n'],
+  },
+};
+const OURS = [
+  'x-request-id',
+  'x-sluice-hops',
+  'x-sluice-priority',
+  'x-sluice-deadline-ms',
+  'x-sluice-session',
+] as const;
 const KINDS: readonly VendorKind[] = ['generic', 'vllm', 'llama.cpp', 'deepseek', 'openai', 'moonshot'];
 
-test('id and hops go to everyone, priority and deadline to another Sluice only', async (t) => {
+test('id and hops go to everyone, priority, deadline and session to another Sluice only', async (t) => {
   for (const kind of [...KINDS, 'sluice'] as const) {
     const { backend, upstream } = await openRemote(t, { kind, apiKey: 'sk-up' });
     await callRemote(backend, {}, ORIGIN).done;
@@ -26,8 +55,8 @@ test('id and hops go to everyone, priority and deadline to another Sluice only',
     assert.deepEqual(
       OURS.map((name) => headers[name]),
       kind === 'sluice'
-        ? ['req-1', 'gateway-1,gateway-2', 'batch', '1234']
-        : ['req-1', 'gateway-1,gateway-2', undefined, undefined],
+        ? ['req-1', 'gateway-1,gateway-2', 'batch', '1234', 'talk-1']
+        : ['req-1', 'gateway-1,gateway-2', undefined, undefined, undefined],
       kind,
     );
     assert.deepEqual(
@@ -125,6 +154,47 @@ test('who cannot go on says so, and asks nobody', async (t) => {
   const text = { prompt: { kind: 'text', text: 'Once ' } } as const;
   await callRemote(backend, { ...text, ...begun('upon ') }).done;
   assert.equal(JSON.parse(upstream.requests[0]!.body).prompt, 'Once upon ', 'plain text goes on everywhere');
+});
+
+const GAP = { prompt: { kind: 'text', text: 'f(', suffix: ')\n' } } as const;
+
+test('a gap is asked for in its kind’s way, at its kind’s place, also where its filling was begun', async (t) => {
+  const sent = { prompt: 'f(a', suffix: ')\n' };
+  const infill = { input_prefix: 'f(a', input_suffix: ')\n', n_predict: 7 };
+  for (const [kind, path, members] of [
+    ['deepseek', '/beta/completions', sent],
+    ['siliconflow', '/v1/completions', sent],
+    ['openai', '/v1/completions', sent],
+    ['sluice', '/v1/completions', sent],
+    ['llama.cpp', '/infill', infill],
+    ['ollama', '/api/generate', sent],
+  ] as const) {
+    const { backend, upstream } = await openRemote(t, { kind });
+    upstream.play(FILLED[kind]);
+    const { events, done } = callRemote(backend, { ...GAP, ...begun('a'), maxTokens: 9 });
+    await done;
+    assert.equal(textOf(events), ', b', kind);
+    const [request = assert.fail()] = upstream.requests;
+    assert.equal(request.path, path);
+    const body = JSON.parse(request.body);
+    for (const [name, value] of Object.entries(members)) assert.equal(body[name], value, `${kind} ${name}`);
+    assert.equal(body.model, 'case');
+  }
+});
+
+test('who fills no gaps says so by the field, and asks nobody', async (t) => {
+  for (const kind of ['generic', 'vllm', 'sglang', 'moonshot'] as const) {
+    const { backend, upstream } = await openRemote(t, { kind });
+    const { events, done } = callRemote(backend, GAP);
+    await assert.rejects(done, { code: 'invalid_request', param: 'suffix' });
+    assert.deepEqual([events, upstream.requests], [[], []], kind);
+  }
+});
+
+test('llama.cpp tells no probabilities of what fills a gap', async (t) => {
+  const { backend, upstream } = await openRemote(t, { kind: 'llama.cpp' });
+  await assert.rejects(callRemote(backend, { ...GAP, logprobs: 2 }).done, { param: 'logprobs' });
+  assert.equal(upstream.requests.length, 0);
 });
 
 test('what Ollama would cut in silence is refused before it is asked', async (t) => {

@@ -40,13 +40,15 @@ test('a template says how it treats thinking, whatever the kind', () => {
 
 test('every kind of the configuration has a row, and rows hang together', () => {
   for (const kind of REMOTE_KINDS) {
-    const { slots, prefill, isSluice, protocol } = traitsOf(kind);
+    const { slots, prefill, infill, isSluice, protocol } = traitsOf(kind);
     assert.ok(slots >= 1, kind);
     assert.equal(isSluice, kind === 'sluice', 'our own headers mean something to our own server only');
     assert.equal(protocol === 'ollama', kind === 'ollama');
     if (prefill?.pathPrefix !== undefined) assert.match(prefill.pathPrefix, /^\/.*[^/]$/);
+    if (infill?.way === 'llama.cpp') assert.equal(kind, 'llama.cpp', 'nobody else has its request');
   }
   const clouds = ['siliconflow', 'deepseek', 'moonshot', 'openai'] as const;
   for (const kind of clouds) assert.equal(traitsOf(kind).limit, 'aimd', 'nobody knows how much they take');
   assert.equal(traitsOf('generic').prefill?.repeats, true, 'of an unknown server nothing may be assumed');
+  assert.equal(traitsOf('generic').infill, undefined, 'it might pass over the suffix in silence');
 });

@@ -34,6 +34,18 @@ export interface Prefill {
   readonly reasoningField?: 'reasoning_content' | undefined;
 }
 
+/**
+ * How a server is asked to fill a gap: the text behind it in the field `suffix`, beside the prompt, or by llama.cpp's own
+ * request.
+ */
+export type Infill =
+  | {
+      readonly way: 'suffix';
+      /** Where it takes such requests, if not at its usual address: a path to put before the API's. */
+      readonly pathPrefix?: string | undefined;
+    }
+  | { readonly way: 'llama.cpp' };
+
 /** How many calls at once a server is given. */
 export type LimitKind = 'fixed' | AdaptiveLimit['kind'];
 
@@ -70,7 +82,11 @@ export interface Traits {
   /** `stream_options` that make it count; absent: it does not know the field. */
   readonly streamOptions: Readonly<Record<string, unknown>> | undefined;
   readonly prefill: Prefill | undefined;
+  /** Absent: it fills no gaps, or would pass over the text behind them in silence. */
+  readonly infill: Infill | undefined;
   readonly load: LoadSource | undefined;
+  /** How it is asked to count a conversation's tokens; absent: it cannot be. */
+  readonly tokenCount: 'vllm' | 'llama.cpp' | undefined;
   /** Its own switch for thinking, of the client's `enable_thinking`; `enable_thinking`: it has the same. */
   readonly thinkingSwitch: 'enable_thinking' | 'chat_template_kwargs' | 'thinking' | undefined;
   /** Our own headers of priority, deadline and id mean something to it. */
@@ -99,6 +115,8 @@ const CONTINUE_FINAL: Prefill = {
 /** Both ways at once, for servers of which nothing is known: one that knows neither says its answer from the beginning. */
 const UNKNOWN_PREFILL: Prefill = { ...CONTINUE_FINAL, repeats: true };
 
+const SUFFIX: Infill = { way: 'suffix' };
+
 const GENERIC: Traits = {
   protocol: 'openai',
   slots: 256,
@@ -115,7 +133,9 @@ const GENERIC: Traits = {
   answersSeveral: true,
   streamOptions: COUNTED,
   prefill: UNKNOWN_PREFILL,
+  infill: undefined,
   load: undefined,
+  tokenCount: undefined,
   thinkingSwitch: 'enable_thinking',
   isSluice: false,
 };
@@ -131,6 +151,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     streamOptions: { include_usage: true, continuous_usage_stats: true },
     prefill: CONTINUE_FINAL,
     load: 'vllm-metrics',
+    tokenCount: 'vllm',
     thinkingSwitch: 'chat_template_kwargs',
   },
   sglang: {
@@ -150,7 +171,9 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     answersSeveral: false,
     // An assistant's message at the end is gone on with: that is its default.
     prefill: { body: {}, message: {}, repeats: false, trims: false },
+    infill: { way: 'llama.cpp' },
     load: 'llama.cpp-slots',
+    tokenCount: 'llama.cpp',
     thinkingSwitch: 'chat_template_kwargs',
   },
   ollama: {
@@ -160,9 +183,10 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     limit: 'fixed',
     answersSeveral: false,
     prefill: { body: {}, message: {}, repeats: false, trims: false },
+    infill: SUFFIX,
     thinkingSwitch: 'thinking',
   },
-  siliconflow: { ...GENERIC, prefill: undefined },
+  siliconflow: { ...GENERIC, prefill: undefined, infill: SUFFIX },
   deepseek: {
     ...GENERIC,
     historyReasoning: 'tool-turns',
@@ -175,6 +199,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
       trims: false,
       reasoningField: 'reasoning_content',
     },
+    infill: { way: 'suffix', pathPrefix: '/beta' },
     thinkingSwitch: 'thinking',
   },
   moonshot: {
@@ -186,8 +211,20 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     prefill: { body: {}, message: { partial: true }, repeats: false, trims: false },
     thinkingSwitch: 'thinking',
   },
-  openai: { ...GENERIC, limitField: 'max_completion_tokens', prefill: undefined, thinkingSwitch: undefined },
-  sluice: { ...GENERIC, historyReasoning: 'keep', prefill: CONTINUE_FINAL, isSluice: true },
+  openai: {
+    ...GENERIC,
+    limitField: 'max_completion_tokens',
+    prefill: undefined,
+    infill: SUFFIX,
+    thinkingSwitch: undefined,
+  },
+  sluice: {
+    ...GENERIC,
+    historyReasoning: 'keep',
+    prefill: CONTINUE_FINAL,
+    infill: SUFFIX,
+    isSluice: true,
+  },
 };
 
 export function traitsOf(kind: VendorKind, overrides: TraitOverrides = {}): Traits {
