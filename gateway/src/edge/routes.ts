@@ -6,6 +6,7 @@ import { completions } from '../wire/completions.ts';
 import type { Dialect } from '../wire/dialect.ts';
 import { generate, generateStream } from '../wire/generate.ts';
 import { messages } from '../wire/messages.ts';
+import { responses } from '../wire/responses.ts';
 
 /** Who may call: anyone; anyone on loopback, else who has a key; who has a key where keys exist; who has the admin key. */
 type Access = 'open' | 'open-on-loopback' | 'key' | 'admin';
@@ -47,6 +48,7 @@ const FIXED = tableOf([
     name: 'count_tokens',
     access: 'key',
   }),
+  fixed('/v1/responses', WRITE, generation(responses)),
 ]);
 /** They exist where there is an admin key, and nobody is told of them. */
 const ADMIN = tableOf([
