@@ -58,7 +58,11 @@ export async function run(rounds = ROUNDS): Promise<object> {
           const ratios = micros.map((one, round) => one / baseline[round]!);
           return [
             name,
-            { chunkMicros: spreadOf(micros, 2), ratio: rounded(median(ratios)), ratios: ratios.map((one) => rounded(one)) },
+            {
+              chunkMicros: spreadOf(micros, 2),
+              ratio: rounded(median(ratios)),
+              ratios: ratios.map((one) => rounded(one)),
+            },
           ];
         }),
       ),
@@ -70,12 +74,23 @@ export async function run(rounds = ROUNDS): Promise<object> {
 }
 
 /** The requests themselves are in it. Throws if an answer was not whole. */
-async function chunkMicros(clients: Clients, { port, cpuSeconds }: Target, dialect: Dialect): Promise<number> {
+async function chunkMicros(
+  clients: Clients,
+  { port, cpuSeconds }: Target,
+  dialect: Dialect,
+): Promise<number> {
   const { name, path } = dialect;
   const body = JSON.stringify({ ...dialect.body, max_tokens: 2048, temperature: 0.6, stream: true });
   const before = cpuSeconds();
   for (let load = 0; load < LOADS; load += 1) {
-    const { requests, lines } = await clients.send({ kind: 'stream', port, count: STREAMS, path, body, key: KEY });
+    const { requests, lines } = await clients.send({
+      kind: 'stream',
+      port,
+      count: STREAMS,
+      path,
+      body,
+      key: KEY,
+    });
     if (requests !== STREAMS || lines < STREAMS * PIECES)
       throw new Error(`${name}: of ${STREAMS} streams ${requests} came, in ${lines} lines.`);
   }

@@ -107,11 +107,7 @@ export class SharedAnswer {
     this.#tellSpeaker(reader);
     const { record } = reader;
     // Before a word of it, another form of the answer may still be given.
-    if (
-      event.type !== 'start' &&
-      this.#isOfAnother(reader) &&
-      !record.degraded.includes('coalesced')
-    ) {
+    if (event.type !== 'start' && this.#isOfAnother(reader) && !record.degraded.includes('coalesced')) {
       noteDegraded(record, 'coalesced');
     }
     try {

@@ -92,7 +92,9 @@ test('a thought, a text and two calls: one block at a time, the counts at the en
     { type: 'finish', usage: { promptTokens: 10, cachedTokens: 4, completionTokens: 3 } },
   ]);
   assert.deepEqual(
-    sent.map(({ type, index }) => (index === undefined ? type : `${type.replace('content_block_', '')} ${index}`)),
+    sent.map(({ type, index }) =>
+      index === undefined ? type : `${type.replace('content_block_', '')} ${index}`,
+    ),
     [
       'message_start',
       ...['start 0', 'delta 0', 'delta 0', 'delta 0', 'stop 0'],

@@ -5,7 +5,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RawAnswer } from '../hard-cases/client.ts';
 import { type Setup, type Stage, withStage } from '../hard-cases/stage.ts';
-import { chunkOf, DONE, EVENT_STREAM, endChunk, refusalOf, textChunk, toolChunk } from '../upstream/answers.ts';
+import {
+  chunkOf,
+  DONE,
+  EVENT_STREAM,
+  endChunk,
+  refusalOf,
+  textChunk,
+  toolChunk,
+} from '../upstream/answers.ts';
 import type { Script } from '../upstream/script.ts';
 import { waitUntil } from './harness.ts';
 
@@ -28,7 +36,8 @@ interface Message {
 /** A back end of a family whose history keeps the thoughts of turns with calls. */
 const SETUP: Setup = { backends: { a: { template: 'deepseek-v4' } } };
 const LIMIT_MS = 10_000;
-const PATCH = '*** Begin Patch\n*** Update File: src/lock.ts\n@@\n-const gate = 1;\n+const gate = "水门 🌊";\n';
+const PATCH =
+  '*** Begin Patch\n*** Update File: src/lock.ts\n@@\n-const gate = 1;\n+const gate = "水门 🌊";\n';
 
 const tool = (name: string, properties: object) => ({
   type: 'function',
@@ -45,7 +54,9 @@ const TOOLS = [
   }),
   tool('apply_patch', { input: { type: 'string' } }),
   tool('update_plan', { plan: { type: 'array', items: { type: 'object' } } }),
-  ...Array.from({ length: 17 }, (_, index) => tool(`mcp__server__tool_${index}`, { query: { type: 'string' } })),
+  ...Array.from({ length: 17 }, (_, index) =>
+    tool(`mcp__server__tool_${index}`, { query: { type: 'string' } }),
+  ),
 ];
 
 const said = (role: string, text: string): Item => ({
@@ -134,7 +145,11 @@ function readAs(codex: RawAnswer): { readonly items: readonly Item[]; readonly t
 }
 
 /** An answer of the model: a thought, a word, and calls whose arguments come in pieces. */
-function turnOf(thought: string, word: string, calls: readonly (readonly [id: string, text: string])[]): Script {
+function turnOf(
+  thought: string,
+  word: string,
+  calls: readonly (readonly [id: string, text: string])[],
+): Script {
   const pieces = calls.flatMap(([id, text], index) => [
     toolChunk({ index, id, type: 'function', function: { name: 'apply_patch', arguments: '' } }),
     ...(text.match(/.{1,7}/gsu) ?? []).map((piece) => toolChunk({ index, function: { arguments: piece } })),
@@ -178,7 +193,14 @@ test('turn after turn the model gets what it said before, and its history is the
       }
       assert.deepEqual(
         calls.map(({ call_id, arguments: args }) => [call_id, args]),
-        [[['call_a', patch]], [['call_b', patch], ['call_c', '{"input":""}']], []][turn],
+        [
+          [['call_a', patch]],
+          [
+            ['call_b', patch],
+            ['call_c', '{"input":""}'],
+          ],
+          [],
+        ][turn],
       );
       if (turn === 2) assert.equal(text, 'Done: 水门 🌊.');
     }
@@ -234,7 +256,11 @@ test('a history of a hundred calls reaches the model whole and in order', async 
 
 test('a user who stops it in the middle stops the model too, and goes on with the next request', async () => {
   await withStage(SETUP, async (stage) => {
-    for (const pieces of [[], [textChunk('I begin')], [toolChunk({ index: 0, id: 'c', function: { name: 'shell' } })]]) {
+    for (const pieces of [
+      [],
+      [textChunk('I begin')],
+      [toolChunk({ index: 0, id: 'c', function: { name: 'shell' } })],
+    ]) {
       const index = stage.a.requests.length;
       stage.a.play({ headers: EVENT_STREAM, chunks: pieces, end: 'hold' });
       const asked = stage.ask(requestFor(longHistory(20)));
@@ -254,7 +280,10 @@ test('a user who stops it in the middle stops the model too, and goes on with th
 
 test('what fails is told in words that it can act on', async () => {
   await withStage(SETUP, async (stage) => {
-    stage.a.play({ headers: EVENT_STREAM, chunks: [textChunk('half a'), 'data: {"error":{"message":"OOM"}}\n\n'] });
+    stage.a.play({
+      headers: EVENT_STREAM,
+      chunks: [textChunk('half a'), 'data: {"error":{"message":"OOM"}}\n\n'],
+    });
     const cut = await stage.ask(requestFor(longHistory(3))).answer;
     assert.throws(() => readAs(cut), /OOM/);
     stage.a.play(refusalOf(429, { message: 'Slow down.' }, { 'retry-after': '3' }));

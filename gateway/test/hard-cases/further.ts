@@ -153,7 +153,11 @@ export const FURTHER: Readonly<Record<string, Play>> = {
       {},
       requestIn('messages-json', chatRequest()),
     );
-    assert.match(whole.text, /"input":\{"id":2512292042121000001,/, 'no digit is lost where they are an object');
+    assert.match(
+      whole.text,
+      /"input":\{"id":2512292042121000001,/,
+      'no digit is lost where they are an object',
+    );
   },
 
   'tool-after-think': async (one) => {

@@ -157,7 +157,8 @@ test('a surge on the real engine', { skip: missingModel() }, () =>
     } finally {
       await sluice.stop();
     }
-  }));
+  }),
+);
 
 /**
  * Runs it once, and again where it failed while the machine was slower than `watch` had measured: what failed on a machine
