@@ -46,9 +46,9 @@ const WITHOUT_MEANING: ReadonlySet<string> = new Set([
   'response_format',
 ]);
 
-const objectField = optional(
-  z.custom<Readonly<Record<string, unknown>>>(isObject, 'must be an object'),
-);
+type Body = Readonly<Record<string, unknown>>;
+
+const object = z.custom<Body>(isObject, 'must be an object');
 
 const schema = z.object({
   model: modelField,
@@ -58,14 +58,12 @@ const schema = z.object({
   max_output_tokens: tokenLimitField,
   top_logprobs: integerField(0, MAX_TOP_LOGPROBS),
   include: optional(listOf(z.string('must be a text'), 'must be a list of texts')),
-  text: objectField.pipe(
-    optional(z.object({ format: textFormatField, verbosity: textField })),
-  ),
-  reasoning: objectField.pipe(optional(z.object({ effort: textField, summary: textField }))),
+  text: optional(object.pipe(z.object({ format: textFormatField, verbosity: textField }))),
+  reasoning: optional(object.pipe(z.object({ effort: textField, summary: textField }))),
   ...flatToolFields,
   stream_options: streamOptionsField,
   truncation: optional(z.enum(['auto', 'disabled'], 'must be auto or disabled')),
-  metadata: objectField,
+  metadata: optional(object),
   user: textField,
   store: booleanField,
   background: booleanField,
@@ -75,7 +73,6 @@ const schema = z.object({
 });
 
 type Fields = z.output<typeof schema>;
-type Body = Readonly<Record<string, unknown>>;
 
 /** Throws `invalid_request` with the first thing that is wrong, its path as `param`. */
 export function parseResponsesRequest(body: unknown): ParsedRequest {
