@@ -29,19 +29,35 @@ const WRONG: readonly [name: string, body: object, param: string][] = [
   ['a system message among the others', { messages: [{ role: 'system', content: 'x' }] }, 'messages[0].role'],
   ['a message without content', { messages: [{ role: 'user' }] }, 'messages[0].content'],
   ['a block that is a text', one('x' as never), 'messages[1].content[0]'],
-  [
-    'an unknown block',
-    one({ type: 'text', text: 'a' }, { type: 'hologram' }),
-    'messages[1].content[1].type',
-  ],
+  ['an unknown block', one({ type: 'text', text: 'a' }, { type: 'hologram' }), 'messages[1].content[1].type'],
   ['a block without a type', one({ text: 'a' }), 'messages[1].content[0].type'],
   ['a text block without text', one({ type: 'text' }), 'messages[1].content[0].text'],
-  ['a picture from a file', one({ type: 'image', source: { type: 'file' } }), 'messages[1].content[0].source'],
-  ['a document by URL', one({ type: 'document', source: { type: 'url', url: 'x' } }), 'messages[1].content[0].source'],
-  ['a tool_use of the user', one({ type: 'tool_use', id: 'a', name: 'b', input: {} }), 'messages[1].content[0].type'],
-  ['a tool_result of the assistant', said({ type: 'tool_result', tool_use_id: 'a' }), 'messages[1].content[0].type'],
+  [
+    'a picture from a file',
+    one({ type: 'image', source: { type: 'file' } }),
+    'messages[1].content[0].source',
+  ],
+  [
+    'a document by URL',
+    one({ type: 'document', source: { type: 'url', url: 'x' } }),
+    'messages[1].content[0].source',
+  ],
+  [
+    'a tool_use of the user',
+    one({ type: 'tool_use', id: 'a', name: 'b', input: {} }),
+    'messages[1].content[0].type',
+  ],
+  [
+    'a tool_result of the assistant',
+    said({ type: 'tool_result', tool_use_id: 'a' }),
+    'messages[1].content[0].type',
+  ],
   ['a tool_use without an id', said({ type: 'tool_use', name: 'b', input: {} }), 'messages[1].content[0].id'],
-  ['a tool_use with a text as input', said({ type: 'tool_use', id: 'a', name: 'b', input: 'x' }), 'messages[1].content[0].input'],
+  [
+    'a tool_use with a text as input',
+    said({ type: 'tool_use', id: 'a', name: 'b', input: 'x' }),
+    'messages[1].content[0].input',
+  ],
   ['a tool_result without its call', one({ type: 'tool_result' }), 'messages[1].content[0].tool_use_id'],
   [
     'a tool_result with a strange block',
@@ -53,7 +69,11 @@ const WRONG: readonly [name: string, body: object, param: string][] = [
   ['a tool without a name', { tools: [{ input_schema: {} }] }, 'tools[0].name'],
   ['a schema in words', { tools: [{ name: 'a', input_schema: 'x' }] }, 'tools[0].input_schema'],
   ['two tools of one name', { tools: [weather, weather] }, 'tools[1].name'],
-  ['a choice of a tool that is not there', { tools: [weather], tool_choice: { type: 'tool', name: 'x' } }, 'tool_choice'],
+  [
+    'a choice of a tool that is not there',
+    { tools: [weather], tool_choice: { type: 'tool', name: 'x' } },
+    'tool_choice',
+  ],
   ['a choice in one word', { tools: [weather], tool_choice: 'auto' }, 'tool_choice'],
   ['an unknown choice', { tools: [weather], tool_choice: { type: 'maybe' } }, 'tool_choice.type'],
   ['thinking in one word', { thinking: 'on' }, 'thinking'],
@@ -80,11 +100,22 @@ test('texts, blocks and the system come as a conversation, and what is all text 
   assert.deepEqual(
     messagesOf(
       [
-        { role: 'user', content: [{ type: 'text', text: 'a', cache_control: { type: 'ephemeral' } }, { type: 'text', text: 'b' }] },
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: 'a', cache_control: { type: 'ephemeral' } },
+            { type: 'text', text: 'b' },
+          ],
+        },
         { role: 'assistant', content: 'c' },
         { role: 'user', content: 'd' },
       ],
-      { system: [{ type: 'text', text: 's' }, { type: 'text', text: 't' }] },
+      {
+        system: [
+          { type: 'text', text: 's' },
+          { type: 'text', text: 't' },
+        ],
+      },
     ),
     [
       { role: 'system', content: 's\n\nt' },
@@ -143,7 +174,13 @@ test('an integer of a call keeps its digits', () => {
 test('pictures go on in the words of back ends', () => {
   const source = { type: 'base64', media_type: 'image/png', data: 'AAAA' };
   const [message] = messagesOf([
-    { role: 'user', content: [{ type: 'image', source }, { type: 'text', text: 'What is it?' }] },
+    {
+      role: 'user',
+      content: [
+        { type: 'image', source },
+        { type: 'text', text: 'What is it?' },
+      ],
+    },
   ]);
   assert.deepEqual(message!.content, [
     {

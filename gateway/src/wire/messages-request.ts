@@ -296,7 +296,7 @@ function promptOf(fields: z.output<typeof countSchema>): Omit<ChatRequest, 'samp
     model: fields.model,
     prompt: { kind: 'messages', messages },
     choices: 1,
-    ...checkedTools(fields.tools ?? [], choice, { name: 'name', schema: 'input_schema' }),
+    ...checkedTools(fields.tools ?? [], choice, { name: '.name', schema: '.input_schema' }),
     parallelToolCalls: isSingle ? false : undefined,
     extra: thinkingFields(fields.thinking),
     continueFrom,

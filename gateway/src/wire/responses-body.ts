@@ -76,7 +76,11 @@ export function isCut(reason: FinishReason | undefined): boolean {
 export function responseState(
   output: readonly object[],
   end?:
-    | { readonly reason: FinishReason | undefined; readonly usage: Usage; readonly report: Report | undefined }
+    | {
+        readonly reason: FinishReason | undefined;
+        readonly usage: Usage;
+        readonly report: Report | undefined;
+      }
     | { readonly error: GatewayError },
 ): object {
   if (end === undefined) return stateOf('in_progress', output);

@@ -20,8 +20,10 @@ type Item =
 type Content = string | readonly ContentPart[];
 
 const CONTENT = 'must be a text or a list of parts';
-const ITEM = 'must be a message, reasoning, function_call or function_call_output: no other kind is known here';
-const NOT_KEPT = 'cannot be looked up, since nothing is stored here: send the item itself, with "store": false';
+const ITEM =
+  'must be a message, reasoning, function_call or function_call_output: no other kind is known here';
+const NOT_KEPT =
+  'cannot be looked up, since nothing is stored here: send the item itself, with "store": false';
 const NO_FILES = 'names a file, and none is kept here: send its bytes, as a data: URL';
 
 const part = z.custom<Members>(isObject, 'must be a part, an object with a "type"').transform(
@@ -89,7 +91,9 @@ function isRole(value: unknown): value is Exclude<Role, 'tool'> {
 function thoughtOf({ content, summary }: Members, refuse: Refuse): string {
   const listed = Array.isArray(content) && content.length > 0 ? content : (summary ?? []);
   if (!Array.isArray(listed)) return refuse(['summary'], 'must be a list of parts');
-  return listed.flatMap((one) => (isObject(one) && typeof one.text === 'string' ? one.text : [])).join('\n\n');
+  return listed
+    .flatMap((one) => (isObject(one) && typeof one.text === 'string' ? one.text : []))
+    .join('\n\n');
 }
 
 /** What is no text is written as the chat dialect has it, which is what back ends know. */
@@ -121,7 +125,10 @@ function readPart(value: Members, refuse: Refuse): ContentPart {
         ? other('input_audio', { input_audio: value.input_audio })
         : refuse(['input_audio'], 'must be an object');
     default:
-      return refuse(['type'], 'must be input_text, output_text, refusal, input_image, input_file or input_audio');
+      return refuse(
+        ['type'],
+        'must be input_text, output_text, refusal, input_image, input_file or input_audio',
+      );
   }
 }
 
@@ -154,7 +161,8 @@ function messagesOf(items: readonly Item[]): readonly Message[] {
     switch (one.kind) {
       case 'reasoning': {
         const current = open();
-        current.reasoning = current.reasoning === undefined ? one.text : `${current.reasoning}\n\n${one.text}`;
+        current.reasoning =
+          current.reasoning === undefined ? one.text : `${current.reasoning}\n\n${one.text}`;
         break;
       }
       case 'call':
@@ -177,7 +185,9 @@ function messagesOf(items: readonly Item[]): readonly Message[] {
         }
         const current = open();
         current.content =
-          current.content === undefined ? one.content : [...partsOf(current.content), ...partsOf(one.content)];
+          current.content === undefined
+            ? one.content
+            : [...partsOf(current.content), ...partsOf(one.content)];
         break;
       }
       case 'nothing':

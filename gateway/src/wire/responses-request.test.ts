@@ -26,13 +26,21 @@ const WRONG: readonly [name: string, body: object, param: string][] = [
   ['an unknown role', { input: [user, { role: 'tool', content: 'x' }] }, 'input[1].role'],
   ['a message without content', { input: [{ role: 'user' }] }, 'input[0].content'],
   ['an item of an unknown kind', { input: [user, { type: 'computer_call' }] }, 'input[1].type'],
-  ['a call without an id', { input: [{ type: 'function_call', name: 'f', arguments: '' }] }, 'input[0].call_id'],
+  [
+    'a call without an id',
+    { input: [{ type: 'function_call', name: 'f', arguments: '' }] },
+    'input[0].call_id',
+  ],
   [
     'a call whose arguments are no text',
     { input: [{ type: 'function_call', call_id: 'c', name: 'f', arguments: {} }] },
     'input[0].arguments',
   ],
-  ['an output without content', { input: [{ type: 'function_call_output', call_id: 'c' }] }, 'input[0].output'],
+  [
+    'an output without content',
+    { input: [{ type: 'function_call_output', call_id: 'c' }] },
+    'input[0].output',
+  ],
   [
     'a part of an unknown kind',
     { input: [{ role: 'user', content: [{ type: 'input_text', text: 'a' }, { type: 'video' }] }] },
@@ -54,10 +62,18 @@ const WRONG: readonly [name: string, body: object, param: string][] = [
   ['a tool that the server would run', { tools: [tool, { type: 'web_search' }] }, 'tools[1].type'],
   ['a tool without a name', { tools: [{ type: 'function' }] }, 'tools[0].name'],
   ['two tools of one name', { tools: [tool, tool] }, 'tools[1].name'],
-  ['a choice of a tool that is not there', { tools: [tool], tool_choice: { type: 'function', name: 'x' } }, 'tool_choice'],
+  [
+    'a choice of a tool that is not there',
+    { tools: [tool], tool_choice: { type: 'function', name: 'x' } },
+    'tool_choice',
+  ],
   ['a choice of some tools', { tools: [tool], tool_choice: { type: 'allowed_tools' } }, 'tool_choice'],
   ['a form of no known kind', { text: { format: { type: 'xml' } } }, 'text.format.type'],
-  ['a form without its schema', { text: { format: { type: 'json_schema', name: 'x' } } }, 'text.format.schema'],
+  [
+    'a form without its schema',
+    { text: { format: { type: 'json_schema', name: 'x' } } },
+    'text.format.schema',
+  ],
   ['a text as reasoning', { reasoning: 'high' }, 'reasoning'],
   ['a number as effort', { reasoning: { effort: 1 } }, 'reasoning.effort'],
   ['an unknown truncation', { truncation: 'middle' }, 'truncation'],
@@ -119,7 +135,13 @@ const said = (text: string) => ({
   status: 'completed',
   content: [{ type: 'output_text', text, annotations: [] }],
 });
-const call = (id: string) => ({ type: 'function_call', id: `fc_${id}`, call_id: id, name: 'f', arguments: '{}' });
+const call = (id: string) => ({
+  type: 'function_call',
+  id: `fc_${id}`,
+  call_id: id,
+  name: 'f',
+  arguments: '{}',
+});
 const output = (id: string, text: string) => ({ type: 'function_call_output', call_id: id, output: text });
 const chatCall = (id: string) => ({ id, type: 'function', function: { name: 'f', arguments: '{}' } });
 
@@ -240,6 +262,7 @@ test('what back ends know goes on by their names, and what means nothing stops h
     max_tool_calls: 3,
     messages: [user],
     n: 2,
+    prompt: 'a text',
     store: true,
     truncation: 'auto',
     metadata: { a: 'b' },
@@ -253,7 +276,7 @@ test('what back ends know goes on by their names, and what means nothing stops h
     enable_thinking: true,
   });
   assert.equal(calls[0]!.choices, 1);
-  assert.deepEqual(ignored.toSorted(), ['max_tool_calls', 'messages', 'n', 'store', 'truncation']);
+  assert.deepEqual(ignored.toSorted(), ['max_tool_calls', 'messages', 'n', 'prompt', 'store', 'truncation']);
 });
 
 test('limits, sampling and probabilities are understood', () => {

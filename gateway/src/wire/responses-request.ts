@@ -42,6 +42,7 @@ const WITHOUT_MEANING: ReadonlySet<string> = new Set([
   'messages',
   'moderation',
   'n',
+  'prompt',
   'prompt_cache_options',
   'response_format',
 ]);
@@ -69,7 +70,6 @@ const schema = z.object({
   background: booleanField,
   previous_response_id: optional(z.unknown()),
   conversation: optional(z.unknown()),
-  prompt: optional(z.unknown()),
 });
 
 type Fields = z.output<typeof schema>;
@@ -77,14 +77,12 @@ type Fields = z.output<typeof schema>;
 /** Throws `invalid_request` with the first thing that is wrong, its path as `param`. */
 export function parseResponsesRequest(body: unknown): ParsedRequest {
   const { fields, extra } = readBody(schema, body);
-  refuseWhatNeedsAStore(fields);
+  refuseWhatNeedsAStore(fields, extra);
+  if (fields.input.length === 0) throw refusal('input', 'holds nothing that was said');
   const messages = [
-    ...(fields.instructions === undefined
-      ? []
-      : [{ role: 'system', content: fields.instructions } as const]),
+    ...(fields.instructions === undefined ? [] : [{ role: 'system', content: fields.instructions } as const]),
     ...fields.input,
   ];
-  if (fields.input.length === 0) throw refusal('input', 'holds nothing that was said');
   const entries = Object.entries(extra);
   return {
     calls: [
@@ -116,12 +114,15 @@ export function parseResponsesRequest(body: unknown): ParsedRequest {
   };
 }
 
-function refuseWhatNeedsAStore(fields: Fields): void {
+function refuseWhatNeedsAStore(fields: Fields, { prompt }: ChatRequest['extra']): void {
   const history = 'refers to what is stored, and nothing is stored here: send the whole history in "input"';
   if (fields.previous_response_id !== undefined) throw refusal('previous_response_id', history);
   if (fields.conversation !== undefined) throw refusal('conversation', history);
-  if (fields.prompt !== undefined) {
-    throw refusal('prompt', 'refers to a stored template, and nothing is stored here: send its text in "input"');
+  if (isObject(prompt)) {
+    throw refusal(
+      'prompt',
+      'refers to a stored template, and nothing is stored here: send its text in "input"',
+    );
   }
   if (fields.background === true) {
     throw refusal(

@@ -244,9 +244,7 @@ export class ResponsesStream implements StreamCodec {
     if (item.kind === 'call') {
       const { id, place, name = '', text } = item;
       const members = { item_id: id, output_index: place, name, arguments: text };
-      return (
-        this.#write(`${CALL_ARGUMENTS}.done`, members) + this.#write('response.output_item.done', done)
-      );
+      return this.#write(`${CALL_ARGUMENTS}.done`, members) + this.#write('response.output_item.done', done);
     }
     const [part, text] = SAID_NAMES[this.#formOf(item.kind)];
     const place = this.#partOf(item);

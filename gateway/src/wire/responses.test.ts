@@ -24,8 +24,8 @@ const REPORT: Report = {
 /** Some clients split lines on all that Python's str.splitlines knows. */
 const LINE_ENDS = ['\r', '\v', '\f', '\u001c', '\u001d', '\u001e', '\u0085', '\u2028', '\u2029'];
 
-// biome-ignore lint/suspicious/noExplicitAny: what came over the wire, looked into member by member.
-type Json = any;
+/** What came over the wire, looked into member by member. */
+type Json = ReturnType<typeof JSON.parse>;
 
 const requestOf = (body: object) => responses.parse({ model: 'm', input: 'hi', ...body }, undefined);
 const open = (body: object = {}): StreamCodec => responses.stream(META, requestOf(body));
@@ -218,7 +218,14 @@ test('a thought, a text and two calls: the order of events', () => {
       role: 'assistant',
       content: [{ type: 'output_text', annotations: [], logprobs: [], text: '量子!' }],
     },
-    { id: 'fc_7_2', type: 'function_call', status: 'completed', call_id: 'call_a', name: 'f', arguments: '{}' },
+    {
+      id: 'fc_7_2',
+      type: 'function_call',
+      status: 'completed',
+      call_id: 'call_a',
+      name: 'f',
+      arguments: '{}',
+    },
     {
       id: 'fc_7_3',
       type: 'function_call',
@@ -280,19 +287,23 @@ test('an answer that was cut is incomplete, and so is its last item', () => {
     ['length', 'max_output_tokens'],
     ['content_filter', 'content_filter'],
   ] as const) {
-    const events = [start, thought('r'), text('a'), ended(reason), finish];
+    const events: TokenEvent[] = [start, thought('r'), text('a'), ended(reason), finish];
     const written = play(open(), events);
     const { type, response } = written.at(-1)!;
     assert.equal(type, 'response.incomplete');
     assert.equal(response.status, 'incomplete');
     assert.deepEqual(response.incomplete_details, { reason: told });
-    assert.deepEqual(replay(written).map(({ status }) => status), ['completed', 'incomplete']);
+    assert.deepEqual(
+      replay(written).map(({ status }) => status),
+      ['completed', 'incomplete'],
+    );
     assert.deepEqual(wholeOf(fold(events)), response);
   }
 });
 
 test('usage of which a sum is unknown is null, and parts that are unknown are none', () => {
-  const usageOf = (usage: object) => wholeOf(fold([start, text('a'), ended(), { type: 'finish', usage }])).usage;
+  const usageOf = (usage: object) =>
+    wholeOf(fold([start, text('a'), ended(), { type: 'finish', usage }])).usage;
   assert.equal(usageOf({ completionTokens: 4 }), null);
   assert.deepEqual(usageOf({ promptTokens: 1, completionTokens: 4 }), {
     input_tokens: 1,
@@ -343,7 +354,10 @@ test('probabilities are told with their text, and again at its end', () => {
   ];
   const written = play(open(), events);
   const deltas = written.filter(({ type }) => type === 'response.output_text.delta');
-  assert.deepEqual(deltas.map(({ logprobs }) => logprobs), [[told], []]);
+  assert.deepEqual(
+    deltas.map(({ logprobs }) => logprobs),
+    [[told], []],
+  );
   assert.deepEqual(replay(written)[0].content[0].logprobs, [told]);
   assert.deepEqual(wholeOf(fold(events)), written.at(-1)!.response);
 });
@@ -407,11 +421,10 @@ test('silence is a blank line, or an empty piece of what is under way', () => {
     written += idle;
   }
   written += codec.event(ended()) + codec.end(undefined);
-  assert.deepEqual(replay(readEvents(written)).map(({ type }) => type), [
-    'reasoning',
-    'message',
-    'function_call',
-  ]);
+  assert.deepEqual(
+    replay(readEvents(written)).map(({ type }) => type),
+    ['reasoning', 'message', 'function_call'],
+  );
 });
 
 test('an answer that grows past any reason fails', () => {
@@ -422,46 +435,58 @@ test('an answer that grows past any reason fails', () => {
   }, /more text than any answer/);
 });
 
-const someText = fc.oneof(fc.string({ unit: 'grapheme', maxLength: 6 }), fc.constantFrom(...LINE_ENDS, '\n\n', ''));
+const someText = fc.oneof(
+  fc.string({ unit: 'grapheme', maxLength: 6 }),
+  fc.constantFrom(...LINE_ENDS, '\n\n', ''),
+);
 const anyDelta: fc.Arbitrary<TokenEvent> = fc.oneof(
   someText.map(text),
   someText.map(thought),
   fc
     .record({ index: fc.nat(2), piece: someText, isNamed: fc.boolean() })
-    .map(({ index, piece, isNamed }) => call(index, piece, `call_${index}`, isNamed ? `f${index}` : undefined)),
+    .map(({ index, piece, isNamed }) =>
+      call(index, piece, `call_${index}`, isNamed ? `f${index}` : undefined),
+    ),
 );
 const anyReason = fc.constantFrom('stop', 'length', 'tool_calls', 'content_filter');
 
 test('any order of deltas is a legal order of events, and no text is lost', () => {
   fc.assert(
-    fc.property(fc.array(anyDelta, { maxLength: 20 }), anyReason, fc.boolean(), (deltas, reason, hasSummary) => {
-      const events = [start, ...deltas, ended(reason), finish];
-      const body = hasSummary ? { reasoning: { summary: 'auto' } } : {};
-      const items = replay(play(open(body), events));
-      const choice = fold(events).choices[0]!;
-      const partsOf = (type: string) =>
-        items
-          .filter((item) => item.type === type)
-          .flatMap((item) => [...item.content, ...(item.summary ?? [])].map((part) => part.text));
-      assert.equal(partsOf('message').join(''), choice.text);
-      assert.equal(partsOf('reasoning').join(''), choice.reasoning);
-      const calls = items.filter((item) => item.type === 'function_call');
-      const told = new Set(calls.map((item) => JSON.stringify([item.call_id, item.name, item.arguments])));
-      const known = choice.toolCalls
-        .filter(({ id }) => id !== undefined)
-        .map((one) => JSON.stringify([one.id, one.name ?? '', one.arguments]));
-      assert.deepEqual(told, new Set(known));
-    }),
+    fc.property(
+      fc.array(anyDelta, { maxLength: 20 }),
+      anyReason,
+      fc.boolean(),
+      (deltas, reason, hasSummary) => {
+        const events = [start, ...deltas, ended(reason), finish];
+        const body = hasSummary ? { reasoning: { summary: 'auto' } } : {};
+        const items = replay(play(open(body), events));
+        const choice = fold(events).choices[0]!;
+        const partsOf = (type: string) =>
+          items
+            .filter((item) => item.type === type)
+            .flatMap((item) => [...item.content, ...(item.summary ?? [])].map((part) => part.text));
+        assert.equal(partsOf('message').join(''), choice.text);
+        assert.equal(partsOf('reasoning').join(''), choice.reasoning);
+        const calls = items.filter((item) => item.type === 'function_call');
+        const told = new Set(calls.map((item) => JSON.stringify([item.call_id, item.name, item.arguments])));
+        const known = choice.toolCalls
+          .filter(({ id }) => id !== undefined)
+          .map((one) => JSON.stringify([one.id, one.name ?? '', one.arguments]));
+        assert.deepEqual(told, new Set(known));
+      },
+    ),
   );
 });
 
 test('an answer in the usual order is the same from its deltas, from its last event and whole', () => {
-  const calls = fc.array(fc.array(someText, { maxLength: 3 }), { maxLength: 3 }).map((all) =>
-    all.flatMap((pieces, index) => [
-      call(index, '', `call_${index}`, `f${index}`),
-      ...pieces.map((piece) => call(index, piece)),
-    ]),
-  );
+  const calls = fc
+    .array(fc.array(someText, { maxLength: 3 }), { maxLength: 3 })
+    .map((all) =>
+      all.flatMap((pieces, index) => [
+        call(index, '', `call_${index}`, `f${index}`),
+        ...pieces.map((piece) => call(index, piece)),
+      ]),
+    );
   fc.assert(
     fc.property(
       fc.array(someText.map(thought), { maxLength: 4 }),

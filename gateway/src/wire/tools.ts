@@ -116,24 +116,24 @@ export interface ToolsAsked {
 
 /**
  * An empty list is none. Throws `invalid_request` for a choice of a tool that is not there, or of none at all.
- * `within`: where a tool describes its function, as the beginning of a path.
+ * `within`: where a tool describes its function, as a path.
  */
-export function toolsOf(fields: ToolFields, within = 'function.'): ToolsAsked {
+export function toolsOf(fields: ToolFields, within = '.function'): ToolsAsked {
   const { tools = [], tool_choice: choice, parallel_tool_calls: parallelToolCalls } = fields;
-  const at = { name: `${within}name`, schema: `${within}parameters` };
+  const at = { name: `${within}.name`, schema: `${within}.parameters` };
   return { ...checkedTools(tools, choice, at), parallelToolCalls };
 }
 
-/** As `toolsOf`, of any dialect. `at`: where in a tool its name and its schema stand. */
+/** As `toolsOf`, of any dialect. `at`: where in a tool its name and its schema stand, as a path. */
 export function checkedTools(
-  listed: readonly ListedTool[],
+  listed: readonly Omit<Tool, 'path'>[],
   toolChoice: ToolChoice | undefined,
   at: { readonly name: string; readonly schema: string },
 ): Pick<ToolsAsked, 'tools' | 'toolChoice'> {
-  const tools = listed.map((one, index) => ({ ...one, path: `tools[${index}].${at.schema}` }));
+  const tools = listed.map((one, index) => ({ ...one, path: `tools[${index}]${at.schema}` }));
   for (const [index, one] of tools.entries()) {
     if (tools.findIndex((other) => other.name === one.name) < index) {
-      throw refusal(`tools[${index}].${at.name}`, 'is the name of an earlier tool');
+      throw refusal(`tools[${index}]${at.name}`, 'is the name of an earlier tool');
     }
   }
   if (toolChoice !== undefined && toolChoice !== 'auto' && toolChoice !== 'none') {

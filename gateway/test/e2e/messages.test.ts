@@ -86,7 +86,9 @@ describe('messages over another server', () => {
   before(async () => {
     upstream = await startUpstream();
     const url = `${upstream.url}/v1`;
-    sluice = await startSluice({ config: { backends: [{ id: 'up', url, kind: 'vllm' }], log_level: 'silent' } });
+    sluice = await startSluice({
+      config: { backends: [{ id: 'up', url, kind: 'vllm' }], log_level: 'silent' },
+    });
   });
   after(async () => {
     await sluice?.stop();
@@ -104,7 +106,11 @@ describe('messages over another server', () => {
     const messages: object[] = [];
     for (let turn = 0; turn < turns; turn += 1) {
       const id = `toolu_${turn}`;
-      const result = { type: 'tool_result', tool_use_id: `toolu_${turn - 1}`, content: `lines of ${turn - 1}` };
+      const result = {
+        type: 'tool_result',
+        tool_use_id: `toolu_${turn - 1}`,
+        content: `lines of ${turn - 1}`,
+      };
       messages.push(
         {
           role: 'user',
@@ -124,7 +130,9 @@ describe('messages over another server', () => {
         },
       );
     }
-    const content = [{ type: 'tool_result', tool_use_id: `toolu_${turns - 1}`, content: [{ type: 'text', text: 'end' }] }];
+    const content = [
+      { type: 'tool_result', tool_use_id: `toolu_${turns - 1}`, content: [{ type: 'text', text: 'end' }] },
+    ];
     messages.push({ role: 'user', content });
     return {
       model: 'm',
@@ -169,7 +177,7 @@ describe('messages over another server', () => {
 
     const asked = JSON.parse(upstream.requests.at(-1)!.body);
     assert.equal(asked.tools.length, 20);
-    assert.equal(asked.messages.length, 1 + 100 * 3 + 1);
+    assert.equal(asked.messages.length, 100 * 3 + 1);
     assert.deepEqual(asked.messages[0], {
       role: 'system',
       content: 'You are an assistant.\n\nKeep to the rules.',
@@ -215,6 +223,6 @@ describe('messages over another server', () => {
     assert.equal(response.headers.get('x-sluice-warning'), null);
     const { path, body: asked } = upstream.requests.at(-1)!;
     assert.equal(path, '/tokenize');
-    assert.equal(JSON.parse(asked).messages.length, 1 + 2 * 3 + 1);
+    assert.equal(JSON.parse(asked).messages.length, 2 * 3 + 1);
   });
 });

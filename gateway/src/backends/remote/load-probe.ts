@@ -155,10 +155,6 @@ function namesOf(entries: readonly unknown[], isOllama: boolean): string[] {
     .filter((id) => typeof id === 'string' && id !== '' && id.length <= MOST_NAME) as string[];
 }
 
-function get(
-  transport: Transport,
-  path: string,
-  { headers, signal }: ProbeOptions,
-): Promise<ShortAnswer> {
+function get(transport: Transport, path: string, { headers, signal }: ProbeOptions): Promise<ShortAnswer> {
   return shortExchange(transport, { method: 'GET', path, headers, signal });
 }

@@ -28,7 +28,7 @@ class BoundedAnswer {
   data(bytes: Buffer): void {
     this.bytes += bytes.length;
     if (this.bytes > MOST_BODY)
-      throw new GatewayError('backend_failed', 'The back end answered a short question without end.');
+      throw new GatewayError('backend_failed', 'The back end answered a question without end.');
     this.pieces.push(bytes);
   }
 }

@@ -36,7 +36,8 @@ export async function countTokens(
       return countIn((await post('/tokenize', { model, ...text })).count);
     }
     case 'llama.cpp': {
-      const content = prompt ?? (await post('/apply-template', { messages, tools, chat_template_kwargs })).prompt;
+      const content =
+        prompt ?? (await post('/apply-template', { messages, tools, chat_template_kwargs })).prompt;
       if (typeof content !== 'string') return undefined;
       const { tokens } = await post('/tokenize', { content, add_special: true, parse_special: true });
       return Array.isArray(tokens) ? tokens.length : undefined;
