@@ -184,11 +184,7 @@ const TURNS: readonly [name: string, input: readonly object[], messages: readonl
   [
     'two texts in a row stay two messages',
     [said('t'), thought('r'), said('u'), user],
-    [
-      { role: 'assistant', content: 't' },
-      { role: 'assistant', content: 'u', reasoning: 'r' },
-      user,
-    ],
+    [{ role: 'assistant', content: 't' }, { role: 'assistant', content: 'u', reasoning: 'r' }, user],
   ],
   ['a thought that nothing came of is left out', [user, thought('r'), user], [user, user]],
   [
