@@ -20,6 +20,7 @@ export type RemoteKind = (typeof REMOTE_KINDS)[number];
 
 const TEMPLATES = ['deepseek-r1', 'deepseek-v3.2', 'deepseek-v4', 'qwen'] as const;
 const LIMITS = ['fixed', 'aimd', 'gradient'] as const;
+const MODEL_TYPES = ['chat', 'embedding', 'reranker'] as const;
 const PRIORITIES = ['interactive', 'standard', 'batch'] as const;
 
 const ms = z.int().min(1).max(86_400_000);
@@ -190,6 +191,16 @@ const model = z.strictObject({
     .boolean()
     .default(false)
     .describe('Streams leave evenly where a back end gives them in bursts; no piece is held over 250 ms.'),
+  type: z
+    .enum(MODEL_TYPES)
+    .default('chat')
+    .describe('What the model is for: to write, to make vectors of texts, or to judge documents by a query.'),
+  resumable: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Its streams bear ids, and a client that lost one may come again for the rest, where a request does not say.',
+    ),
   priority: z
     .enum(PRIORITIES)
     .optional()
@@ -312,7 +323,20 @@ export const schema = z.strictObject({
     .int()
     .min(4096)
     .default(1024 * 1024)
-    .describe('Bound on what one answer holds that its client has not read.'),
+    .describe(
+      'Bound on what one answer holds that its client has not read; of a resumable one, on what is kept of it.',
+    ),
+  resume_grace_ms: ms
+    .default(30_000)
+    .describe('How long a resumable answer is computed while nobody reads it.'),
+  resume_keep_ms: ms.default(300_000).describe('How long a resumable answer is kept when it has ended.'),
+  resume_memory_bytes: z
+    .int()
+    .min(0)
+    .default(256 * 1024 * 1024)
+    .describe(
+      'Memory for all that is kept of resumable answers; the ones that ended first go first. 0: none is kept.',
+    ),
   queue: z
     .strictObject({
       max_wait_ms: ms.default(60_000).describe('Longest wait for a slot.'),
@@ -355,6 +379,7 @@ export const schema = z.strictObject({
 export type Settings = z.output<typeof schema>;
 export type RawBackend = z.output<typeof backend>;
 export type RawModel = z.output<typeof model>;
+export type RawModelType = (typeof MODEL_TYPES)[number];
 export type RawPriority = (typeof PRIORITIES)[number];
 export type RawPrice = z.output<typeof price>;
 export type RawKey = z.output<typeof accessKey>;

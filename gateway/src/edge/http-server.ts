@@ -11,12 +11,14 @@ import { type AccessRules, authenticate, isLoopback } from './access.ts';
 import { type AdminOptions, authenticateAdmin, sendBackends } from './admin.ts';
 import { handleCors } from './cors.ts';
 import { countTokens } from './count-tokens.ts';
-import { sendHealth, sendModel, sendModels, sendReadiness } from './discovery.ts';
+import { sendHealth, sendModel, sendModels, sendReadiness, sendUserInfo } from './discovery.ts';
 import { Exchange } from './exchange.ts';
 import { sendFrontPage } from './front-page.ts';
 import { Generation, type GenerationOptions } from './generation.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
+import { cancelStream, resumeStream } from './resume/kept-reading.ts';
 import { type Match, matchRoute, type Route } from './routes.ts';
+import { answerEmbeddings, answerRerank } from './vector-routes.ts';
 
 export interface HttpServerOptions extends GenerationOptions {
   /** Asked once for each request, which then holds what it got. */
@@ -75,15 +77,18 @@ export class HttpServer {
     });
   }
 
-  /** Waits until every response under way has ended, at most `limitMs`; true if all have. Go on to `close`. */
+  /** Waits until every answer under way has ended, at most `limitMs`; true if all have. Go on to `close`. */
   async drain(limitMs: number): Promise<boolean> {
-    const until = this.#options.clock.now() + limitMs;
-    while (this.#busy.size > 0 && this.#options.clock.now() < until) await sleep(DRAIN_POLL_MS);
-    return this.#busy.size === 0;
+    const { clock, kept } = this.#options;
+    const isBusy = () => this.#busy.size > 0 || kept.running > 0;
+    const until = clock.now() + limitMs;
+    while (isBusy() && clock.now() < until) await sleep(DRAIN_POLL_MS);
+    return !isBusy();
   }
 
   /** Cuts what is still open. */
   close(): Promise<void> {
+    this.#options.kept.close();
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
@@ -125,12 +130,20 @@ export class HttpServer {
           key: key!,
           world,
         });
+      case 'embeddings':
+        return answerEmbeddings({ exchange, key: key!, world }, this.#options);
+      case 'rerank':
+        return answerRerank({ exchange, key: key!, world }, this.#options);
       case 'count-tokens':
         return countTokens(exchange, world, key!, this.#options);
       case 'models':
         return sendModels(exchange, world, key!);
       case 'model':
         return sendModel(exchange, world, key!, match.model ?? '');
+      case 'user-info':
+        return sendUserInfo(exchange, key!, this.#options.quotas.standing(key!));
+      case 'stream':
+        return this.#stream(exchange, match.stream!, key!);
       case 'health':
         return sendHealth(exchange);
       case 'readiness':
@@ -144,6 +157,11 @@ export class HttpServer {
       case 'backends':
         return sendBackends(exchange, this.#options.admin!);
     }
+  }
+
+  async #stream(exchange: Exchange, id: string, key: AccessKey): Promise<void> {
+    if (exchange.request.method === 'DELETE') cancelStream(exchange, id, key, this.#options);
+    else await resumeStream(exchange, id, key, this.#options);
   }
 
   /** The caller's key; undefined where none is asked for. Throws what keeps the caller out. */

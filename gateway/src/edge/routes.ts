@@ -20,14 +20,29 @@ interface RouteBase {
 export type Route = RouteBase &
   (
     | { readonly kind: 'generation' | 'count-tokens'; readonly dialect: Dialect }
-    | { readonly kind: 'front-page' | 'health' | 'readiness' | 'metrics' | 'models' | 'model' | 'backends' }
+    | {
+        readonly kind:
+          | 'embeddings'
+          | 'rerank'
+          | 'front-page'
+          | 'health'
+          | 'readiness'
+          | 'metrics'
+          | 'models'
+          | 'model'
+          | 'user-info'
+          | 'stream'
+          | 'backends';
+      }
   );
 
 export interface Match {
   readonly route: Route;
-  readonly methods: readonly ('GET' | 'HEAD' | 'POST')[];
+  readonly methods: readonly ('GET' | 'HEAD' | 'POST' | 'DELETE')[];
   /** The `{model}` of the path, decoded. */
   readonly model: string | undefined;
+  /** The `{stream}` of the path. */
+  readonly stream?: string | undefined;
 }
 
 const READ = ['GET', 'HEAD'] as const;
@@ -38,9 +53,12 @@ const FIXED = tableOf([
   fixed('/healthz', READ, { kind: 'health', name: 'healthz', access: 'open' }),
   fixed('/readyz', READ, { kind: 'readiness', name: 'readyz', access: 'open' }),
   fixed('/metrics', READ, { kind: 'metrics', name: 'metrics', access: 'open-on-loopback' }),
+  fixed('/v1/user/info', READ, { kind: 'user-info', name: 'user_info', access: 'key' }),
   fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
   fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
   fixed('/v1/completions', WRITE, generation(completions)),
+  fixed('/v1/embeddings', WRITE, { kind: 'embeddings', name: 'embeddings', access: 'key' }),
+  fixed('/v1/rerank', WRITE, { kind: 'rerank', name: 'rerank', access: 'key' }),
   fixed('/v1/messages', WRITE, generation(messages)),
   fixed('/v1/messages/count_tokens', WRITE, {
     kind: 'count-tokens',
@@ -62,6 +80,9 @@ const MODEL_ACTIONS = [
   { suffix: '/generate', route: generation(generate) },
 ];
 const MODEL_CARD: Route = { kind: 'model', name: 'model', access: 'key' };
+const STREAM_PREFIX = '/v1/streams/';
+const STREAM: Route = { kind: 'stream', name: 'stream', access: 'key' };
+const RESUME = ['GET', 'DELETE'] as const;
 
 /** `hasAdmin`: there is an admin key. Throws `not_found` for unknown paths and `invalid_request` for those that are no text. */
 export function matchRoute(path: string, hasAdmin = false): Match {
@@ -77,6 +98,10 @@ export function matchRoute(path: string, hasAdmin = false): Match {
     }
     return { route: MODEL_CARD, methods: READ, model: rest };
   }
+  if (decoded.startsWith(STREAM_PREFIX)) {
+    const stream = decoded.slice(STREAM_PREFIX.length);
+    return { route: STREAM, methods: RESUME, model: undefined, stream };
+  }
   throw new GatewayError(
     'not_found',
     `Nothing is served at this path. There is: ${knownPaths().join(', ')}.`,
@@ -84,7 +109,8 @@ export function matchRoute(path: string, hasAdmin = false): Match {
 }
 
 function knownPaths(): string[] {
-  return [...FIXED.keys(), ...MODEL_ACTIONS.map(({ suffix }) => `${MODEL_PREFIX}{model}${suffix}`)];
+  const actions = MODEL_ACTIONS.map(({ suffix }) => `${MODEL_PREFIX}{model}${suffix}`);
+  return [...FIXED.keys(), ...actions, `${STREAM_PREFIX}{stream}`];
 }
 
 function decodePath(path: string): string {
