@@ -4,6 +4,7 @@
 // tools are refused.
 import { z } from 'zod';
 import type { ChatRequest, ContentPart, Message, Tool, ToolChoice } from '../core/chat.ts';
+import { plainContent } from './plain-content.ts';
 import { type MarkedMessage, prefillOf } from './prefill.ts';
 import {
   isNullish,
@@ -140,7 +141,7 @@ const resultPart = object.transform((value, context): ContentPart => {
 });
 
 const resultContent = textOr(listOf(resultPart, CONTENT)).transform((content) =>
-  typeof content === 'string' ? content : joined(content),
+  typeof content === 'string' ? content : plainContent(content),
 );
 
 const systemBlock = object.transform((value, context): string => {
@@ -322,7 +323,7 @@ function messagesOf({ role, blocks }: Turn): MarkedMessage[] {
     else messages.push(marked({ role: 'tool', toolCallId: one.toolCallId, content: one.content }));
   }
   if (parts.length === 0 && messages.length > 0) return messages;
-  const content = parts.length === 0 && calls.length > 0 ? null : joined(parts);
+  const content = parts.length === 0 && calls.length > 0 ? null : plainContent(parts);
   messages.push(
     marked({
       role,
@@ -336,12 +337,6 @@ function messagesOf({ role, blocks }: Turn): MarkedMessage[] {
 
 function marked(message: Message): MarkedMessage {
   return { message, isPrefix: false };
-}
-
-/** One text where all of it is text: many templates know no lists. */
-function joined(parts: readonly ContentPart[]): string | readonly ContentPart[] {
-  const texts = parts.flatMap((part) => (part.type === 'text' ? part.text : []));
-  return texts.length === parts.length ? blankLines(texts) : parts;
 }
 
 function blankLines(texts: string | readonly string[]): string {

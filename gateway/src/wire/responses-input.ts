@@ -3,6 +3,7 @@
 // It must never drop what a model would have read: an item that has no meaning here is refused by its place. Pure.
 import { z } from 'zod';
 import type { ContentPart, Message, Role } from '../core/chat.ts';
+import { plainContent } from './plain-content.ts';
 import { isNullish, isObject, listOf, textOr } from './request-fields.ts';
 
 type Members = Readonly<Record<string, unknown>>;
@@ -174,12 +175,12 @@ function messagesOf(items: readonly Item[]): readonly Message[] {
         break;
       case 'output':
         close();
-        messages.push({ role: 'tool', toolCallId: one.callId, content: one.content });
+        messages.push({ role: 'tool', toolCallId: one.callId, content: plain(one.content) });
         break;
       case 'message': {
         if (one.role !== 'assistant') {
           close();
-          messages.push({ role: one.role, content: one.content });
+          messages.push({ role: one.role, content: plain(one.content) });
           break;
         }
         const current = open();
@@ -200,10 +201,14 @@ function messagesOf(items: readonly Item[]): readonly Message[] {
 function messageOf({ reasoning, content, calls }: Turn): Message {
   return {
     role: 'assistant',
-    content: content ?? null,
+    content: content === undefined ? null : plain(content),
     ...(reasoning !== undefined && { reasoning }),
     ...(calls.length > 0 && { toolCalls: calls }),
   };
+}
+
+function plain(content: Content): Content {
+  return typeof content === 'string' ? content : plainContent(content);
 }
 
 function partsOf(content: Content): readonly ContentPart[] {

@@ -144,7 +144,6 @@ const call = (id: string) => ({
 });
 const output = (id: string, text: string) => ({ type: 'function_call_output', call_id: id, output: text });
 const chatCall = (id: string) => ({ id, type: 'function', function: { name: 'f', arguments: '{}' } });
-const text = (value: string) => [{ type: 'text', text: value }];
 
 const TURNS: readonly [name: string, input: readonly object[], messages: readonly object[]][] = [
   [
@@ -152,10 +151,10 @@ const TURNS: readonly [name: string, input: readonly object[], messages: readonl
     [user, thought('r'), said('t'), call('a'), call('b'), output('a', '1'), output('b', '2'), said('done')],
     [
       user,
-      { role: 'assistant', content: text('t'), reasoning: 'r', toolCalls: [chatCall('a'), chatCall('b')] },
+      { role: 'assistant', content: 't', reasoning: 'r', toolCalls: [chatCall('a'), chatCall('b')] },
       { role: 'tool', toolCallId: 'a', content: '1' },
       { role: 'tool', toolCallId: 'b', content: '2' },
-      { role: 'assistant', content: text('done') },
+      { role: 'assistant', content: 'done' },
     ],
   ],
   [
@@ -174,7 +173,7 @@ const TURNS: readonly [name: string, input: readonly object[], messages: readonl
     [
       {
         role: 'assistant',
-        content: [...text('t'), ...text('u')],
+        content: 't\n\nu',
         reasoning: 'r',
         toolCalls: [chatCall('a'), chatCall('b')],
       },
@@ -185,11 +184,7 @@ const TURNS: readonly [name: string, input: readonly object[], messages: readonl
   [
     'two texts in a row stay two messages',
     [said('t'), thought('r'), said('u'), user],
-    [
-      { role: 'assistant', content: text('t') },
-      { role: 'assistant', content: text('u'), reasoning: 'r' },
-      user,
-    ],
+    [{ role: 'assistant', content: 't' }, { role: 'assistant', content: 'u', reasoning: 'r' }, user],
   ],
   ['a thought that nothing came of is left out', [user, thought('r'), user], [user, user]],
   [
@@ -200,7 +195,7 @@ const TURNS: readonly [name: string, input: readonly object[], messages: readonl
   [
     'a thought of which there is only a summary is that',
     [{ type: 'reasoning', summary: [{ type: 'summary_text', text: 's' }] }, said('t')],
-    [{ role: 'assistant', content: text('t'), reasoning: 's' }],
+    [{ role: 'assistant', content: 't', reasoning: 's' }],
   ],
   [
     'a thought that is only referred to is left out',

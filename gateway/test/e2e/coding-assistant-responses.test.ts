@@ -127,7 +127,7 @@ function readAs(codex: RawAnswer): { readonly items: readonly Item[]; readonly t
     const event = JSON.parse(data);
     if (event.type === 'response.output_item.done') items.push(event.item);
     if (event.type === 'response.output_text.delta') text += event.delta;
-    if (event.type === 'response.reasoning_text.delta') assert.equal(typeof event.content_index, 'number');
+    if (event.type === 'response.reasoning_summary_text.delta') assert.equal(event.summary_index, 0);
     if (event.type === 'response.completed') completed = event.response;
     if (event.type === 'response.failed') failure = event.response.error.message;
   }
@@ -247,7 +247,8 @@ test('a history of a hundred calls reaches the model whole and in order', async 
     assert.deepEqual(outputs, calls);
     const sent = JSON.parse(stage.a.requests[0]!.body);
     assert.deepEqual([sent.tools.length, sent.tools[0].function.name], [TOOLS.length, 'shell']);
-    for (const name of ['input', 'instructions', 'include', 'store', 'prompt_cache_key', 'text']) {
+    assert.equal(sent.reasoning_effort, 'medium');
+    for (const name of ['input', 'instructions', 'include', 'reasoning', 'store', 'text']) {
       assert.ok(!(name in sent), `${name} is nothing that this back end knows`);
     }
   });

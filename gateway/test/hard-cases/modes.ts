@@ -18,8 +18,6 @@ const ALL: readonly Mode[] = [
 const WITH_TOOLS: readonly Mode[] = ALL.filter((mode) => mode !== 'ndjson');
 /** Nobody else has choices of one prompt, probabilities in this form, or this switch for thinking. */
 const OF_CHAT: readonly Mode[] = ['sse', 'json'];
-/** Responses have no stop strings. */
-const WITH_STOPS: readonly Mode[] = ALL.filter((mode) => !mode.startsWith('responses'));
 /** A whole answer has no time between its parts. */
 export const STREAMED: readonly Mode[] = ['sse', 'ndjson', 'responses', 'messages'];
 
@@ -29,7 +27,6 @@ const MODES: Readonly<Record<string, readonly Mode[]>> = {
   'tool-args-object': WITH_TOOLS,
   'tool-finish-reason': WITH_TOOLS,
   'tool-after-think': WITH_TOOLS,
-  'stop-straddles': WITH_STOPS,
   'n2-interleaved': OF_CHAT,
   'logprobs-infinite': OF_CHAT,
   'silent-prefill': STREAMED,
@@ -82,7 +79,8 @@ export function requestIn(mode: Mode, request: CaseRequest): CaseRequest {
     case 'responses':
     case 'responses-json': {
       const flat = tools?.map(({ function: tool }) => ({ type: 'function', ...tool }));
-      return { ...request, path: '/v1/responses', body: { model, input: messages, tools: flat, stream } };
+      const body = { model, input: messages, tools: flat, stop, stream };
+      return { ...request, path: '/v1/responses', body };
     }
     case 'messages':
     case 'messages-json': {
