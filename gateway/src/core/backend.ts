@@ -102,9 +102,9 @@ export interface Backend {
    */
   chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void>;
   /** Makes vectors of texts, under the rules of `chat`. Absent: it cannot. */
-  embed?(request: EmbeddingRequest, context: CallContext): Promise<EmbeddingAnswer>;
+  readonly embed?: ((request: EmbeddingRequest, context: CallContext) => Promise<EmbeddingAnswer>) | undefined;
   /** Judges documents by a query, under the rules of `chat`. Absent: it cannot. */
-  rerank?(request: RerankRequest, context: CallContext): Promise<RerankAnswer>;
+  readonly rerank?: ((request: RerankRequest, context: CallContext) => Promise<RerankAnswer>) | undefined;
   /** The prompt tokens that the request would have; undefined: it cannot tell. Absent: it never can. Takes no slot. */
   countTokens?(request: ChatRequest, context: CallContext): Promise<number | undefined>;
   /** A snapshot, cheap enough to take for every decision. */
