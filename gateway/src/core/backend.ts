@@ -102,7 +102,9 @@ export interface Backend {
    */
   chat(request: ChatRequest, context: CallContext, sink: EventSink): Promise<void>;
   /** Makes vectors of texts, under the rules of `chat`. Absent: it cannot. */
-  readonly embed?: ((request: EmbeddingRequest, context: CallContext) => Promise<EmbeddingAnswer>) | undefined;
+  readonly embed?:
+    | ((request: EmbeddingRequest, context: CallContext) => Promise<EmbeddingAnswer>)
+    | undefined;
   /** Judges documents by a query, under the rules of `chat`. Absent: it cannot. */
   readonly rerank?: ((request: RerankRequest, context: CallContext) => Promise<RerankAnswer>) | undefined;
   /** The prompt tokens that the request would have; undefined: it cannot tell. Absent: it never can. Takes no slot. */

@@ -9,9 +9,9 @@ import { GatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { answerFormatOf } from './answer-format.ts';
 import { BatchSize, MOST_AT_ONCE } from './batch-size.ts';
+import { toldAs } from './chat-events.ts';
 import { toEnginePrompt } from './conversation.ts';
 import { defaultThreads, mostThreads } from './cpu-budget.ts';
-import { toldAs } from './chat-events.ts';
 import { EngineCalls } from './engine-calls.ts';
 import { toEmbeddingTexts, toRerankTexts } from './engine-texts.ts';
 import type { BegunAnswer, EngineSettings, EngineTexts, Step } from './messages.ts';
@@ -233,7 +233,8 @@ export class LlamaBackend implements Backend {
   private refuseOtherPurpose(): void {
     const { purpose } = this.supervisor;
     if (purpose === 'chat') return;
-    const does = purpose === 'embed' ? 'makes vectors of texts (/v1/embeddings)' : 'judges documents (/v1/rerank)';
+    const does =
+      purpose === 'embed' ? 'makes vectors of texts (/v1/embeddings)' : 'judges documents (/v1/rerank)';
     throw new GatewayError('invalid_request', `This model ${does}; it cannot write an answer.`, {
       param: 'model',
     });

@@ -91,13 +91,19 @@ test('vectors come in the order of their inputs, a step each, of length one; the
   for (let i = 0; i < 3; i++) await finish();
   await settle();
   const told = events(1);
-  assert.deepEqual(told.map(({ type }) => type), ['vector', 'vector', 'vector', 'end']);
+  assert.deepEqual(
+    told.map(({ type }) => type),
+    ['vector', 'vector', 'vector', 'end'],
+  );
   assert.deepEqual(vectorsOf(told), [
     [1, 0],
     [1, 0],
     [1, 0],
   ]);
-  assert.deepEqual(steps.map(({ prefillTokens }) => prefillTokens), [1, 3, 2]);
+  assert.deepEqual(
+    steps.map(({ prefillTokens }) => prefillTokens),
+    [1, 3, 2],
+  );
   const end = told.at(-1);
   assert.ok(end?.type === 'end');
   assert.deepEqual(end.usage, { promptTokens: 6 });
@@ -124,7 +130,13 @@ test('calls take turns: one text does not wait for thousands', async (t) => {
 
 for (const [name, inputs, more, code, param] of [
   ['a text that is too long', ['a', 'x'.repeat(WINDOW + 1)], {}, 'context_length_exceeded', 'input[1]'],
-  ['a document too long with its query', ['x'.repeat(9)], { query: 'qq' }, 'context_length_exceeded', 'documents[0]'],
+  [
+    'a document too long with its query',
+    ['x'.repeat(9)],
+    { query: 'qq' },
+    'context_length_exceeded',
+    'documents[0]',
+  ],
   ['an empty text', ['a', ''], {}, 'invalid_request', 'input[1]'],
   ['a number that is no token', ['a', [5, 100]], {}, 'invalid_request', 'input[1]'],
   ['half a token', [[0.5]], {}, 'invalid_request', 'input'],
@@ -198,7 +210,10 @@ test('what is no number is a failure, and never given', async (t) => {
   driver.add(texts(1, ['a']));
   await finish();
   await settle();
-  assert.deepEqual(events(1).map(({ type }) => type), ['failed']);
+  assert.deepEqual(
+    events(1).map(({ type }) => type),
+    ['failed'],
+  );
 });
 
 test('a vector has length one, but for one that has none', () => {

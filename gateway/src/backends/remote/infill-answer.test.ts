@@ -91,7 +91,9 @@ for (const [name, stream, message] of [
 }
 
 test('an error in the stream is told with its status', () => {
-  const failed = failureOf(() => play(Buffer.from(piece('a') + event({ error: { code: 501, message: 'no' } }))));
+  const failed = failureOf(() =>
+    play(Buffer.from(piece('a') + event({ error: { code: 501, message: 'no' } }))),
+  );
   assert.ok(failed instanceof ToldError);
   assert.equal(failed.toldStatus, 501);
 });

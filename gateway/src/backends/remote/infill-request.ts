@@ -12,7 +12,8 @@ export function infillRequest(
   prefix: string | undefined,
 ): UpstreamText {
   if (request.logprobs !== undefined) {
-    const message = 'The back end of this model tells no probabilities where it fills a gap; leave logprobs out.';
+    const message =
+      'The back end of this model tells no probabilities where it fills a gap; leave logprobs out.';
     throw new GatewayError('invalid_request', message, { param: 'logprobs' });
   }
   const { sampling, stop } = request;
