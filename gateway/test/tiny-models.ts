@@ -8,7 +8,7 @@ import { entryBytes, type SampleEntry, type SampleTensor, sampleGguf } from '../
 
 const WORDS = [
   'the',
-  'a',
+
   'sea',
   'river',
   'is',
