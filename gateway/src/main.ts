@@ -14,6 +14,7 @@ import type { Log } from './core/log.ts';
 import type { Readiness, World } from './core/world.ts';
 import type { BackendStatus } from './edge/admin.ts';
 import { HttpServer } from './edge/http-server.ts';
+import { KeptAnswers } from './edge/resume/kept-answers.ts';
 import type { OnProgress } from './models/progress.ts';
 import { Pipeline } from './pipeline/pipeline.ts';
 import { MemoryQuotaStore } from './scheduling/memory-quota-store.ts';
@@ -73,7 +74,19 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     shares: config.queue.shares,
     routing: { ...config.routing, kvCache: config.routing.kv_cache },
   });
-  const metrics = new Metrics({ backends: () => registry.open, queue: () => scheduler.snapshot() });
+  const kept = new KeptAnswers({
+    clock: systemClock,
+    graceMs: config.resume_grace_ms,
+    keepMs: config.resume_keep_ms,
+    bufferBytes: config.replay_buffer_bytes,
+    memoryBytes: config.resume_memory_bytes,
+  });
+  const metrics = new Metrics({
+    backends: () => registry.open,
+    queue: () => scheduler.snapshot(),
+    placesOn: (backend) => scheduler.placesOn(backend),
+    kept: () => kept,
+  });
   const observer = allObservers(metrics, requestLog(log));
   const pipeline = new Pipeline({
     scheduler,
@@ -105,6 +118,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
   const server = new HttpServer({
     pipeline,
     quotas: new KeyQuotas(new MemoryQuotaStore(systemClock)),
+    kept,
     observer,
     clock: systemClock,
     log,

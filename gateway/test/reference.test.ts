@@ -26,7 +26,12 @@ test('errors.md has every code with its status', () => {
 });
 
 test('metrics.md has every metric', async () => {
-  const metrics = new Metrics({ backends: () => [], queue: () => ({ waiting: 0, running: 0 }) });
+  const metrics = new Metrics({
+    backends: () => [],
+    queue: () => ({ waiting: 0, running: 0 }),
+    placesOn: () => 0,
+    kept: () => ({ count: 0, bytes: 0 }),
+  });
   const { text } = await metrics.render();
   const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]!);
   assert.deepEqual(namesIn('metrics.md').sort(), names.sort());

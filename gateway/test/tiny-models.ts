@@ -8,7 +8,6 @@ import { entryBytes, type SampleEntry, type SampleTensor, sampleGguf } from '../
 
 const WORDS = [
   'the',
-
   'sea',
   'river',
   'is',

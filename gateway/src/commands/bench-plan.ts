@@ -11,6 +11,7 @@ import {
   type PromptOf,
   randomPrompts,
   shareGptPrompts,
+  strangersOf,
 } from '../load/prompts.ts';
 import { seededRandom } from '../load/seeded-random.ts';
 import { parseTrace, type TraceRow } from '../load/trace.ts';
@@ -22,6 +23,8 @@ export interface BenchPlan {
   readonly phases: Arrivals['phases'];
   readonly requests: number;
   readonly request: (visitor: number) => WantedRequest;
+  /** Before the load: like its requests, with prompts of their own, so that none of the load's is in a cache. */
+  readonly warmUp: (visitor: number) => WantedRequest;
 }
 
 /** Who sends: a key, and how large a part of the requests is theirs. */
@@ -34,9 +37,10 @@ export interface Tenant {
 const DEFAULT_REQUESTS = 1_000;
 const MOST_REQUESTS = 1_000_000;
 const MOST_TENANTS = 1_000;
-/** Arrivals and prompts must not come from the same numbers. */
+/** Arrivals, prompts and what comes before them must not come from the same numbers. */
 const ARRIVALS_SEED = 0x51ce;
 const TENANTS_SEED = 0x7e4a;
+const WARM_UP_SEED = 0x3a91;
 
 /** Ends the process with a sentence where the options do not go together. */
 export function planOf(flags: BenchFlags, model: string, tenants: readonly Tenant[]): BenchPlan {
@@ -55,16 +59,13 @@ export function planOf(flags: BenchFlags, model: string, tenants: readonly Tenan
   const isChat = flags.endpoint.endsWith('/chat/completions');
   const { ignoreEos: ignoresEos, temperature, extraBody: extra } = flags;
   const tenantOf = tenantsInTurn(tenants, flags.seed);
-  return {
-    pace,
-    phases,
-    requests,
-    request: (visitor) => {
-      const { key, name } = tenantOf(visitor);
-      const body = bodyOf(prompts(visitor), { model, isChat, ignoresEos, temperature, extra });
-      return { body, key, tenant: name };
-    },
+  const asking = (promptOf: PromptOf) => (visitor: number) => {
+    const { key, name } = tenantOf(visitor);
+    const body = bodyOf(promptOf(visitor), { model, isChat, ignoresEos, temperature, extra });
+    return { body, key, tenant: name };
   };
+  const strangers = strangersOf(prompts, flags.seed ^ WARM_UP_SEED);
+  return { pace, phases, requests, request: asking(prompts), warmUp: asking(strangers) };
 }
 
 function paceOf(

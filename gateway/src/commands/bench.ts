@@ -7,7 +7,7 @@ import { systemClock } from '../core/clock.ts';
 import { rounded } from '../figures/statistics.ts';
 import { firstModel } from '../load/first-model.ts';
 import { showLiveLine } from '../load/live-line.ts';
-import { type LoadResult, measureLoad } from '../load/load-result.ts';
+import { type LoadResult, type MeasureOptions, measureLoad } from '../load/load-result.ts';
 import { type LoadSettings, resultFile, resultFileName } from '../load/result-file.ts';
 import { resultPlot } from '../load/result-plot.ts';
 import { resultText } from '../load/result-text.ts';
@@ -26,24 +26,24 @@ export async function bench(flags: BenchFlags, version: string): Promise<void> {
     flags.model ??
     (await firstModel({ url, headers, key: tenants[0]!.key }).catch((thrown: Error) => fail(thrown.message)));
   const plan = planOf(flags, model, tenants);
-  const startedAt = new Date();
   const stop = new AbortController();
   const onInterrupt = () => stop.abort();
   process.once('SIGINT', onInterrupt);
   const endpoint = new Endpoint({ url, headers, clock: systemClock });
   const common = {
     endpoint,
-    request: plan.request,
     patienceMs: flags.giveUpMs,
     maxConcurrency: flags.maxConcurrency ?? Number.POSITIVE_INFINITY,
     signal: stop.signal,
     percentiles: [...new Set([50, 99, ...flags.metricPercentiles])].sort((a, b) => a - b),
     objectives: flags.goodput,
   };
-  await warmUp(common, flags.numWarmups);
+  await warmUp({ ...common, request: plan.warmUp }, flags.numWarmups);
+  const startedAt = new Date();
   let endLiveLine = () => {};
   const result = await measureLoad({
     ...common,
+    request: plan.request,
     pace: plan.pace,
     phases: plan.phases,
     returns: flags.comeBack === true ? 1 : (flags.comeBack ?? 0),
@@ -71,13 +71,13 @@ function routeOf({ baseUrl, endpoint }: BenchFlags): URL {
   return new URL((isTwice ? base.slice(0, -'/v1'.length) : base) + endpoint, baseUrl.origin);
 }
 
-type Common = Omit<Parameters<typeof measureLoad>[0], 'pace' | 'phases' | 'returns'>;
+type WarmUp = Omit<MeasureOptions, 'pace' | 'phases' | 'returns'>;
 
 /** One after the other: what a server does once must not be in the figures. */
-async function warmUp(common: Common, requests: number): Promise<void> {
+async function warmUp(options: WarmUp, requests: number): Promise<void> {
   if (requests === 0) return;
   const pace = { kind: 'closed' as const, clients: 1, requests };
-  const { all, messages } = await measureLoad({ ...common, pace, phases: [], returns: 0 });
+  const { all, messages } = await measureLoad({ ...options, pace, phases: [], returns: 0 });
   const [reason] = Object.entries(messages)[0] ?? [];
   if (all.complete === 0)
     fail(`None of the requests before the load was answered (${reason ?? Object.keys(all.reasons)[0]}).`);

@@ -66,6 +66,7 @@ function unnamedModels(config: Config): readonly ModelConfig[] {
       trim: undefined,
       degrade: undefined,
       isPaced: false,
+      isResumable: false,
       priority: undefined,
     },
   ];
@@ -105,6 +106,7 @@ function servedModel(
     answerCache: model.answerCache,
     trim: model.trim,
     isPaced: model.isPaced,
+    isResumable: model.isResumable,
   };
 }
 

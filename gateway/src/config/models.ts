@@ -30,6 +30,8 @@ export interface ModelConfig {
   readonly degrade: DegradeConfig | undefined;
   /** Its streams leave evenly. */
   readonly isPaced: boolean;
+  /** Its streams can be resumed. */
+  readonly isResumable: boolean;
 }
 
 /** `backends`: all that there are, preferred first. Throws ConfigError. */
@@ -73,6 +75,7 @@ export function resolveModels(
       trim: entry.trim && { maxTokens: entry.trim.max_tokens, always: entry.trim.always },
       degrade,
       isPaced: entry.pacing,
+      isResumable: entry.resumable,
     };
   });
 }

@@ -190,6 +190,12 @@ const model = z.strictObject({
     .boolean()
     .default(false)
     .describe('Streams leave evenly where a back end gives them in bursts; no piece is held over 250 ms.'),
+  resumable: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Its streams bear ids, and a client that lost one may come again for the rest, where a request does not say.',
+    ),
   priority: z
     .enum(PRIORITIES)
     .optional()
@@ -312,7 +318,20 @@ export const schema = z.strictObject({
     .int()
     .min(4096)
     .default(1024 * 1024)
-    .describe('Bound on what one answer holds that its client has not read.'),
+    .describe(
+      'Bound on what one answer holds that its client has not read; of a resumable one, on what is kept of it.',
+    ),
+  resume_grace_ms: ms
+    .default(30_000)
+    .describe('How long a resumable answer is computed while nobody reads it.'),
+  resume_keep_ms: ms.default(300_000).describe('How long a resumable answer is kept when it has ended.'),
+  resume_memory_bytes: z
+    .int()
+    .min(0)
+    .default(256 * 1024 * 1024)
+    .describe(
+      'Memory for all that is kept of resumable answers; the ones that ended first go first. 0: none is kept.',
+    ),
   queue: z
     .strictObject({
       max_wait_ms: ms.default(60_000).describe('Longest wait for a slot.'),

@@ -27,6 +27,8 @@ export interface CallOrigin {
   readonly deadlineMs: number | undefined;
   /** Gateways that the request has passed, by their ids, this one last: none may see it twice. */
   readonly hops: readonly string[];
+  /** What its client calls the conversation that it belongs to. */
+  readonly session?: string | undefined;
 }
 
 export interface BackendLoad {

@@ -9,6 +9,8 @@ export type ErrorCode =
   | 'model_not_found'
   | 'not_found'
   | 'method_not_allowed'
+  | 'stream_gone'
+  | 'idempotency_mismatch'
   | 'context_length_exceeded'
   | 'body_too_large'
   | 'request_timeout'
@@ -65,6 +67,8 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   model_not_found: invalid(404, 'model_not_found'),
   not_found: invalid(404, 'not_found'),
   method_not_allowed: invalid(405, 'method_not_allowed'),
+  stream_gone: invalid(410, 'stream_gone'),
+  idempotency_mismatch: invalid(422, 'invalid_request'),
   context_length_exceeded: invalid(400, 'context_length_exceeded'),
   body_too_large: invalid(413, 'body_too_large'),
   request_timeout: invalid(408, 'request_timeout'),

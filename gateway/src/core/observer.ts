@@ -93,6 +93,23 @@ export type ContinuationKind = 'ids' | 'text' | 'rethink';
 /** Whether the second of two back ends that ran the same call gave the answer. */
 export type HedgeResult = 'won' | 'lost';
 
+/**
+ * What became of a request that came for an answer which is kept. `resumed`: its stream was read on; `complete`: all of it was had
+ * already; `replayed`: a repeated POST got what its first one began; `cancelled`: its client wants it no more; `bad_id`: what it
+ * had last is no event of it; `gone`: it is kept no more; `unknown`: there is none, or it is another key's; `mismatch`: the POST was
+ * another one under the same name. `not_kept`: there was no room to keep a new one, which was answered all the same.
+ */
+export type ResumeOutcome =
+  | 'resumed'
+  | 'complete'
+  | 'replayed'
+  | 'cancelled'
+  | 'bad_id'
+  | 'gone'
+  | 'unknown'
+  | 'mismatch'
+  | 'not_kept';
+
 /** `ok`, or why the request did not end well. */
 export type RequestOutcome = 'ok' | ErrorCode;
 
@@ -112,6 +129,11 @@ export interface RequestObserver {
   hedged?(record: RequestRecord, result: HedgeResult): void;
   /** A call gave its slot back to a more urgent one. */
   preempted?(record: RequestRecord): void;
-  /** Once for every request to a model, whatever became of it; `totalMs` is to the last byte. */
+  /** Somebody came for an answer that is kept, or had wanted one to be. */
+  resumed?(outcome: ResumeOutcome): void;
+  /**
+   * Once for every request to a model that began an answer, or could not, whatever became of it; `totalMs` is to the last byte,
+   * or, of an answer that is kept, to the end of its compute.
+   */
   ended?(record: RequestRecord, outcome: RequestOutcome, totalMs: number, cause: unknown): void;
 }

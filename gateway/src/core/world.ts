@@ -38,6 +38,8 @@ export interface ServedModel {
   readonly degrade?: DegradePolicy | undefined;
   /** Its streams leave evenly where its back ends give them in bursts. */
   readonly isPaced?: boolean | undefined;
+  /** Its streams can be resumed where their requests do not say. */
+  readonly isResumable?: boolean | undefined;
 }
 
 /** How a long conversation is shortened. */

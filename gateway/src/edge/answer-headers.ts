@@ -6,7 +6,10 @@ import type { Report } from '../wire/dialect.ts';
 import { headerSafe } from './exchange.ts';
 
 /** What is known of the answer when its head leaves. */
-export function answerHeaders(record: RequestRecord, model?: ServedModel): OutgoingHttpHeaders {
+export function answerHeaders(
+  record: RequestRecord,
+  model?: Pick<ServedModel, 'speaker'>,
+): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = {};
   const speaker = record.speaker ?? model?.speaker;
   if (speaker !== undefined) headers['x-sluice-model'] = headerSafe(speaker);

@@ -5,6 +5,7 @@
 import type { ServerResponse } from 'node:http';
 
 const LAST_CHUNK = '0\r\n\r\n';
+const LINE_END = Buffer.from('\r\n');
 
 export class ChunkedBody {
   readonly #response: ServerResponse;
@@ -16,12 +17,18 @@ export class ChunkedBody {
     this.#sendHead = sendHead;
   }
 
+  /** Sends the head before there is anything to write. */
+  begin(): void {
+    this.#open();
+    this.#response.flushHeaders();
+  }
+
   /** False when the socket wants no more for now; `drain` follows on the response. */
-  write(text: string): boolean {
+  write(body: string | Buffer): boolean {
     const response = this.#response;
     const hasHeadLeft = response.headersSent;
     this.#open();
-    const piece = this.#framed(text);
+    const piece = this.#framed(body);
     // The response has no socket while an earlier answer has it, nor when it has ended.
     const { socket } = response;
     if (!hasHeadLeft || !this.#isChunked || !socket?.writable) return response.write(piece);
@@ -31,7 +38,7 @@ export class ChunkedBody {
 
   end(text: string): void {
     this.#open();
-    this.#response.end(this.#isChunked ? this.#framed(text) + LAST_CHUNK : text);
+    this.#response.end(this.#isChunked ? `${this.#framed(text)}${LAST_CHUNK}` : text);
   }
 
   #open(): void {
@@ -43,9 +50,11 @@ export class ChunkedBody {
     response.chunkedEncoding = false;
   }
 
-  /** One chunk of HTTP/1.1 (RFC 9112, 7.1); none for an empty text, which would be the last one. */
-  #framed(text: string): string {
-    if (!this.#isChunked || text === '') return text;
-    return `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`;
+  /** One chunk of HTTP/1.1 (RFC 9112, 7.1); none for an empty body, which would be the last one. */
+  #framed(body: string | Buffer): string | Buffer {
+    if (!this.#isChunked || body.length === 0) return body;
+    if (typeof body === 'string') return `${Buffer.byteLength(body).toString(16)}\r\n${body}\r\n`;
+    // To copy some kilobytes costs less than a second write.
+    return Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, LINE_END]);
   }
 }

@@ -19,6 +19,8 @@ const EXPOSED = [
   'x-sluice-backend',
   'x-sluice-degraded',
   'x-sluice-model',
+  'x-sluice-replayed',
+  'x-sluice-stream',
   'x-sluice-warning',
 ].join(', ');
 const PREFLIGHT_SECONDS = '600';
@@ -35,7 +37,7 @@ export function handleCors(exchange: Exchange, rules: AccessRules): boolean {
   if (exchange.request.method !== 'OPTIONS' || asked === undefined) return false;
   exchange.writeHead(204, {
     vary: 'Origin, Access-Control-Request-Headers',
-    'access-control-allow-methods': 'GET, HEAD, POST, OPTIONS',
+    'access-control-allow-methods': 'GET, HEAD, POST, DELETE, OPTIONS',
     'access-control-allow-headers': exchange.header('access-control-request-headers') ?? '*',
     'access-control-max-age': PREFLIGHT_SECONDS,
   });

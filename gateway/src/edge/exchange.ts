@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { ERROR_TRAITS, type GatewayError } from '../core/errors.ts';
+import type { Dialect } from '../wire/dialect.ts';
 import { errorBody } from '../wire/error-body.ts';
 import { type BodyLimits, readBody } from './body.ts';
 
@@ -50,9 +51,10 @@ export class Exchange {
     return typeof value === 'string' && value !== '' ? value : undefined;
   }
 
-  /** How failures look from now on: a dialect may have its own way to tell them. */
-  shapeErrors(shape: (error: GatewayError, id: string) => object): void {
-    this.#errorShape = shape;
+  /** A dialect may have its own way to tell failures, and its own name for the request's id. */
+  speak({ error, idHeader }: Pick<Dialect, 'error' | 'idHeader'>): void {
+    if (error) this.#errorShape = error;
+    if (idHeader !== undefined) this.setHeader(idHeader, this.id);
   }
 
   errorBody(error: GatewayError): object {

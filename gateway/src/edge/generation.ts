@@ -1,77 +1,32 @@
-// Requests to a model, in any dialect: understand, start, write, tell the observers. One path for all of them.
-import type { Clock } from '../core/clock.ts';
+// Requests to a model, in any dialect: understand, compute, write, tell the observers. One path for all of them; an answer
+// belongs to its connection, or is kept for whoever comes again (resume/).
 import { GatewayError, toGatewayError } from '../core/errors.ts';
-import {
-  newRecord,
-  type RequestObserver,
-  type RequestOutcome,
-  type RequestRecord,
-} from '../core/observer.ts';
-import { dearest, type Price } from '../core/price.ts';
-import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
-import { countCalls } from '../pipeline/choices.ts';
-import { AnswerFold } from '../pipeline/partial.ts';
-import type { Answer, Pipeline } from '../pipeline/pipeline.ts';
-import { estimateCost } from '../scheduling/cost.ts';
-import type { KeyQuotas, Reservation } from '../scheduling/quota.ts';
-import type { AnswerMeta, Dialect, ParsedRequest } from '../wire/dialect.ts';
-import { parseJson } from '../wire/json.ts';
-import { answerHeaders, reportOf, streamHeaders } from './answer-headers.ts';
+import type { RequestRecord } from '../core/observer.ts';
+import type { Readiness } from '../core/world.ts';
+import type { Answer } from '../pipeline/pipeline.ts';
+import { answerHeaders, streamHeaders } from './answer-headers.ts';
+import { readStream, readWhole } from './answer-reader.ts';
+import { type Asked, type Call, understand } from './asked.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
-import type { Exchange } from './exchange.ts';
-import { Pacer } from './pacer.ts';
-import { setRateLimitHeaders } from './rate-limit-headers.ts';
-import {
-  deadlineOf,
-  degradeOf,
-  failoverOf,
-  hopsOf,
-  ignoredWarning,
-  mayShareOf,
-  priorityOf,
-  sessionOf,
-} from './request-options.ts';
-import { findModel, modelLabel } from './served-models.ts';
-import { writeStream } from './stream-writer.ts';
+import { compute } from './compute.ts';
+import { ConnectionSink } from './connection-sink.ts';
+import { requestName } from './resume/idempotency.ts';
+import type { KeptAnswer } from './resume/kept-answer.ts';
+import { beginKept, type KeptComputeOptions } from './resume/kept-compute.ts';
+import { type Coming, findNamed, type KeptReadingOptions, showKept } from './resume/kept-reading.ts';
+import { endStory, newStory } from './story.ts';
+import { writeWhole } from './whole-writer.ts';
 
-export interface GenerationOptions {
-  readonly pipeline: Pipeline;
-  readonly quotas: KeyQuotas;
-  readonly observer: RequestObserver;
-  readonly clock: Clock;
+export interface GenerationOptions extends KeptComputeOptions, KeptReadingOptions {
   readonly readiness: () => Readiness;
   readonly bodyLimits: BodyLimits;
-  readonly keepAliveMs: number;
-  readonly slowReaderLimitMs: number;
   /** By which this server knows its own requests again, should a back end send them back. */
   readonly instanceId: string;
 }
 
-/** A request to a model on its way through here. */
-export interface Call {
-  readonly exchange: Exchange;
-  readonly dialect: Dialect;
-  readonly modelInPath: string | undefined;
-  readonly key: AccessKey;
-  /** As it was when the request came. */
-  readonly world: World;
-}
-
-/** A call once its body was read. */
-interface Understood extends Call {
-  readonly record: RequestRecord;
-  readonly request: ParsedRequest;
-  readonly model: ServedModel;
-  readonly deadlineMs: number | undefined;
-  readonly failover: boolean;
-  readonly mayDegrade: boolean;
-  readonly mayShare: boolean;
-  readonly session: string | undefined;
-  readonly hops: readonly string[];
-  readonly meta: AnswerMeta;
-  readonly wantsReport: boolean;
-}
+/** What a request came to: a new answer of its own connection, or one that is kept. */
+type Taken = { readonly asked: Asked } | { readonly kept: KeptAnswer; readonly coming: Coming };
 
 export class Generation {
   readonly #options: GenerationOptions;
@@ -92,202 +47,78 @@ export class Generation {
   }
 
   async #handle(call: Call): Promise<void> {
-    const { clock, observer, slowReaderLimitMs } = this.#options;
-    const { exchange, dialect, key } = call;
-    const record = newRecord(exchange.id, dialect.name, key.tenant, clock.now());
-    let outcome: RequestOutcome = 'ok';
-    let cause: unknown;
-    const end = (thrown: unknown) => {
-      if (outcome !== 'ok') return;
-      const error = toGatewayError(thrown);
-      outcome = error.code;
-      cause = error.cause;
-      exchange.sendError(error, answerHeaders(record));
+    const { exchange } = call;
+    const record = newStory(call, this.#options);
+    let failure: unknown;
+    const fail = (thrown: unknown) => {
+      if (failure !== undefined) return;
+      failure = thrown;
+      exchange.sendError(toGatewayError(thrown), answerHeaders(record));
     };
-    await this.#understand(call, record)
-      .then((understood) => this.#answer(understood))
-      .catch(end);
+    const taken = await this.#take(call, record).catch(fail);
+    if (taken && 'kept' in taken) return await showKept(exchange, taken.kept, taken.coming, this.#options);
+    if (taken) await this.#answer(taken.asked).catch(fail);
     if (!exchange.response.writableFinished) {
-      await clientTakes(exchange.response, 'finish', slowReaderLimitMs).catch(end);
+      await clientTakes(exchange.response, 'finish', this.#options.slowReaderLimitMs).catch(fail);
     }
-    observer.ended?.(record, outcome, clock.now() - record.startedAt, cause);
+    endStory(record, this.#options, failure);
   }
 
-  /** A step of its own, so that the body's bytes are gone while the answer is made. */
-  async #understand(call: Call, record: RequestRecord): Promise<Understood> {
-    const { exchange, dialect, modelInPath, key, world } = call;
+  /**
+   * A step of its own, so that the body's bytes are gone while the answer is made. Once they are there it does not wait: of two
+   * requests of one name the second finds what the first began.
+   */
+  async #take(call: Call, record: RequestRecord): Promise<Taken> {
+    const { exchange, dialect, key } = call;
     const body = await exchange.readBody(this.#options.bodyLimits);
+    const name = requestName(exchange, dialect.name, key, body);
+    const earlier = findNamed(name, this.#options);
+    if (earlier) return { kept: earlier, coming: 'again' };
     this.#refuseUnlessReady();
-    const request = dialect.parse(parseJson(body), modelInPath);
-    const asked = request.calls[0]!.model;
-    const model = findModel(world, key, asked);
-    record.model = modelLabel(world, model);
-    record.streamed = request.stream;
-    record.priority = priorityOf(exchange, request, model, key);
-    if (request.ignored.length > 0) exchange.setHeader('x-sluice-warning', ignoredWarning(request.ignored));
-    return {
-      ...call,
-      record,
-      request,
-      model,
-      deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
-      failover: failoverOf(exchange),
-      mayDegrade: degradeOf(exchange),
-      mayShare: mayShareOf(exchange),
-      session: sessionOf(exchange),
-      hops: hopsOf(exchange, this.#options.instanceId),
-      meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
-      wantsReport: exchange.header('x-sluice-report') === '1',
-    };
+    const asked = understand(call, record, body, this.#options.instanceId);
+    if (!name && !asked.isResumable) return { asked };
+    const kept = beginKept(asked, name, this.#options);
+    return kept ? { kept, coming: 'first' } : { asked };
   }
 
-  /** Takes what the key may have of it, and gives back in every ending what was not used. */
-  async #answer(understood: Understood): Promise<void> {
-    const { record, model } = understood;
-    const asked = this.#admit(understood);
-    const reservation = asked instanceof Promise ? await asked : asked;
-    record.admitted = true;
-    try {
-      await this.#compute(understood, reservation.parallel);
-    } finally {
-      settle(reservation, record, model);
-    }
-  }
-
-  #admit({ exchange, key, request, model }: Understood): Reservation | Promise<Reservation> {
-    const { quotas } = this.#options;
-    const { calls } = request;
-    const parallel = Math.min(request.parallel, countCalls(calls, model.backends));
-    const cost = { promptTokens: 0, outputTokens: 0 };
-    for (const call of calls) {
-      const { promptTokens, outputTokens } = estimateCost(call);
-      cost.promptTokens += promptTokens;
-      cost.outputTokens += outputTokens;
-    }
-    try {
-      return quotas.admit(key, { parallel, cost, price: highestPrice(model) });
-    } finally {
-      setRateLimitHeaders(exchange, quotas.standing(key));
-    }
-  }
-
-  async #compute(understood: Understood, parallel: number): Promise<void> {
-    const {
-      exchange,
-      key,
-      record,
-      request,
-      model,
-      deadlineMs,
-      failover,
-      mayDegrade,
-      mayShare,
-      session,
-      hops,
-    } = understood;
-    const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
-    const { weight } = key;
-    const job = {
-      record,
-      model,
-      calls,
-      parallel,
-      deadlineMs,
-      failover,
-      mayDegrade,
-      mayShare,
-      session,
-      hops,
-      weight,
-    };
-    const answer = this.#options.pipeline.start(job);
-    const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
-    exchange.response.once('close', onClose);
-    if (exchange.response.destroyed) onClose();
-    try {
-      if (request.stream) await this.#stream(understood, answer);
-      else await this.#whole(understood, answer);
-    } catch (thrown) {
-      // Whatever ended the writing, also a bug of ours, ends the compute.
-      answer.cancel(toGatewayError(thrown));
-      throw thrown;
-    } finally {
-      exchange.response.off('close', onClose);
-    }
-  }
-
-  #stream(
-    { exchange, dialect, record, request, model, meta, wantsReport }: Understood,
-    answer: Answer,
-  ): Promise<void> {
-    const codec = dialect.stream(meta, request);
-    const source = model.isPaced ? new Pacer(answer.log, this.#options.clock) : answer.log;
-    return writeStream(source, {
-      response: exchange.response,
-      codec,
-      sendHead: () =>
-        exchange.writeHead(200, { ...answerHeaders(record, model), ...streamHeaders(codec.contentType) }),
-      report: () => (wantsReport ? reportOf(record) : undefined),
-      keepAliveMs: this.#options.keepAliveMs,
-      slowReaderLimitMs: this.#options.slowReaderLimitMs,
+  /** An answer of its own connection: it ends when its client leaves. */
+  async #answer(asked: Asked): Promise<void> {
+    const { response } = asked.exchange;
+    await compute(asked, this.#options, async (answer) => {
+      const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
+      response.once('close', onClose);
+      if (response.destroyed) onClose();
+      try {
+        if (asked.request.stream) await this.#stream(asked, answer);
+        else await this.#whole(asked, answer);
+      } finally {
+        response.off('close', onClose);
+      }
     });
   }
 
-  async #whole(
-    { exchange, dialect, record, request, model, meta, wantsReport }: Understood,
-    answer: Answer,
-  ): Promise<void> {
-    const { response } = exchange;
-    const fold = new AnswerFold();
-    // Blank lines before the JSON, only if asked for: once one is sent, an error can no longer have its status.
-    const padding =
-      exchange.header('x-sluice-keep-alive') === '1' && this.#padSilence(exchange, model, record);
-    try {
-      for await (const event of answer.log.read()) fold.add(event);
-      const whole = dialect.whole(fold.answer(), meta, request, wantsReport ? reportOf(record) : undefined);
-      if (response.headersSent) response.end(JSON.stringify(whole));
-      else exchange.sendJson(200, whole, answerHeaders(record, model));
-    } catch (thrown) {
-      if (response.headersSent) response.end(JSON.stringify(exchange.errorBody(toGatewayError(thrown))));
-      throw thrown;
-    } finally {
-      if (padding) clearInterval(padding);
-    }
+  #stream(asked: Asked, answer: Answer): Promise<void> {
+    const { exchange, dialect, record, request, model, meta } = asked;
+    const codec = dialect.stream(meta, request);
+    const sink = new ConnectionSink({
+      response: exchange.response,
+      sendHead: () =>
+        exchange.writeHead(200, { ...answerHeaders(record, model), ...streamHeaders(codec.contentType) }),
+      slowReaderLimitMs: this.#options.slowReaderLimitMs,
+    });
+    return readStream(asked, answer, codec, sink, this.#options);
   }
 
-  #padSilence(exchange: Exchange, model: ServedModel, record: RequestRecord): NodeJS.Timeout {
-    const { response } = exchange;
-    return setInterval(() => {
-      if (response.destroyed || response.writableNeedDrain) return;
-      if (!response.headersSent) {
-        exchange.writeHead(200, {
-          ...answerHeaders(record, model),
-          ...streamHeaders('application/json; charset=utf-8'),
-        });
-      }
-      response.write('\n');
-    }, this.#options.keepAliveMs).unref();
+  #whole(asked: Asked, answer: Answer): Promise<void> {
+    return writeWhole(asked.exchange, {
+      whole: readWhole(asked, answer),
+      headers: () => answerHeaders(asked.record, asked.model),
+      keepAliveMs: this.#options.keepAliveMs,
+    });
   }
 
   #refuseUnlessReady(): void {
     const { state, reason } = this.#options.readiness();
     if (state !== 'ready' && state !== 'restarting') throw new GatewayError('not_ready', reason);
   }
-}
-
-/** What none of the model's back ends is dearer than; undefined: none of them has a price. */
-function highestPrice({ backends, prices }: ServedModel): Price | undefined {
-  const known = backends.flatMap(({ id }) => prices?.get(id) ?? []);
-  return known.length === 0 ? undefined : dearest(known);
-}
-
-/** What was never begun counts for nothing. Of an answer that was cut nobody counted the tokens: they stay estimated. */
-function settle(reservation: Reservation, record: RequestRecord, { prices }: ServedModel): void {
-  const { backend, usage, firstTokenMs } = record;
-  // What came without a back end of its own has a usage all the same, and costs nothing.
-  const price = backend === undefined ? undefined : prices?.get(backend);
-  if (usage !== undefined) reservation.settle(usage, price);
-  else if (backend === undefined) reservation.cancel();
-  else if (firstTokenMs === undefined) reservation.settle({ completionTokens: 0 }, price);
-  reservation.release();
 }

@@ -10,11 +10,13 @@ import { errorBody } from '../wire/error-body.ts';
 import { type AccessRules, authenticate, isLoopback } from './access.ts';
 import { type AdminOptions, authenticateAdmin, sendBackends } from './admin.ts';
 import { handleCors } from './cors.ts';
+import { countTokens } from './count-tokens.ts';
 import { sendHealth, sendModel, sendModels, sendReadiness } from './discovery.ts';
 import { Exchange } from './exchange.ts';
 import { sendFrontPage } from './front-page.ts';
 import { Generation, type GenerationOptions } from './generation.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
+import { cancelStream, resumeStream } from './resume/kept-reading.ts';
 import { type Match, matchRoute, type Route } from './routes.ts';
 
 export interface HttpServerOptions extends GenerationOptions {
@@ -74,15 +76,18 @@ export class HttpServer {
     });
   }
 
-  /** Waits until every response under way has ended, at most `limitMs`; true if all have. Go on to `close`. */
+  /** Waits until every answer under way has ended, at most `limitMs`; true if all have. Go on to `close`. */
   async drain(limitMs: number): Promise<boolean> {
-    const until = this.#options.clock.now() + limitMs;
-    while (this.#busy.size > 0 && this.#options.clock.now() < until) await sleep(DRAIN_POLL_MS);
-    return this.#busy.size === 0;
+    const { clock, kept } = this.#options;
+    const isBusy = () => this.#busy.size > 0 || kept.running > 0;
+    const until = clock.now() + limitMs;
+    while (isBusy() && clock.now() < until) await sleep(DRAIN_POLL_MS);
+    return !isBusy();
   }
 
   /** Cuts what is still open. */
   close(): Promise<void> {
+    this.#options.kept.close();
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
@@ -111,7 +116,7 @@ export class HttpServer {
     if (handleCors(exchange, access)) return;
     const match = this.#match(exchange, world);
     const { route } = match;
-    if (route.kind === 'generation' && route.dialect.error) exchange.shapeErrors(route.dialect.error);
+    if ('dialect' in route) exchange.speak(route.dialect);
     const key = this.#letIn(exchange, route, world);
     if (key) setRateLimitHeaders(exchange, this.#options.quotas.standing(key));
     refuseOtherMethods(exchange, match);
@@ -124,10 +129,14 @@ export class HttpServer {
           key: key!,
           world,
         });
+      case 'count-tokens':
+        return countTokens(exchange, world, key!, this.#options);
       case 'models':
         return sendModels(exchange, world, key!);
       case 'model':
         return sendModel(exchange, world, key!, match.model ?? '');
+      case 'stream':
+        return this.#stream(exchange, match.stream!, key!);
       case 'health':
         return sendHealth(exchange);
       case 'readiness':
@@ -141,6 +150,11 @@ export class HttpServer {
       case 'backends':
         return sendBackends(exchange, this.#options.admin!);
     }
+  }
+
+  async #stream(exchange: Exchange, id: string, key: AccessKey): Promise<void> {
+    if (exchange.request.method === 'DELETE') cancelStream(exchange, id, key, this.#options);
+    else await resumeStream(exchange, id, key, this.#options);
   }
 
   /** The caller's key; undefined where none is asked for. Throws what keeps the caller out. */

@@ -1,5 +1,5 @@
 // What a request says outside of its body: its priority, its deadline, its session, whether it may go on elsewhere, whether
-// less will do.
+// less will do, whether its client may come again.
 import { HOPS_HEADER } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
@@ -80,6 +80,20 @@ function isOn(exchange: Exchange, name: string): boolean {
 export function mayShareOf(exchange: Exchange): boolean {
   const directives = exchange.header('cache-control')?.split(',', MOST_DIRECTIVES) ?? [];
   return !directives.some((one) => /^\s*no-(store|cache)\s*$/i.test(one));
+}
+
+/** Whether its client may come again for what it missed of the stream, as asked, or as its model has it. */
+export function resumableOf(
+  exchange: Exchange,
+  { isResumable = false }: Pick<ServedModel, 'isResumable'>,
+): boolean {
+  const asked = exchange.header('x-sluice-resumable');
+  if (asked === undefined) return isResumable;
+  if (asked === '1') return true;
+  if (asked === '0') return false;
+  throw new GatewayError('invalid_request', 'x-sluice-resumable is "1" or "0".', {
+    param: 'x-sluice-resumable',
+  });
 }
 
 /** The conversation that it belongs to, by its client's name for it: where its requests go together, less is computed. */

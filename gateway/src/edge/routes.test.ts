@@ -20,7 +20,7 @@ test('every fixed path has its route, its methods and its access', () => {
     assert.deepEqual(facts(match), [name, undefined, methods], path);
     assert.equal(match.route.access, access, path);
   }
-  for (const path of ['/v1/chat/completions', '/v1/completions']) {
+  for (const path of ['/v1/chat/completions', '/v1/completions', '/v1/responses']) {
     const match = matchRoute(path);
     assert.equal(match.route.kind, 'generation');
     assert.equal(match.route.access, 'key');

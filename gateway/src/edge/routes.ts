@@ -5,6 +5,8 @@ import { chatCompletions } from '../wire/chat-completions.ts';
 import { completions } from '../wire/completions.ts';
 import type { Dialect } from '../wire/dialect.ts';
 import { generate, generateStream } from '../wire/generate.ts';
+import { messages } from '../wire/messages.ts';
+import { responses } from '../wire/responses.ts';
 
 /** Who may call: anyone; anyone on loopback, else who has a key; who has a key where keys exist; who has the admin key. */
 type Access = 'open' | 'open-on-loopback' | 'key' | 'admin';
@@ -17,15 +19,27 @@ interface RouteBase {
 
 export type Route = RouteBase &
   (
-    | { readonly kind: 'generation'; readonly dialect: Dialect }
-    | { readonly kind: 'front-page' | 'health' | 'readiness' | 'metrics' | 'models' | 'model' | 'backends' }
+    | { readonly kind: 'generation' | 'count-tokens'; readonly dialect: Dialect }
+    | {
+        readonly kind:
+          | 'front-page'
+          | 'health'
+          | 'readiness'
+          | 'metrics'
+          | 'models'
+          | 'model'
+          | 'stream'
+          | 'backends';
+      }
   );
 
 export interface Match {
   readonly route: Route;
-  readonly methods: readonly ('GET' | 'HEAD' | 'POST')[];
+  readonly methods: readonly ('GET' | 'HEAD' | 'POST' | 'DELETE')[];
   /** The `{model}` of the path, decoded. */
   readonly model: string | undefined;
+  /** The `{stream}` of the path. */
+  readonly stream?: string | undefined;
 }
 
 const READ = ['GET', 'HEAD'] as const;
@@ -39,6 +53,14 @@ const FIXED = tableOf([
   fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
   fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
   fixed('/v1/completions', WRITE, generation(completions)),
+  fixed('/v1/messages', WRITE, generation(messages)),
+  fixed('/v1/messages/count_tokens', WRITE, {
+    kind: 'count-tokens',
+    dialect: messages,
+    name: 'count_tokens',
+    access: 'key',
+  }),
+  fixed('/v1/responses', WRITE, generation(responses)),
 ]);
 /** They exist where there is an admin key, and nobody is told of them. */
 const ADMIN = tableOf([
@@ -52,6 +74,9 @@ const MODEL_ACTIONS = [
   { suffix: '/generate', route: generation(generate) },
 ];
 const MODEL_CARD: Route = { kind: 'model', name: 'model', access: 'key' };
+const STREAM_PREFIX = '/v1/streams/';
+const STREAM: Route = { kind: 'stream', name: 'stream', access: 'key' };
+const RESUME = ['GET', 'DELETE'] as const;
 
 /** `hasAdmin`: there is an admin key. Throws `not_found` for unknown paths and `invalid_request` for those that are no text. */
 export function matchRoute(path: string, hasAdmin = false): Match {
@@ -67,6 +92,10 @@ export function matchRoute(path: string, hasAdmin = false): Match {
     }
     return { route: MODEL_CARD, methods: READ, model: rest };
   }
+  if (decoded.startsWith(STREAM_PREFIX)) {
+    const stream = decoded.slice(STREAM_PREFIX.length);
+    return { route: STREAM, methods: RESUME, model: undefined, stream };
+  }
   throw new GatewayError(
     'not_found',
     `Nothing is served at this path. There is: ${knownPaths().join(', ')}.`,
@@ -74,7 +103,8 @@ export function matchRoute(path: string, hasAdmin = false): Match {
 }
 
 function knownPaths(): string[] {
-  return [...FIXED.keys(), ...MODEL_ACTIONS.map(({ suffix }) => `${MODEL_PREFIX}{model}${suffix}`)];
+  const actions = MODEL_ACTIONS.map(({ suffix }) => `${MODEL_PREFIX}{model}${suffix}`);
+  return [...FIXED.keys(), ...actions, `${STREAM_PREFIX}{stream}`];
 }
 
 function decodePath(path: string): string {

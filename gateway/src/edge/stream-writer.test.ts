@@ -7,6 +7,7 @@ import type { TokenEvent } from '../core/chat.ts';
 import { systemClock } from '../core/clock.ts';
 import { StreamLog } from '../pipeline/stream-log.ts';
 import type { StreamCodec } from '../wire/dialect.ts';
+import { ConnectionSink } from './connection-sink.ts';
 import { writeStream } from './stream-writer.ts';
 
 const text = (words: string): TokenEvent => ({ type: 'text-delta', choice: 0, text: words });
@@ -29,12 +30,14 @@ const server = createServer((_request, response) => {
     log.end();
   });
   void writeStream(log, {
-    response,
+    sink: new ConnectionSink({
+      response,
+      sendHead: () => response.writeHead(200),
+      slowReaderLimitMs: 60_000,
+    }),
     codec,
-    sendHead: () => response.writeHead(200),
     report: () => undefined,
     keepAliveMs: 60_000,
-    slowReaderLimitMs: 60_000,
   });
 });
 before(() => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve)));

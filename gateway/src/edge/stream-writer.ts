@@ -1,12 +1,9 @@
-// Writes one answer to one socket: the only asynchronous hop between a model's word and its client.
-// Silence is filled, a reader that stops is waited for within a limit, and the compute is held up by neither.
-import type { ServerResponse } from 'node:http';
+// Writes one answer as its dialect has it: the only asynchronous hop between a model's word and who takes its text.
+// Silence is filled, and the compute is held up by nobody.
 import type { TokenEvent } from '../core/chat.ts';
 import { toGatewayError } from '../core/errors.ts';
 import type { StreamLog } from '../pipeline/stream-log.ts';
 import type { Report, StreamCodec } from '../wire/dialect.ts';
-import { ChunkedBody } from './chunked-body.ts';
-import { clientTakes } from './client-takes.ts';
 
 /** UTF-16 units: no single write is made longer than this by joining events. */
 const MOST_AT_ONCE = 16 * 1024;
@@ -14,34 +11,34 @@ const MOST_AT_ONCE = 16 * 1024;
 /** Where an answer's events come from: its log, or what stands before it. */
 export type EventSource = Pick<StreamLog, 'read' | 'takeReady'>;
 
+/** Who takes a stream's text: a connection, or what keeps it. */
+export interface TextSink {
+  /** Something was taken already: a failure can only be told by more text. */
+  readonly hasBegun: boolean;
+  /** Takes the text at once. If it wants no more for now, the promise resolves when it does; it rejects if it never will. */
+  write(text: string): Promise<void> | undefined;
+  /** Nothing came for a while: fills the silence in the codec's way, if somebody hears it. */
+  fillSilence(codec: StreamCodec): void;
+  /** Takes the last text. */
+  end(text: string): void;
+}
+
 export interface StreamWriterOptions {
-  readonly response: ServerResponse;
+  readonly sink: TextSink;
   readonly codec: StreamCodec;
-  /** Sends status and headers. Called once, when the first word is there or silence has to be filled. */
-  readonly sendHead: () => void;
   readonly report: () => Report | undefined;
   /** Silence before a keep-alive, in ms. */
   readonly keepAliveMs: number;
-  /** How long the client may stop reading, in ms. */
-  readonly slowReaderLimitMs: number;
 }
 
 /**
- * Resolves when the last byte was handed to the socket. Rejects with what went wrong: before the head was sent nothing
- * was written, and the caller answers; after it the client has been told in the stream, as far as it still reads.
+ * Resolves when the last text was taken. Rejects with what went wrong: if nothing was written before, it is the caller's to
+ * tell; else it has been told in the stream.
  */
 export async function writeStream(source: EventSource, options: StreamWriterOptions): Promise<void> {
-  const { response, codec, sendHead, report } = options;
-  const body = new ChunkedBody(response, sendHead);
-  let isFlowing = true;
-  const send = (text: string) => {
-    isFlowing = body.write(text);
-    silence.refresh();
-  };
+  const { sink, codec, report } = options;
   const nextFor = (unsent: string) => (unsent.length < MOST_AT_ONCE ? source.takeReady() : undefined);
-  const silence = setInterval(() => {
-    if (isFlowing && !response.destroyed) send(codec.keepAlive());
-  }, options.keepAliveMs).unref();
+  const silence = setInterval(() => sink.fillSilence(codec), options.keepAliveMs).unref();
   let text = '';
   try {
     for await (const first of source.read()) {
@@ -54,17 +51,15 @@ export async function writeStream(source: EventSource, options: StreamWriterOpti
         hasWord ||= piece !== '' && event.type !== 'start';
       }
       if (!hasWord) continue;
-      send(text);
+      silence.refresh();
+      const isTaken = sink.write(text);
       text = '';
-      if (!isFlowing) {
-        await clientTakes(response, 'drain', options.slowReaderLimitMs);
-        isFlowing = true;
-      }
+      if (isTaken) await isTaken;
     }
-    body.end(text + codec.end(report()));
+    sink.end(text + codec.end(report()));
   } catch (thrown) {
     const error = toGatewayError(thrown);
-    if (response.headersSent && !response.destroyed) body.end(codec.error(error));
+    if (sink.hasBegun) sink.end(codec.error(error));
     throw error;
   } finally {
     clearInterval(silence);

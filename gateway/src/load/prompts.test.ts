@@ -1,7 +1,7 @@
 // What is asked: of the lengths and beginnings wanted, the same again for the same seed, and read from files.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bodyOf, customPrompts, inTurn, randomPrompts, shareGptPrompts } from './prompts.ts';
+import { bodyOf, customPrompts, inTurn, randomPrompts, shareGptPrompts, strangersOf } from './prompts.ts';
 
 const LENGTHS = { inputTokens: 30, outputTokens: 8 };
 const random = (seed: number, prefixTokens = 0) =>
@@ -26,6 +26,30 @@ test('a prefix comes first, as a system message, and is the same for all', () =>
   assert.equal(wordsIn(first[0]!.content), 12);
   assert.deepEqual(first[0], second[0]);
   assert.notDeepEqual(first[1], second[1]);
+});
+
+test('strangers have the form of the prompts, and not a beginning of theirs', () => {
+  const prompts = random(1, 12);
+  const strangers = strangersOf(prompts, 2);
+  const [ours, theirs] = [prompts(3), strangers(3)];
+  assert.equal(theirs.maxTokens, ours.maxTokens);
+  assert.deepEqual(
+    theirs.messages.map(({ role }) => role),
+    ours.messages.map(({ role }) => role),
+  );
+  for (const [place, { content }] of theirs.messages.entries()) {
+    const { length } = ours.messages[place]!.content;
+    assert.ok(content.length > length / 2 && content.length < length * 2, `${content.length} for ${length}`);
+  }
+  const beginnings = (of: typeof prompts) =>
+    Array.from({ length: 200 }, (_, index) => of(index).messages[0]!.content.slice(0, 20));
+  const known = new Set(beginnings(prompts));
+  assert.equal(
+    beginnings(strangers).filter((one) => known.has(one)).length,
+    0,
+    'also where all of the load begin alike',
+  );
+  assert.deepEqual(strangers(3), strangersOf(prompts, 2)(3));
 });
 
 test('of ShareGPT the first question is asked, and its answer says how long', () => {

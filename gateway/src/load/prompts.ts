@@ -52,6 +52,24 @@ function words(seed: number, count: number): string {
   );
 }
 
+/** Words at random in each message's place, about as long as it: what a server has computed of them is of no use to `prompts`. */
+export function strangersOf(prompts: PromptOf, seed: number): PromptOf {
+  return (index) => {
+    const { messages, maxTokens } = prompts(index);
+    const strange = messages.map(({ role, content }, place) => ({
+      role,
+      content: words(seed + (index + 1) * 0x9e3779b1 + place, contentTokens(content)),
+    }));
+    return { messages: strange, maxTokens };
+  };
+}
+
+/** Estimated. What a file has in a message's place may be parts of it. */
+function contentTokens(content: unknown): number {
+  const text = typeof content === 'string' ? content : (JSON.stringify(content) ?? '');
+  return Math.ceil(text.length / CHARACTERS_PER_TOKEN);
+}
+
 /**
  * Conversations of people, as the dataset ShareGPT has them: the first question of each is asked, and the answer that is
  * there says how long the new one may be, unless `outputTokens` does. Throws an Error where the text is none.

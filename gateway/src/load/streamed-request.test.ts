@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
-import { systemClock } from '../core/clock.ts';
+import { ManualClock } from '../../test/manual-clock.ts';
+import { type Clock, systemClock } from '../core/clock.ts';
 import { type Asked, Endpoint, type Heard, retryAfterIn } from './streamed-request.ts';
 
 const word = (content: string) => `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`;
@@ -35,15 +36,19 @@ after(() => {
   server.close();
 });
 
-function ask(answer: (response: ServerResponse) => void, more: Partial<Asked> = {}): Promise<Heard> {
+function ask(
+  answer: (response: ServerResponse) => void,
+  more: Partial<Asked> = {},
+  clock: Clock = systemClock,
+): Promise<Heard> {
   script = answer;
   seen = [];
-  const endpoint = new Endpoint({ url, headers: { 'x-extra': 'yes' }, clock: systemClock });
+  const endpoint = new Endpoint({ url, headers: { 'x-extra': 'yes' }, clock });
   return endpoint.ask({
     body: '{"q":1}',
     key: undefined,
     patienceMs: 10_000,
-    since: systemClock.now(),
+    since: clock.now(),
     ...more,
   });
 }
@@ -177,29 +182,46 @@ function closing(answer: (response: ServerResponse) => void): {
 }
 
 test('who hears no first word in time leaves, and closes the socket', async () => {
-  const silent = closing((response) => response.flushHeaders());
-  const heard = await ask(silent.script, { patienceMs: 40 });
+  const clock = new ManualClock();
+  const silent = closing((response) => {
+    response.flushHeaders();
+    clock.advance(40);
+  });
+  const heard = await ask(silent.script, { patienceMs: 40 }, clock);
   assert.deepEqual([heard.ending, heard.reason], ['gave-up', 'no first word']);
   await silent.closed;
 });
 
 test('the patience for the first word began when the request was due', async () => {
-  const silent = closing(() => {});
-  const heard = await ask(silent.script, { patienceMs: 60_000, since: systemClock.now() - 59_960 });
+  const clock = new ManualClock(60_000);
+  const silent = closing(() => clock.advance(40));
+  const heard = await ask(silent.script, { patienceMs: 60_000, since: 40 }, clock);
   assert.equal(heard.ending, 'gave-up');
+  await silent.closed;
 });
 
 test('who hears nothing more in the middle leaves; keep-alives are no words', async () => {
-  let timer: NodeJS.Timeout | undefined;
-  const stalled = closing((response) => {
-    response.write(word('Good '));
-    timer = setInterval(() => response.write(': still there\n\n'), 5);
-  });
-  const heard = await ask(stalled.script, { patienceMs: 60 });
+  const clock = new ManualClock();
+  const stalled = closing((response) => response.write(word('Good ')));
+  let response: ServerResponse | undefined;
+  const fillSilence = (times: number) => {
+    if (response!.destroyed) return;
+    clock.advance(1);
+    if (times === 0) response!.end();
+    else response!.write(': still there\n\n', () => setImmediate(fillSilence, times - 1));
+  };
+  const heard = await ask(
+    (one) => {
+      response = one;
+      stalled.script(one);
+    },
+    // Time passes only once the word has been heard.
+    { patienceMs: 60, onWord: () => fillSilence(600) },
+    clock,
+  );
   assert.deepEqual([heard.ending, heard.reason], ['gave-up', 'a silence']);
   assert.equal(heard.wordsAt.length, 1);
   await stalled.closed;
-  clearInterval(timer);
 });
 
 test('who is told to stop leaves at once, or does not come', async () => {

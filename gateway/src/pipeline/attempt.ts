@@ -129,9 +129,10 @@ function askedOf(
 }
 
 function contextOf(call: Call, signal: AbortSignal, deadlineAt: number | undefined): CallContext {
-  const { record, clock, callId, hops } = call;
+  const { record, clock, callId, hops, ticket } = call;
   const deadlineMs = deadlineAt === undefined ? undefined : Math.max(0, deadlineAt - clock.now());
-  const origin = { requestId: record.id, priority: record.priority, deadlineMs, hops };
+  const { session } = ticket;
+  const origin = { requestId: record.id, priority: record.priority, deadlineMs, hops, session };
   return { callId, tenant: record.tenant, signal, origin };
 }
 

@@ -155,6 +155,20 @@ test('who announced itself and then said nothing is not who speaks', async () =>
   assert.equal(record.speaker, undefined);
 });
 
+test('where a form had a slot before it failed is not where the answer comes from', async () => {
+  const { run, record } = setUp({ degrade: { shorterTokens: 50 } });
+  const failsThere: Script = (how) => {
+    Object.assign(record, { backend: 'there', queueMs: 7, predictedFirstTokenMs: 70 });
+    return fails('backend_failed')(how);
+  };
+  const told = () => [record.backend, record.queueMs, record.predictedFirstTokenMs];
+  await assert.rejects(run({ shorter: failsThere }), { code: 'overloaded' });
+  assert.deepEqual(told(), [undefined, undefined, undefined]);
+  Object.assign(record, { backend: 'first', queueMs: 1, predictedFirstTokenMs: 10 });
+  await assert.rejects(run({ shorter: failsThere }), { code: 'overloaded' });
+  assert.deepEqual(told(), ['first', 1, 10], 'an earlier call of the request had its own');
+});
+
 test('a form that fails after its first word fails the call', async () => {
   const { run, record, tried, ended } = setUp();
   await assert.rejects(run({ 'smaller-model': fails('backend_failed', text), shorter: answers }));

@@ -87,6 +87,7 @@ async function runTrial(
   leadsOn: (error: GatewayError, progress: Progress) => boolean,
 ): Promise<Usage | undefined> {
   const { record, signal } = options;
+  const { backend, queueMs, predictedFirstTokenMs } = record;
   const isOver = (error: GatewayError) => signal.aborted || !leadsOn(error, progress);
   const push = noting(form, options);
   try {
@@ -104,8 +105,13 @@ async function runTrial(
     });
   } catch (thrown) {
     if (isOver(toGatewayError(thrown))) throw thrown;
-    // Who announced itself and then said nothing is not who speaks.
-    if (record.firstTokenMs === undefined) record.speaker = undefined;
+    // Who announced itself and then said nothing is not who speaks; where it had a slot, nothing is told of it.
+    if (record.firstTokenMs === undefined) {
+      record.speaker = undefined;
+      record.backend = backend;
+      record.queueMs = queueMs;
+      record.predictedFirstTokenMs = predictedFirstTokenMs;
+    }
     return undefined;
   }
 }

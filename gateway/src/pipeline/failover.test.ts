@@ -489,13 +489,14 @@ test("a client's own beginning that nobody can go on with is refused", async () 
 test('each back end is asked by the name that it has for the model, and told where the call comes from', async () => {
   const [a, b] = [new HandBackend('a', { continues: 'text' }), new HandBackend('b', { continues: 'text' })];
   const { ask } = setUp([a, b], { names: new Map([['b', 'their/model']]) });
-  const { cancel } = await ask({}, { hops: ['before'], deadlineMs: 2_000 });
+  const { cancel } = await ask({}, { hops: ['before'], deadlineMs: 2_000, session: 'talk-1' });
   assert.equal(a.last.request.model, 'm');
   assert.deepEqual(a.last.context.origin, {
     requestId: 'request',
     priority: 'standard',
     deadlineMs: 2_000,
     hops: ['before', 'here'],
+    session: 'talk-1',
   });
   a.last.push(text('half'));
   a.last.fail('backend_failed');

@@ -88,11 +88,7 @@ export class SharedAnswer {
     } finally {
       reader.signal.removeEventListener('abort', onAbort);
       this.#tellSpeaker(reader);
-      const { failovers, continued, hedged, preempted } = this.record;
-      reader.record.failovers += failovers;
-      reader.record.continued += continued;
-      reader.record.hedged += hedged;
-      reader.record.preempted += preempted;
+      this.#tellCourse(reader);
     }
   }
 
@@ -109,9 +105,9 @@ export class SharedAnswer {
   /** What a reader does not take is its own end only. */
   #give(reader: Reader, event: TokenEvent): void {
     this.#tellSpeaker(reader);
-    const { record, isFollower } = reader;
+    const { record } = reader;
     // Before a word of it, another form of the answer may still be given.
-    if (isFollower && event.type !== 'start' && !record.degraded.includes('coalesced')) {
+    if (event.type !== 'start' && this.#isOfAnother(reader) && !record.degraded.includes('coalesced')) {
       noteDegraded(record, 'coalesced');
     }
     try {
@@ -119,6 +115,11 @@ export class SharedAnswer {
     } catch (thrown) {
       this.#leave(reader, thrown);
     }
+  }
+
+  /** It joined what was begun for another request: one that asks for the same several times shares it with nobody. */
+  #isOfAnother({ isFollower, record }: Reader): boolean {
+    return isFollower && record !== this.#options.record;
   }
 
   /** Until an answer speaks, who will speak may change. */
@@ -130,6 +131,16 @@ export class SharedAnswer {
     if (isFollower) return;
     record.queueMs = this.record.queueMs;
     record.predictedFirstTokenMs = this.record.predictedFirstTokenMs;
+  }
+
+  /** Once a request, however often it reads. */
+  #tellCourse(reader: Reader): void {
+    if (reader.isFollower && !this.#isOfAnother(reader)) return;
+    const { failovers, continued, hedged, preempted } = this.record;
+    reader.record.failovers += failovers;
+    reader.record.continued += continued;
+    reader.record.hedged += hedged;
+    reader.record.preempted += preempted;
   }
 
   #leave(reader: Reader, reason: unknown): void {

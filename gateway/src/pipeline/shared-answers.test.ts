@@ -229,6 +229,21 @@ test('several answers at temperature 0 are one, read several times', async () =>
       [2, 'same'],
     ],
   );
+  assert.deepEqual(answer.record.degraded, [], 'nobody shares with itself');
+});
+
+test('several answers that read along with another request are shared, and what befell it counts once', async () => {
+  const { a, b, ask } = setUp();
+  const first = await ask({ id: 'first', job: { parallel: 2 } }, { choices: 2 });
+  const second = await ask({ id: 'second', job: { parallel: 2 } }, { choices: 2 });
+  a.last.fail('backend_failed');
+  await turn();
+  b.finish(text('same'));
+  await readAll(first);
+  await readAll(second);
+  const { record } = second;
+  assert.deepEqual([first.record.degraded, record.degraded], [[], ['coalesced']]);
+  assert.equal(first.record.failovers, 1);
 });
 
 test('whoever comes and leaves when, each reads a beginning of the answer, and who stays reads all of it', async () => {

@@ -101,6 +101,18 @@ test('the back end is chosen when a slot frees: whichever is free first takes th
   assert.equal((await waiting).backend, b);
 });
 
+test('how many calls a back end is given at once is the least of its slots and of what its limit found out', async () => {
+  const { scheduler } = newScheduler();
+  const limited = (slots: number) =>
+    Object.assign(new StillBackend('a', slots), { limit: { kind: 'aimd', most: 20 } as const });
+  const [many, few] = [limited(40), limited(3)];
+  assert.deepEqual([scheduler.placesOn(many), scheduler.placesOn(few)], [20, 3]);
+  (await scheduler.acquire(ticket([many]))).release('overload');
+  assert.equal(scheduler.placesOn(many), 5);
+  many.change('down');
+  assert.equal(scheduler.placesOn(many), 0);
+});
+
 test("a slow model's queue does not hold another model's call", async () => {
   const { scheduler } = newScheduler();
   const [slow, quick] = [new StillBackend('slow', 1), new StillBackend('quick', 1)];

@@ -142,6 +142,11 @@ export class Scheduler {
     return this.#seats.get(backend)?.running ?? 0;
   }
 
+  /** Calls that a back end is given at once now: the least of its slots and of what its limit has found out. */
+  placesOn(backend: Backend): number {
+    return this.#seatOf(backend).places(backend.load());
+  }
+
   /** When a call that is refused now could have its turn, in ms: what waits, times what a call lately took. */
   retryAfterMs(): number {
     let slots = 0;

@@ -138,6 +138,14 @@ test('one step that was held up is forgotten at once; it makes nobody refuse', (
   assert.ok(ms + marginMs < 200, `${ms} + ${marginMs}`);
 });
 
+test('what a cold start was like is no reason to refuse once that is over', () => {
+  const { model, ask } = setUp(0);
+  for (let call = 0; call < 10; call += 1) ask(100 + 30 * call, 2_000 + 300 * (call % 4));
+  for (let call = 0; call < 40; call += 1) ask(100 + ((call * 37) % 300));
+  const { ms, marginMs } = model.firstTokenMs(200, 0)!;
+  assert.ok(ms + marginMs < 300, `${ms} + ${marginMs}`);
+});
+
 test('a back end that has become three times slower is known for that after a few calls', () => {
   const { model, ask } = setUp();
   for (let call = 0; call < 40; call += 1) ask(200, 360);

@@ -3,6 +3,7 @@
 // It must never decide anything, and never know who waits: predictions are made of it elsewhere.
 import type { Clock } from '../core/clock.ts';
 import { DecayedRegression } from './decayed-regression.ts';
+import { ErrorMargin } from './error-margin.ts';
 
 /** What a call gives a back end to do, in tokens as they were estimated: the measured rates are in the same. */
 export interface Work {
@@ -29,39 +30,24 @@ export interface FirstTokenEstimate {
   readonly marginMs: number;
 }
 
-/** After so many samples the older ones count half, and after so much time. */
+/**
+ * After so many samples the older ones count half, and after so much time. At first sooner, after a part of those that there
+ * are: a back end's first calls find nothing computed yet, and say little of its day.
+ */
 const HALF_LIFE_SAMPLES = 50;
+const FIRST_HALF_LIFE_SAMPLES = 4;
+const HALF_LIFE_SHARE = 0.25;
 const HALF_LIFE_MS = 600_000;
 /** Nothing fades further between two samples: after a quiet week the last busy day is still the best guess. */
 const LEAST_DECAY = 2 ** -10;
-const SAMPLE_DECAY = 0.5 ** (1 / HALF_LIFE_SAMPLES);
 
 /** Before so many first tokens nothing is predicted: admission lets all pass. */
 const LEAST_SAMPLES = 8;
 /** Errors of a line through fewer samples say nothing. */
 const LEAST_FITTED = 4;
 
-/**
- * An error of more than so many mean errors is cut to that, before it is learnt from: one step that was held up by
- * something else must not make the next minute refuse everybody (pre-cleaning by a bounded error: Gelper, Fried and Croux,
- * "Robust forecasting with exponential and Holt-Winters smoothing", 2010). Two of them in a row are no accident: they are
- * taken as they are.
- */
-const MOST_MEAN_ERRORS = 4;
-/** Below this share of the estimate an error is never cut: where all went evenly the mean error is next to nothing. */
+/** Below this share of the estimate an error is never taken for an accident. */
 const LEAST_CUT_SHARE = 0.25;
-
-/**
- * First tokens may be late by more than the margin in 1 of 100 cases: the promise is their P99. The margin follows by a
- * step at every sample, up where one was late and down where none was, 99 to 1: in the long run exactly that share is
- * late, whatever the errors' distribution and however it shifts (Angelopoulos, Candès and Tibshirani, "Conformal PID control
- * for time series prediction", 2023). How late one was does not matter, so one accident moves it by one step.
- */
-const MOST_LATE_SHARE = 0.01;
-const MARGIN_STEP = 0.5;
-/** In mean errors, as the margin is: what it would be if the errors were normal. */
-const FIRST_MARGIN = 2.9;
-const MOST_MARGIN = 25;
 
 /** How much a call counts for the rate that was not there while all places were taken, against one that was all its life. */
 const UNSATURATED_WEIGHT = 0.05;
@@ -81,12 +67,7 @@ export class ServiceModel {
   #samples = 0;
   #sampledAt = 0;
   /** Of errors in units of the root of their estimate: a sum of many small times varies by the root of its length. */
-  #meanError = 0;
-  #errorWeight = 0;
-  /** The margin, in mean errors. */
-  #margin = FIRST_MARGIN;
-  /** Whether the last error was cut, and which way it pointed; 0: it was not. */
-  #lastCut = 0;
+  readonly #errors = new ErrorMargin();
 
   #running = 0;
   #silent = 0;
@@ -151,7 +132,7 @@ export class ServiceModel {
     if (this.#samples < LEAST_SAMPLES) return undefined;
     const ms = this.#line.at(causesOf(tokensAhead, decoding));
     const floorMs = this.#line.at(causesOf(0, decoding));
-    return { ms, floorMs, marginMs: this.#margin * this.#meanError * Math.sqrt(ms) };
+    return { ms, floorMs, marginMs: this.#errors.above * Math.sqrt(ms) };
   }
 
   /** Prompt tokens of the calls that have not spoken yet. */
@@ -196,7 +177,7 @@ export class ServiceModel {
   #learn(causes: readonly number[], ms: number, expectedMs: number | undefined): void {
     const now = this.#clock.now();
     const learntMs = expectedMs === undefined ? ms : this.#judge(ms, expectedMs);
-    this.#line.decay(decaySince(this.#sampledAt, now));
+    this.#line.decay(decaySince(this.#sampledAt, now, this.#samples));
     // By the inverse of its variance, so that long prompts do not drown what short ones say of the floor.
     this.#line.add(causes, learntMs, 1 / Math.max(1, expectedMs ?? ms));
     this.#sampledAt = now;
@@ -206,27 +187,16 @@ export class ServiceModel {
   /** Learns from an error how large errors are, and returns what the line may learn from it, in ms. */
   #judge(ms: number, expectedMs: number): number {
     const unit = Math.sqrt(Math.max(1, expectedMs));
-    const error = ms - expectedMs;
-    if (this.#errorWeight >= 1) {
-      const isLate = error > this.#margin * this.#meanError * unit;
-      const step = MARGIN_STEP * (isLate ? 1 - MOST_LATE_SHARE : -MOST_LATE_SHARE);
-      this.#margin = Math.min(MOST_MARGIN, Math.max(0, this.#margin + step));
-    }
-    const most = Math.max(MOST_MEAN_ERRORS * this.#meanError * unit, LEAST_CUT_SHARE * expectedMs);
-    const direction = Math.abs(error) > most ? Math.sign(error) : 0;
-    const isAccident = direction !== 0 && direction !== this.#lastCut && this.#errorWeight >= 1;
-    this.#lastCut = direction;
-    const learnt = isAccident ? direction * most : error;
-    this.#errorWeight = this.#errorWeight * SAMPLE_DECAY + 1;
-    this.#meanError += (Math.abs(learnt) / unit - this.#meanError) / this.#errorWeight;
-    return expectedMs + learnt;
+    return (
+      expectedMs + unit * this.#errors.take((ms - expectedMs) / unit, (LEAST_CUT_SHARE * expectedMs) / unit)
+    );
   }
 
   /** `fullMs`: how much of it all places were taken. */
   #held(now: number, holdMs: number, tokens: number, fullMs: number): void {
     if (holdMs <= 0) return;
     const sums = this.#holds;
-    const decay = decaySince(sums.at, now);
+    const decay = decaySince(sums.at, now, Infinity);
     const weight = UNSATURATED_WEIGHT + (1 - UNSATURATED_WEIGHT) * Math.min(1, fullMs / holdMs);
     sums.weight = sums.weight * decay + weight;
     sums.ms = sums.ms * decay + weight * holdMs;
@@ -245,6 +215,8 @@ function causesOf(tokensAhead: number, decoding: number): readonly number[] {
   return [1, tokensAhead, decoding, tokensAhead * decoding];
 }
 
-function decaySince(then: number, now: number): number {
-  return Math.max(LEAST_DECAY, SAMPLE_DECAY * 0.5 ** ((now - then) / HALF_LIFE_MS));
+/** What the older ones count after one more sample, of `samples` so far. */
+function decaySince(then: number, now: number, samples: number): number {
+  const halfLife = Math.min(HALF_LIFE_SAMPLES, Math.max(FIRST_HALF_LIFE_SAMPLES, samples * HALF_LIFE_SHARE));
+  return Math.max(LEAST_DECAY, 0.5 ** (1 / halfLife + (now - then) / HALF_LIFE_MS));
 }

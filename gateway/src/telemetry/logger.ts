@@ -102,6 +102,9 @@ export function allObservers(...observers: readonly RequestObserver[]): RequestO
     preempted: (record) => {
       for (const observer of observers) observer.preempted?.(record);
     },
+    resumed: (outcome) => {
+      for (const observer of observers) observer.resumed?.(outcome);
+    },
     ended: (record, outcome, totalMs, cause) => {
       for (const observer of observers) observer.ended?.(record, outcome, totalMs, cause);
     },

@@ -7,7 +7,12 @@ import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
 import { newRecord, type RequestOutcome, type RequestRecord } from '../core/observer.ts';
 import { Metrics } from './metrics.ts';
 
-const NONE = { backends: () => [], queue: () => ({ waiting: 0, running: 0 }) };
+const NONE = {
+  backends: () => [],
+  queue: () => ({ waiting: 0, running: 0 }),
+  placesOn: () => 0,
+  kept: () => ({ count: 0, bytes: 0 }),
+};
 
 function backend(id: string, load: BackendLoad): Backend {
   return {
@@ -222,11 +227,17 @@ test('queue and back ends are read as they are at the scrape, and what is gone l
     backend('b', { state: 'loading', slots: 0 }),
   ];
   let queue = { waiting: 3, running: 4 };
-  const metrics = new Metrics({ backends: () => backends, queue: () => queue });
+  const metrics = new Metrics({
+    ...NONE,
+    backends: () => backends,
+    queue: () => queue,
+    placesOn: () => 3,
+  });
   const before = await scrape(metrics);
   assert.equal(before.get('sluice_requests_waiting'), 3);
   assert.equal(before.get('sluice_requests_running'), 4);
   assert.equal(before.get('sluice_slots{backend="a"}'), 4);
+  assert.equal(before.get('sluice_backend_limit{backend="a"}'), 3);
   assert.equal(before.get('sluice_backend_up{backend="a"}'), 1);
   assert.equal(before.get('sluice_backend_up{backend="b"}'), 0);
   assert.equal(before.get('sluice_backend_state{backend="b",state="loading"}'), 1);
@@ -259,4 +270,16 @@ test('labels are made of the closed sets of the record only: not of id, tenant, 
   assert.match(text, /sluice_hedges_total\{result="won"\} 1/);
   assert.match(text, /sluice_preemptions_total 1/);
   for (const value of Object.values(written)) assert.doesNotMatch(text, new RegExp(value));
+});
+
+test('what is kept is read at the scrape, and who comes for it is counted by what became of it', async () => {
+  const metrics = new Metrics({ ...NONE, kept: () => ({ count: 2, bytes: 8192 }) });
+  metrics.resumed('resumed');
+  metrics.resumed('resumed');
+  metrics.resumed('gone');
+  const values = await scrape(metrics);
+  assert.equal(values.get('sluice_kept_answers'), 2);
+  assert.equal(values.get('sluice_kept_bytes'), 8192);
+  assert.equal(values.get('sluice_resumes_total{outcome="resumed"}'), 2);
+  assert.equal(values.get('sluice_resumes_total{outcome="gone"}'), 1);
 });

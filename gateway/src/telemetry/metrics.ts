@@ -10,12 +10,17 @@ import {
   type RequestObserver,
   type RequestOutcome,
   type RequestRecord,
+  type ResumeOutcome,
   STUTTER_MS,
 } from '../core/observer.ts';
 
 export interface MetricsSources {
   readonly backends: () => Iterable<Backend>;
   readonly queue: () => { readonly waiting: number; readonly running: number };
+  /** Calls that a back end is given at once now. */
+  readonly placesOn: (backend: Backend) => number;
+  /** Answers that clients may come again for, and what they hold. */
+  readonly kept: () => { readonly count: number; readonly bytes: number };
 }
 
 const LATENCY_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300];
@@ -123,6 +128,12 @@ export class Metrics implements RequestObserver {
     'Slots that calls gave back to more urgent ones.',
   );
 
+  readonly #resumes = new Counter({
+    name: 'sluice_resumes_total',
+    help: 'Requests that came for an answer that is kept, by what became of them.',
+    labelNames: ['outcome'],
+    registers: [this.#registry],
+  });
   readonly #degraded = new Counter({
     name: 'sluice_degraded_total',
     help: 'Answers for which something was given up, by what.',
@@ -130,7 +141,7 @@ export class Metrics implements RequestObserver {
     registers: [this.#registry],
   });
 
-  constructor({ backends, queue }: MetricsSources) {
+  constructor({ backends, queue, placesOn, kept }: MetricsSources) {
     this.#gauge(
       'error_rate',
       'Of the admitted requests of 5 minutes: the part that failed, 0 to 1.',
@@ -143,9 +154,21 @@ export class Metrics implements RequestObserver {
     this.#gauge('sluice_requests_waiting', 'Calls that wait for one.', [], (gauge) =>
       gauge.set(queue().waiting),
     );
+    this.#gauge('sluice_kept_answers', 'Answers that clients may come again for.', [], (gauge) =>
+      gauge.set(kept().count),
+    );
+    this.#gauge('sluice_kept_bytes', 'What is kept of them.', [], (gauge) => gauge.set(kept().bytes));
     this.#gauge('sluice_slots', 'Calls that a back end runs at once.', ['backend'], (gauge) => {
       for (const backend of backends()) gauge.set({ backend: backend.id }, backend.load().slots);
     });
+    this.#gauge(
+      'sluice_backend_limit',
+      'Of its slots: as many as are used at once, where that is found out.',
+      ['backend'],
+      (gauge) => {
+        for (const backend of backends()) gauge.set({ backend: backend.id }, placesOn(backend));
+      },
+    );
     this.#gauge('sluice_backend_up', '1 while the back end takes calls.', ['backend'], (gauge) => {
       for (const backend of backends()) {
         gauge.set({ backend: backend.id }, backend.load().state === 'ready' ? 1 : 0);
@@ -214,6 +237,10 @@ export class Metrics implements RequestObserver {
 
   preempted(): void {
     this.#preemptions.inc();
+  }
+
+  resumed(outcome: ResumeOutcome): void {
+    this.#resumes.inc({ outcome });
   }
 
   ended(record: RequestRecord, outcome: RequestOutcome, totalMs: number): void {

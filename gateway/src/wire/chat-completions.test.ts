@@ -47,8 +47,7 @@ const WRONG: readonly [name: string, body: object, param: string][] = [
   ['max_completion_tokens of 0', { max_completion_tokens: 0, max_tokens: 5 }, 'max_completion_tokens'],
   ['stream_options as a text', { stream_options: 'x' }, 'stream_options'],
   ['include_usage in words', { stream_options: { include_usage: 'yes' } }, 'stream_options.include_usage'],
-  ['a body of the Responses dialect', { input: 'hi', messages: undefined }, 'messages'],
-  ['a body of the Responses dialect with null', { input: [user], messages: null }, 'messages'],
+  ['a body of the Responses dialect with no item', { input: [], messages: null }, 'input'],
 ];
 
 for (const [name, body, param] of WRONG) {
@@ -60,8 +59,12 @@ for (const [name, body, param] of WRONG) {
   });
 }
 
-test('a Responses body is told what to send', () => {
-  assert.throws(() => parse({ input: 'hi', messages: undefined }), /send "messages"/);
+test('a Responses body is understood, unless there are messages too', () => {
+  assert.deepEqual(parse({ input: 'ho', messages: null }).calls[0]!.prompt, {
+    kind: 'messages',
+    messages: [{ role: 'user', content: 'ho' }],
+  });
+  assert.equal(parse({ input: 'ho' }).calls[0]!.extra.input, 'ho');
 });
 
 test('roles, parts and names are understood', () => {

@@ -12,6 +12,7 @@ import {
   booleanField,
   choicesField,
   integerField,
+  isNullish,
   isObject,
   listOf,
   modelField,
@@ -27,6 +28,7 @@ import {
   tokenLimitField,
 } from './request-fields.ts';
 import { responseFormatField } from './response-format.ts';
+import { parseResponsesRequest } from './responses-request.ts';
 import { type ChunkShape, ServerSentEvents } from './server-sent-events.ts';
 import { toolFields, toolsOf } from './tools.ts';
 import { usageBody } from './usage.ts';
@@ -118,7 +120,7 @@ export const chatCompletions: Dialect = {
   name: 'chat_completions',
 
   parse(body) {
-    refuseResponsesBody(body);
+    if (isResponsesBody(body)) return parseResponsesRequest(body);
     const { fields, extra } = readBody(schema, body);
     const { messages, continueFrom, extra: prefillExtra } = prefillOf(fields);
     return {
@@ -198,12 +200,7 @@ function messageBody({ text, reasoning, toolCalls }: PartialChoice): object {
   };
 }
 
-/** Some clients post the newer dialect's body to the older one's path. */
-function refuseResponsesBody(body: unknown): void {
-  if (!isObject(body) || (body.input ?? null) === null || (body.messages ?? null) !== null) return;
-  throw new GatewayError(
-    'invalid_request',
-    'This is a body of the Responses dialect: send "messages", a list of {"role", "content"}, instead of "input".',
-    { param: 'messages' },
-  );
+/** Some clients post the newer dialect's body to the older one's path, and read the older one's answers. */
+function isResponsesBody(body: unknown): boolean {
+  return isObject(body) && !isNullish(body.input) && isNullish(body.messages);
 }

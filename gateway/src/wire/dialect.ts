@@ -62,6 +62,8 @@ export interface StreamCodec {
 
 export interface Dialect {
   readonly name: string;
+  /** Where its clients look for the id of their request, beside `x-request-id`. */
+  readonly idHeader?: string | undefined;
   /**
    * The only validation of a request's content. `body` is what `parseJson` gave; `model` is the id in the path, for
    * dialects that have it there. Throws GatewayError `invalid_request` with `param` as a path (`messages[0].role`).

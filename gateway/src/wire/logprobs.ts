@@ -1,13 +1,15 @@
-// The probabilities of an answer's tokens as OpenAI's two dialects write them.
+// The probabilities of an answer's tokens as OpenAI's dialects write them.
 // It must never make up what was not told: a token's bytes are its text's, unless it came with its own.
 import type { TokenChance, TokenLogprob } from '../core/chat.ts';
 
 /** `choices[].logprobs` of a chat completion. */
 export function chatLogprobs(logprobs: readonly TokenLogprob[]): object {
-  return {
-    content: logprobs.map((one) => ({ ...chance(one), top_logprobs: one.top.map(chance) })),
-    refusal: null,
-  };
+  return { content: tokenLogprobs(logprobs), refusal: null };
+}
+
+/** One item a token: `logprobs` of a part of a response. */
+export function tokenLogprobs(logprobs: readonly TokenLogprob[]): readonly object[] {
+  return logprobs.map((one) => ({ ...chance(one), top_logprobs: one.top.map(chance) }));
 }
 
 /** `choices[].logprobs` of a text completion: lists side by side, one item a token. */

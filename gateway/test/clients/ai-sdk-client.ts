@@ -1,22 +1,48 @@
-// Vercel's AI SDK over its provider for OpenAI-compatible servers, as its users write it.
+// Vercel's AI SDK as its users write it, over its provider for OpenAI-compatible servers, and over that for OpenAI itself,
+// which speaks Responses.
+import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-import { generateText, jsonSchema, streamText, type ToolSet, tool } from 'ai';
+import { generateText, jsonSchema, type LanguageModel, streamText, type ToolSet, tool } from 'ai';
 import { ALL, type Asked, type Client, errorOf, nothingSeen, type Seen, WEATHER } from './client.ts';
 
-export const aiSdk: Client = { name: 'Vercel AI SDK', shows: ALL, missing: undefined, ask };
+type ModelOf = (asked: Asked) => LanguageModel;
 
-async function ask(asked: Asked): Promise<Seen> {
+export const aiSdk: Client = {
+  name: 'Vercel AI SDK',
+  shows: ALL,
+  missing: undefined,
+  ask: (asked) =>
+    ask(asked, ({ url, model }) =>
+      createOpenAICompatible({
+        name: 'sluice',
+        baseURL: `${url}/v1`,
+        apiKey: 'none',
+        includeUsage: true,
+      })(model),
+    ),
+};
+
+export const aiSdkOpenAi: Client = {
+  name: 'Vercel AI SDK, openai()',
+  // Of a thought it shows the summary, to those who ask for one.
+  shows: { ...ALL, reasoning: false },
+  missing: undefined,
+  ask: (asked) =>
+    ask(asked, ({ url, model }) => createOpenAI({ baseURL: `${url}/v1`, apiKey: 'none' })(model)),
+};
+
+async function ask(asked: Asked, modelOf: ModelOf): Promise<Seen> {
   const seen = nothingSeen();
   try {
-    await (asked.stream ? stream(asked, seen) : whole(asked, seen));
+    await (asked.stream ? stream(asked, modelOf, seen) : whole(asked, modelOf, seen));
   } catch (thrown) {
     seen.error = errorOf(thrown);
   }
   return seen;
 }
 
-async function whole(asked: Asked, seen: Seen): Promise<void> {
-  const { text, reasoningText, finishReason, usage, toolCalls } = await generateText(callOf(asked));
+async function whole(asked: Asked, modelOf: ModelOf, seen: Seen): Promise<void> {
+  const { text, reasoningText, finishReason, usage, toolCalls } = await generateText(callOf(asked, modelOf));
   if (text) seen.pieces.push(text);
   seen.reasoning = reasoningText ?? '';
   seen.finish = finishReason;
@@ -24,10 +50,10 @@ async function whole(asked: Asked, seen: Seen): Promise<void> {
   seen.toolCalls = toolCalls.map(({ toolName, input }) => ({ name: toolName, arguments: input }));
 }
 
-async function stream(asked: Asked, seen: Seen): Promise<void> {
+async function stream(asked: Asked, modelOf: ModelOf, seen: Seen): Promise<void> {
   const leaving = new AbortController();
   const { fullStream } = streamText({
-    ...callOf(asked),
+    ...callOf(asked, modelOf),
     abortSignal: leaving.signal,
     // Its default prints what the stream tells as well.
     onError: () => {},
@@ -56,13 +82,8 @@ async function stream(asked: Asked, seen: Seen): Promise<void> {
   if (asked.leaveAfter !== undefined) await asked.afterLeaving?.();
 }
 
-function callOf({ url, model, prompt, maxTokens, tools }: Asked) {
-  const provider = createOpenAICompatible({
-    name: 'sluice',
-    baseURL: `${url}/v1`,
-    apiKey: 'none',
-    includeUsage: true,
-  });
+function callOf(asked: Asked, modelOf: ModelOf) {
+  const { prompt, maxTokens, tools } = asked;
   const weather: ToolSet = {
     [WEATHER.name]: tool({
       description: WEATHER.description,
@@ -70,7 +91,7 @@ function callOf({ url, model, prompt, maxTokens, tools }: Asked) {
     }),
   };
   return {
-    model: provider(model),
+    model: modelOf(asked),
     prompt,
     maxOutputTokens: maxTokens,
     maxRetries: 0,

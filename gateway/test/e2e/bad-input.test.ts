@@ -21,6 +21,7 @@ const ROUTES = [
     valid: { model: 'deepseek-r1', messages: [{ role: 'user', content: 'hi' }] },
   },
   { path: '/v1/completions', valid: { model: 'deepseek-r1', prompt: 'hi' } },
+  { path: '/v1/responses', valid: { model: 'deepseek-r1', input: 'hi' } },
   { path: '/v1/models/deepseek-r1/generate', valid: { prompt: 'hi' } },
   { path: '/v1/models/deepseek-r1/generate_stream', valid: { prompt: 'hi' } },
 ] as const;

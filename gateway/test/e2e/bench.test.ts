@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -87,6 +89,28 @@ test('a load is counted, told, kept as JSON and drawn, and no key stands anywher
   assert.match(readFileSync(picture, 'utf8'), /^<svg/);
   assert.doesNotMatch(stdout + stderr + text, new RegExp(SECRET));
   assert.equal(stderr.includes('one.json') && stderr.includes('first.svg'), true);
+});
+
+test('what warms a server up has prompts of its own, and is over when the load begins', async () => {
+  const seen: { readonly prompt: string; readonly at: number }[] = [];
+  const upstream = createServer(async (request, response) => {
+    let body = '';
+    for await (const part of request) body += part;
+    seen.push({ prompt: JSON.stringify(JSON.parse(body).messages), at: Date.now() });
+    response.end('data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
+  });
+  await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
+  try {
+    const url = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+    const args = '--model m --num-prompts 3 --num-warmups 3 --save-result --result-filename warm.json';
+    const { code, stderr } = await bench([...SHORT, ...args.split(' '), '--result-dir', FOLDER], { url });
+    assert.equal(code, 0, stderr);
+    assert.equal(new Set(seen.map(({ prompt }) => prompt)).size, 6);
+    const { started_at } = JSON.parse(readFileSync(join(FOLDER, 'warm.json'), 'utf8')).sluice;
+    assert.ok(Date.parse(started_at) >= seen[2]!.at, `${started_at} is before the last of what came before`);
+  } finally {
+    upstream.close();
+  }
 });
 
 test('a key may come from a file, and tenants have their own share and figures', async () => {

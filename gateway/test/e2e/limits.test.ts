@@ -148,6 +148,8 @@ const ROUTES: [string, unknown, boolean][] = [
   ['/v1/chat/completions', chat({ stream: true }), true],
   ['/v1/chat/completions', chat(), false],
   ['/v1/completions', { model: 'deepseek-r1', prompt: 'hi', stream: true }, true],
+  ['/v1/responses', { model: 'deepseek-r1', input: 'hi', stream: true }, true],
+  ['/v1/responses', { model: 'deepseek-r1', input: 'hi' }, false],
   ['/v1/models/deepseek-r1/generate_stream', { prompt: 'hi' }, true],
 ];
 

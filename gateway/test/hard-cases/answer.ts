@@ -1,6 +1,7 @@
-// Reads an answer of ours strictly, in any of its three forms: what a lenient client would put up with is a failure here.
+// Reads an answer of ours strictly, in any of its forms: what a lenient client would put up with is a failure here.
 import assert from 'node:assert/strict';
 import type { RawAnswer } from './client.ts';
+import { type EventReader, readerOf, wholeOf } from './named-events.ts';
 
 export interface ReadToolCall {
   readonly index: number;
@@ -27,7 +28,7 @@ export interface ReadError {
   readonly param: string | null;
 }
 
-/** An event of a stream, or the one object of an answer that is none. */
+/** An event of a stream, or the one object of an answer that is none; of dialects with named events, in the words of chat. */
 export interface ReadEvent {
   readonly value: Readonly<Record<string, unknown>>;
   /** When its last byte came, on the monotonic clock, in ms. */
@@ -35,10 +36,10 @@ export interface ReadEvent {
 }
 
 export interface Answer extends RawAnswer {
-  readonly form: 'sse' | 'ndjson' | 'json' | 'none';
+  readonly form: 'sse' | 'named' | 'ndjson' | 'json' | 'none';
   readonly events: readonly ReadEvent[];
   readonly choices: ReadonlyMap<number, ReadChoice>;
-  /** It says itself that it is whole: [DONE], a last line with its reason and usage, or a JSON answer. */
+  /** It says itself that it is whole: [DONE] or its like, a last line with its reason and usage, or a JSON answer. */
   readonly isDone: boolean;
   readonly error: ReadError | undefined;
   readonly usage: Readonly<Record<string, unknown>> | undefined;
@@ -49,7 +50,9 @@ export interface Answer extends RawAnswer {
 /** Throws an AssertionError where it is not of the wire's contract. */
 export function readAnswer(raw: RawAnswer): Answer {
   const type = raw.headers['content-type'] ?? '';
-  if (type.startsWith('text/event-stream')) return readEventStream(raw);
+  if (type.startsWith('text/event-stream')) {
+    return /^\n*event: /.test(raw.text) ? readNamedEvents(raw) : readEventStream(raw);
+  }
   if (type.startsWith('application/x-ndjson')) return readLines(raw);
   if (type.startsWith('application/json') && raw.text !== '') return readWhole(raw);
   return { ...raw, ...folded([]), form: 'none', events: [], isDone: false, keepAlives: 0 };
@@ -80,6 +83,34 @@ function readEventStream(raw: RawAnswer): Answer {
   return { ...raw, ...folded(events), form: 'sse', events, isDone, keepAlives };
 }
 
+/** Events of two lines, `event: ` and `data: `, and a blank one; a bare line end between them is a keep-alive. */
+function readNamedEvents(raw: RawAnswer): Answer {
+  const { text } = raw;
+  const events: ReadEvent[] = [];
+  let read: EventReader | undefined;
+  let keepAlives = 0;
+  let isDone = false;
+  for (let at = 0; at < text.length; ) {
+    if (text[at] === '\n') {
+      keepAlives += 1;
+      at += 1;
+      continue;
+    }
+    const end = text.indexOf('\n\n', at);
+    assert.ok(end >= 0, `an event without its end: ${quoted(text.slice(at))}`);
+    const [, name = '', data = ''] = /^event: (.+)\ndata: (.+)$/.exec(text.slice(at, end)) ?? [];
+    assert.ok(name !== '', `no named event: ${quoted(text.slice(at, end))}`);
+    assert.ok(!isDone, `something comes after the end: ${quoted(data)}`);
+    read ??= readerOf(name);
+    const told = read(name, parsed(data));
+    if (told.isKeepAlive) keepAlives += 1;
+    if (told.chunk) events.push({ value: told.chunk, at: timeOf(raw, end + 2) });
+    isDone = told.isDone ?? false;
+    at = end + 2;
+  }
+  return { ...raw, ...folded(events), form: 'named', events, isDone, keepAlives };
+}
+
 /** One JSON object a line; an empty line is a keep-alive. */
 function readLines(raw: RawAnswer): Answer {
   const events: ReadEvent[] = [];
@@ -100,7 +131,8 @@ function readLines(raw: RawAnswer): Answer {
 }
 
 function readWhole(raw: RawAnswer): Answer {
-  const value = parsed(raw.text);
+  const object = parsed(raw.text);
+  const value = wholeOf(object)?.chunk ?? object;
   const events = [{ value, at: timeOf(raw, raw.text.length) }];
   return { ...raw, ...folded(events), form: 'json', events, isDone: 'choices' in value, keepAlives: 0 };
 }

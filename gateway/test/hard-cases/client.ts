@@ -40,7 +40,7 @@ export interface Asked {
 const LIMIT_MS = 10_000;
 /** An answer that has not ended by then has failed its case. */
 const ANSWER_LIMIT_MS = 60_000;
-const TOKEN = /"(?:content|reasoning_content|text)":"[^"]/;
+const TOKEN = /"(?:content|reasoning_content|text|delta|thinking)":"[^"]/;
 
 /** Sends a request on a connection of its own. */
 export function ask(port: number, request: CaseRequest): Asked {

@@ -7,6 +7,7 @@ import { streamOf } from '../upstream/answers.ts';
 import { BUILT_IN_SCRIPTS } from '../upstream/built-in-scripts.ts';
 import type { Answer } from './answer.ts';
 import { choiceOf } from './expectations.ts';
+import { type Mode, requestIn, STREAMED } from './modes.ts';
 import { chatRequest, during } from './play.ts';
 import { MEBIBYTE, warmUp, watchMemory } from './processes.ts';
 import { type Setup, type Stage, withProcess, withStage } from './stage.ts';
@@ -36,17 +37,19 @@ const STATUS: Readonly<Record<string, number>> = { 'silent-head': 504, silent: 5
 /** So large that the server's memory is what matters. */
 const LARGE: ReadonlySet<string> = new Set(['endless-line', 'huge-event', 'gzip-bomb']);
 
+const PLAYED: readonly Mode[] = ['sse', 'json', 'responses', 'messages'];
+
 for (const name of Object.keys(BUILT_IN_SCRIPTS)) {
-  for (const stream of [true, false]) {
-    test(`${name}, ${stream ? 'streamed' : 'whole'}`, async (t) => {
+  for (const mode of PLAYED) {
+    test(`${name}, ${mode}`, async (t) => {
       if (!LARGE.has(name)) {
-        await withStage(SETUP, (stage) => assertFault(stage, name, stream));
+        await withStage(SETUP, (stage) => assertFault(stage, name, mode));
         return;
       }
       await withProcess(SETUP, async (stage) => {
         await warmUp(stage);
         const memory = watchMemory(stage);
-        await assertFault(stage, name, stream);
+        await assertFault(stage, name, mode);
         const growthMB = memory.stop() / MEBIBYTE;
         t.diagnostic(`the server grew by ${Math.round(growthMB)} MB`);
         assert.ok(growthMB <= MOST_GROWTH_MB, `it grew by ${growthMB} MB`);
@@ -55,10 +58,10 @@ for (const name of Object.keys(BUILT_IN_SCRIPTS)) {
   }
 }
 
-async function assertFault(stage: Stage, name: string, stream: boolean): Promise<void> {
+async function assertFault(stage: Stage, name: string, mode: Mode): Promise<void> {
   stage.a.play(BUILT_IN_SCRIPTS[name]!.make());
-  const answer = await stage.answer(chatRequest({ stream }));
-  await during(answer.text.slice(0, 300), async () => assertOutcome(answer, name, stream));
+  const answer = await stage.answer(requestIn(mode, chatRequest()));
+  await during(answer.text.slice(0, 300), async () => assertOutcome(answer, name, STREAMED.includes(mode)));
   assert.ok(
     stage.a.requests.every(({ path }) => path === '/v1/chat/completions'),
     'nobody is followed elsewhere',

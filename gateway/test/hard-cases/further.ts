@@ -16,6 +16,7 @@ import {
 import type { Script } from '../upstream/script.ts';
 import { requestOf, upstreamOf } from './cases.ts';
 import { choiceOf } from './expectations.ts';
+import { OTHER_DIALECTS, requestIn } from './modes.ts';
 import { answerTo, chatRequest, during, type Play, setupOf } from './play.ts';
 import { type Setup, withStage } from './stage.ts';
 
@@ -32,13 +33,17 @@ export const FURTHER: Readonly<Record<string, Play>> = {
 
   'end-cut-midway': async (one) => {
     const setup: Setup = { backends: { a: { kind: 'vllm' }, b: { kind: 'vllm' } } };
-    await withStage(setup, async (stage) => {
-      stage.a.play(upstreamOf(one));
-      stage.b.play(streamOf(' 42.'));
-      const answer = await stage.answer(requestOf(one));
-      assert.equal(choiceOf(answer).content, 'The answer is 42.', 'with another back end it goes on');
-      assert.deepEqual([answer.isDone, answer.error], [true, undefined]);
-    });
+    for (const mode of ['sse', ...OTHER_DIALECTS] as const) {
+      await during(mode, () =>
+        withStage(setup, async (stage) => {
+          stage.a.play(upstreamOf(one));
+          stage.b.play(streamOf(' 42.'));
+          const answer = await stage.answer(requestIn(mode, requestOf(one)));
+          assert.equal(choiceOf(answer).content, 'The answer is 42.', 'with another back end it goes on');
+          assert.deepEqual([answer.isDone, answer.error], [true, undefined]);
+        }),
+      );
+    }
   },
 
   'end-done-no-finish': async () => {
@@ -122,7 +127,11 @@ export const FURTHER: Readonly<Record<string, Play>> = {
   'tool-finish-reason': async () => {
     for (const reason of ['length', 'content_filter']) {
       const chunks = [textChunk('x'), endChunk(reason), DONE];
-      assert.equal(choiceOf(await answerTo({ headers: EVENT_STREAM, chunks })).finish, reason);
+      for (const mode of ['sse', ...OTHER_DIALECTS] as const) {
+        const request = requestIn(mode, chatRequest());
+        const answer = await answerTo({ headers: EVENT_STREAM, chunks }, {}, request);
+        assert.deepEqual([choiceOf(answer).finish, answer.isDone], [reason, true], `${reason} in ${mode}`);
+      }
     }
   },
 
@@ -134,10 +143,21 @@ export const FURTHER: Readonly<Record<string, Play>> = {
       endChunk('tool_calls'),
       DONE,
     ];
-    for (const request of [chatRequest(), PLAIN]) {
+    for (const mode of ['sse', 'json', 'responses', 'responses-json', 'messages'] as const) {
+      const request = requestIn(mode, chatRequest());
       const answer = await answerTo({ headers: EVENT_STREAM, chunks }, {}, request);
-      assert.equal(choiceOf(answer).toolCalls[0]?.arguments, pieces.join(''), 'the arguments that come back');
+      assert.equal(choiceOf(answer).toolCalls[0]?.arguments, pieces.join(''), `what comes back in ${mode}`);
     }
+    const whole = await answerTo(
+      { headers: EVENT_STREAM, chunks },
+      {},
+      requestIn('messages-json', chatRequest()),
+    );
+    assert.match(
+      whole.text,
+      /"input":\{"id":2512292042121000001,/,
+      'no digit is lost where they are an object',
+    );
   },
 
   'tool-after-think': async (one) => {
@@ -200,6 +220,12 @@ export const FURTHER: Readonly<Record<string, Play>> = {
   },
 
   'siliconflow-429': async (one) => {
+    for (const mode of OTHER_DIALECTS) {
+      const request = requestIn(mode, chatRequest());
+      const { status, error, text } = await answerTo(upstreamOf(one), setupOf(one), request);
+      assert.deepEqual([status, error?.type], [429, 'rate_limit_error'], mode);
+      if (mode.startsWith('messages')) assert.equal(JSON.parse(text).type, 'error');
+    }
     const answer = await answerTo(upstreamOf(one), setupOf(one));
     const body = JSON.parse(answer.text) as { code: string; message: string; data: null };
     assert.deepEqual(

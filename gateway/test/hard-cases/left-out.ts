@@ -21,10 +21,7 @@ export const ELSEWHERE: Readonly<Record<string, string>> = { 'dns-moves': 'dns-m
 /** By the case's id: how its steps differ from the file's. */
 export const REDUCED: Readonly<Record<string, string>> = {
   'sse-glued-frame': 'no count of malformed events is looked for',
-  'cancel-plain-answer': 'without /v1/messages and /v1/responses, which are not there',
-  'slot-leak': 'without /v1/messages and /v1/responses, which are not there',
   'image-url-inside': 'the loopback port is one that listens, not 9',
-  'auth-scheme-case': 'x-api-key is tried on /v1/models: /v1/messages is not there',
   'dns-moves': 'asked again until it is served, at most 35 s, instead of once after 30 s',
   'sigterm-drains': 'readiness is waited for, as 100 ms on a loaded machine say nothing',
   'reload-under-stream': 'a token every 200 ms instead of every second',

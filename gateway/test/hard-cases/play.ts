@@ -72,7 +72,7 @@ export async function answerTo(script: Script, setup: Setup = {}, request = chat
 async function playMode(one: HardCase, mode: Mode, script: Script): Promise<void> {
   await withStage(setupOf(one), async (stage) => {
     stage.a.play(script);
-    const answer = await stage.answer(requestIn(mode, one));
+    const answer = await stage.answer(requestIn(mode, requestOf(one)));
     await checkExpected({ answer, stage }, expectedIn(mode, one));
   });
 }

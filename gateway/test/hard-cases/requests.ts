@@ -6,6 +6,7 @@ import { jsonOf, streamOf } from '../upstream/answers.ts';
 import { type CaseRequest, membersOf, requestOf, upstreamOf } from './cases.ts';
 import { checkExpected } from './expectations.ts';
 import { during, type Play, playOnce, setupOf } from './play.ts';
+import { onEveryRoute } from './routes.ts';
 import { withStage } from './stage.ts';
 
 /** By the case's id. */
@@ -32,12 +33,13 @@ export const REQUESTS: Readonly<Record<string, Play>> = {
 
   'lone-surrogate': async (one) => {
     const text = '"cut \\ud83d here"';
-    const routes: readonly CaseRequest[] = [
-      requestOf(one),
-      { ...requestOf(one), path: '/v1/completions', bodyText: `{"model":"deepseek-r1","prompt":${text}}` },
-      { ...requestOf(one), path: '/v1/models/deepseek-r1/generate', bodyText: `{"prompt":${text}}` },
-      { ...requestOf(one), path: '/v1/models/deepseek-r1/generate_stream', bodyText: `{"prompt":${text}}` },
-    ];
+    const others = [true, false]
+      .flatMap((stream) => onEveryRoute({ model: 'deepseek-r1', text: 'TEXT', stream }))
+      .map(({ body, ...request }) => ({
+        ...request,
+        bodyText: JSON.stringify(body).replace('"TEXT"', () => text),
+      }));
+    const routes: readonly CaseRequest[] = [requestOf(one), ...others];
     await withStage(setupOf(one), async (stage) => {
       for (const [index, request] of routes.entries()) {
         const answer = await stage.answer(request);
@@ -160,8 +162,15 @@ export const REQUESTS: Readonly<Record<string, Play>> = {
   'auth-scheme-case': (one) =>
     playOnce(one, async (stage) => {
       const request = requestOf(one);
-      const byName = await stage.answer({ ...request, headers: { 'x-api-key': 'k1' } });
-      assert.equal(byName.status, 200);
+      const byName = { 'x-api-key': 'k1' };
+      assert.equal((await stage.answer({ ...request, headers: byName })).status, 200);
+      for (const generation of onEveryRoute({ stream: false, headers: byName })) {
+        assert.equal((await stage.answer(generation)).status, 200, generation.path);
+        const bad = await stage.answer({ ...generation, headers: { 'x-api-key': 'k9' } });
+        assert.equal(bad.status, 401, generation.path);
+        assert.equal(bad.error?.type, 'authentication_error', generation.path);
+        assert.match(String(bad.headers['www-authenticate']), /^Bearer/);
+      }
       for (const key of ['k9', 'K1', 'k1x']) {
         const bad = await stage.answer({ ...request, headers: { authorization: `Bearer ${key}` } });
         assert.deepEqual([bad.status, bad.error?.code], [401, 'invalid_api_key'], key);
@@ -184,11 +193,7 @@ export const REQUESTS: Readonly<Record<string, Play>> = {
 
   'ratelimit-headers-streamed': async (one) => {
     const headers = { authorization: 'Bearer k1' };
-    const routes: readonly CaseRequest[] = [
-      requestOf(one),
-      { ...requestOf(one), path: '/v1/completions', body: { model: 'deepseek-r1', prompt: 'hi' } },
-      { ...requestOf(one), path: '/v1/models/deepseek-r1/generate_stream', body: { prompt: 'hi' } },
-    ];
+    const routes = [requestOf(one), ...onEveryRoute({ model: 'deepseek-r1', stream: true })];
     await withStage(setupOf(one), async (stage) => {
       stage.a.play(jsonOf('ok'));
       for (let sent = 0; sent < 12; sent += 1) {

@@ -8,13 +8,14 @@ import type { Upstream, UpstreamRequest } from '../upstream/faulty-upstream.ts';
 import type { Script } from '../upstream/script.ts';
 import { type CaseRequest, membersOf, requestOf, upstreamOf } from './cases.ts';
 import { checkExpected, choiceOf } from './expectations.ts';
+import { OTHER_DIALECTS, requestIn } from './modes.ts';
 import { chatRequest, during, type Play, setupOf } from './play.ts';
+import { onEveryRoute } from './routes.ts';
 import { type Stage, withStage } from './stage.ts';
 
 const LIMIT_MS = 10_000;
 /** What is to follow within 100 ms, on a machine that does other things too. */
 const SOON_MS = 1_100;
-const LINES_PATH = '/v1/models/case/generate_stream';
 const HOLD: Script = { headers: EVENT_STREAM, chunks: [], end: 'hold' };
 
 /** By the case's id. */
@@ -26,19 +27,13 @@ export const SEQUENCES: Readonly<Record<string, Play>> = {
       'before the first token': upstreamOf(one),
       'in mid-answer': { headers: EVENT_STREAM, chunks: [textChunk('a'), textChunk('b')], end: 'hold' },
     };
-    const bodies: readonly (readonly [path: string, body: object])[] = [
-      ['/v1/chat/completions', { model: 'case', messages: [{ role: 'user', content: 'hi' }] }],
-      ['/v1/completions', { model: 'case', prompt: 'hi' }],
-      [LINES_PATH, { prompt: 'hi' }],
-    ];
     let slowestMs = 0;
     await withStage(setupOf(one), async (stage) => {
       for (const [phase, script] of Object.entries(phases)) {
         stage.a.play(script);
-        for (const [path, body] of bodies) {
-          for (const stream of [false, true]) {
-            const request = { method: 'POST', path, body: { ...body, stream } };
-            const what = `${path}, ${stream ? 'streamed' : 'whole'}, ${phase}`;
+        for (const stream of [false, true]) {
+          for (const request of onEveryRoute({ stream })) {
+            const what = `${request.path}, ${stream ? 'streamed' : 'whole'}, ${phase}`;
             const tookMs = await during(what, () => leave(stage, request));
             slowestMs = Math.max(slowestMs, tookMs);
           }
@@ -53,15 +48,11 @@ export const SEQUENCES: Readonly<Record<string, Play>> = {
 
   'slot-leak': async (one) => {
     const headers = { authorization: 'Bearer k1' };
-    const routes = [
-      chatRequest({}, headers),
-      chatRequest({ stream: false }, headers),
-      { ...chatRequest({}, headers), path: LINES_PATH, body: { prompt: 'hi' } },
-      { ...chatRequest({}, headers), path: '/v1/completions', body: { model: 'case', prompt: 'hi' } },
-    ];
+    const requests = [true, false].flatMap((stream) => onEveryRoute({ stream, headers }));
     await withStage(setupOf(one), async (stage) => {
-      for (const [index, request] of routes.entries()) {
-        await during(`route ${index}`, async () => {
+      for (const request of requests) {
+        const { stream } = membersOf(request);
+        await during(`${request.path}, ${stream ? 'streamed' : 'whole'}`, async () => {
           stage.a.play(streamOf('ok'));
           assert.equal((await stage.answer(request)).status, 200, 'completed');
           await dropInMidStream(stage, request, upstreamOf(one));
@@ -128,6 +119,16 @@ export const SEQUENCES: Readonly<Record<string, Play>> = {
       assert.deepEqual([role, content], ['assistant', 'One two']);
       await closedByUs(stage.a, 0);
     });
+    for (const mode of OTHER_DIALECTS) {
+      await during(mode, () =>
+        withStage(setupOf(one), async (stage) => {
+          play(stage);
+          const answer = await stage.answer(requestIn(mode, request));
+          await checkExpected({ answer, stage }, one.expected);
+          assert.deepEqual([stage.a.requests.length, stage.b.requests.length], [1, 1]);
+        }),
+      );
+    }
     await withStage(setupOf(one), async (stage) => {
       play(stage);
       const answer = await stage.answer({ ...request, headers: { 'x-sluice-failover': 'off' } });
@@ -270,8 +271,7 @@ async function dropInMidStream(stage: Stage, request: CaseRequest, script: Scrip
     () => 'no token was made',
   );
   // A whole answer shows its client nothing before its end.
-  const { stream = request.path === LINES_PATH } = membersOf(request);
-  if (stream) await asked.firstToken();
+  if (membersOf(request).stream) await asked.firstToken();
   const meanwhile = await stage.answer(request);
   assert.equal(meanwhile.status, 429, 'the key has one request at a time');
   assert.match(meanwhile.error?.message ?? '', /parallel/i);

@@ -13,6 +13,7 @@ import { seededRandom } from '../../src/load/seeded-random.ts';
 import { Endpoint } from '../../src/load/streamed-request.ts';
 import { fakeConfig, metric, rssOf, type Sluice, startSluice, waitUntil } from '../e2e/harness.ts';
 import { missingModel } from '../parts.ts';
+import { type SpeedWatch, watchSpeed } from './machine-speed.ts';
 
 const FACTOR = 10;
 /** Of those who come back at their booked time, as many must get an answer. */
@@ -23,6 +24,12 @@ const MOST_REQUESTS = 5_000;
 /** What the gateway's memory may grow by from before the surge to after it, in bytes: its heap has room to breathe. */
 const MOST_GROWTH = 96 * 2 ** 20;
 const MEMORY_EVERY_MS = 500;
+/**
+ * A first token is promised by the speed that the machine has then. Who has let calls in and loses more of it than is left
+ * here cannot keep that: a run that fails in such a time shows nothing, and is made again.
+ */
+const STEADY_SPEED = 0.7;
+const MOST_RUNS = 3;
 
 interface LoadShape {
   readonly promptTokens: number;
@@ -129,27 +136,49 @@ test('a surge on a scripted back end', async () => {
   }
 });
 
-test('a surge on the real engine', { skip: missingModel() }, async () => {
-  const sluice = await startSluice({
-    args: ['--model', process.env.SLUICE_TEST_MODEL!],
-    config: { log_level: 'silent', engine: { batch_size: 4, context: 1024 } },
-  });
-  try {
-    const shape = { promptTokens: 40, outputTokens: 16, deadlineMs: 4_000 };
-    const capacity = await capacityOf(sluice, shape);
-    // Steady is well within what it can do; the surge is several times of it, on any machine.
-    const steadyRps = Math.min(20, capacity * 0.4);
-    await throughTheSurge(sluice, shape, {
-      steadyRps,
-      factor: FACTOR,
-      beforeSeconds: 5,
-      surgeSeconds: 10,
-      afterSeconds: 15,
+test('a surge on the real engine', { skip: missingModel() }, () =>
+  onSteadyMachine(async (watch) => {
+    const sluice = await startSluice({
+      args: ['--model', process.env.SLUICE_TEST_MODEL!],
+      config: { log_level: 'silent', engine: { batch_size: 4, context: 1024 } },
     });
-  } finally {
-    await sluice.stop();
+    try {
+      const shape = { promptTokens: 40, outputTokens: 16, deadlineMs: 4_000 };
+      const capacity = await watch.measure(() => capacityOf(sluice, shape));
+      // Steady is well within what it can do; the surge is several times of it, on any machine.
+      const steadyRps = Math.min(20, capacity * 0.4);
+      await throughTheSurge(sluice, shape, {
+        steadyRps,
+        factor: FACTOR,
+        beforeSeconds: 5,
+        surgeSeconds: 10,
+        afterSeconds: 15,
+      });
+    } finally {
+      await sluice.stop();
+    }
+  }),
+);
+
+/**
+ * Runs it once, and again where it failed while the machine was slower than `watch` had measured: what failed on a machine
+ * that was as it was, or as often as this, has failed.
+ */
+async function onSteadyMachine(run: (watch: SpeedWatch) => Promise<void>): Promise<void> {
+  for (let runs = 1; ; runs += 1) {
+    const watch = watchSpeed({ clock: systemClock });
+    try {
+      return await run(watch);
+    } catch (thrown) {
+      const slowest = watch.slowest();
+      // Also where it was not measured.
+      if (!(slowest < STEADY_SPEED) || runs === MOST_RUNS) throw thrown;
+      console.log(`the machine fell to ${Math.round(slowest * 100)} % of its speed; run ${runs}: ${thrown}`);
+    } finally {
+      watch.stop();
+    }
   }
-});
+}
 
 /** Answers a second, with as many clients as there are slots. */
 async function capacityOf(sluice: Sluice, shape: LoadShape): Promise<number> {

@@ -19,11 +19,14 @@ export interface ThreadGovernorOptions {
 const SAMPLE_MS = 250;
 /** A look back over longer than this says nothing about now. */
 const STALE_MS = 2_000;
-/** CPUs that others use: below, the machine counts as idle beside us; above the second, at once as not. */
-const QUIET_CPUS = 0.15;
+/**
+ * CPUs that others use; up to so much the machine counts as idle beside us. The gateway and its clients are such others: in a
+ * surge they take a fifth of a core, in short pieces, and two threads still compute a third more than one.
+ */
+const QUIET_CPUS = 0.4;
 const QUIET_SAMPLES = 2;
-/** Spinning threads use all of the time that they are given. Less than this part of it: they were not given it. */
-const LEAST_SHARE = 0.8;
+/** Spinning threads use all of the time that they are given. Less than this part of it: something took a core for long. */
+const LEAST_SHARE = 0.7;
 /** Not tried again for this long after threads had to wait for a core; doubled each time, up to the second. */
 const PENALTY_MS = 5_000;
 const MOST_PENALTY_MS = 300_000;

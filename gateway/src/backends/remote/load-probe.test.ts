@@ -168,5 +168,5 @@ test('a server that is not there, a probe that is given up, and an answer withou
   });
   const drinking = new Transport({ origin: endless.origin, env: {} });
   t.after(() => drinking.close());
-  await assert.rejects(probe(drinking, { ...options, signal }), /answered a probe without end/);
+  await assert.rejects(probe(drinking, { ...options, signal }), /answered a question without end/);
 });

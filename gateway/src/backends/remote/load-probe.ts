@@ -2,11 +2,11 @@
 // Only the first question can fail: a server that does not tell its load is still a server. All bodies are bounded.
 import { GatewayError } from '../../core/errors.ts';
 import { readMetrics } from './prometheus-text.ts';
-import type { Transport, UpstreamHeaders } from './transport.ts';
+import { type ShortAnswer, shortExchange } from './short-exchange.ts';
+import type { Transport } from './transport.ts';
 import { hasMembers, jsonIn } from './upstream-json.ts';
 import type { LoadSource, Traits, VendorKind } from './vendors.ts';
 
-const MOST_BODY = 4 * 1024 * 1024;
 /** Of a list of models, and of a model's name in characters: more is no list that people would read. */
 const MOST_MODELS = 10_000;
 const MOST_NAME = 512;
@@ -155,29 +155,6 @@ function namesOf(entries: readonly unknown[], isOllama: boolean): string[] {
     .filter((id) => typeof id === 'string' && id !== '' && id.length <= MOST_NAME) as string[];
 }
 
-async function get(
-  transport: Transport,
-  path: string,
-  { headers, signal }: ProbeOptions,
-): Promise<{ readonly status: number; readonly body: string }> {
-  const answer = new BoundedAnswer();
-  await transport.exchange({ method: 'GET', path, headers, signal }, answer);
-  return { status: answer.status, body: Buffer.concat(answer.pieces).toString() };
-}
-
-class BoundedAnswer {
-  status = 0;
-  readonly pieces: Buffer[] = [];
-  private bytes = 0;
-
-  head(status: number, _headers: UpstreamHeaders): void {
-    this.status = status;
-  }
-
-  data(bytes: Buffer): void {
-    this.bytes += bytes.length;
-    if (this.bytes > MOST_BODY)
-      throw new GatewayError('backend_failed', 'The back end answered a probe without end.');
-    this.pieces.push(bytes);
-  }
+function get(transport: Transport, path: string, { headers, signal }: ProbeOptions): Promise<ShortAnswer> {
+  return shortExchange(transport, { method: 'GET', path, headers, signal });
 }

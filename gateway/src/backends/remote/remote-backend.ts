@@ -13,6 +13,7 @@ import type { Environment } from './proxy.ts';
 import { RateBudget } from './rate-budget.ts';
 import { RemoteAnswer } from './remote-answer.ts';
 import { planPrefix, type SplicePlan, Splicer } from './splice.ts';
+import { countTokens } from './token-count.ts';
 import { Transport, type UpstreamHeaders } from './transport.ts';
 import { isBroken, isUnreachable } from './transport-error.ts';
 import { type UpstreamCall, upstreamCall } from './upstream-dialect.ts';
@@ -143,6 +144,11 @@ export class RemoteBackend implements Backend {
         this.#tell();
       }
     }
+  }
+
+  countTokens(request: ChatRequest, { signal }: CallContext): Promise<number | undefined> {
+    const server = { basePath: this.#basePath, traits: this.#traits, headers: this.#headers };
+    return countTokens(this.#transport, request, { ...server, signal });
   }
 
   tryNow(): boolean {

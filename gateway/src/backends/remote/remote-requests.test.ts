@@ -14,6 +14,7 @@ const ORIGIN: CallOrigin = {
   priority: 'batch',
   deadlineMs: 1234.9,
   hops: ['gateway-1', 'gateway-2'],
+  session: 'talk-1',
 };
 const textChunk = (text: string, finish: string | null = null): string =>
   eventOf({ model: 'up', choices: [{ index: 0, text, finish_reason: finish }] });
@@ -37,10 +38,16 @@ const FILLED = {
     chunks: ['{"response":", b","done":false}\n{"response":"","done":true,"done_reason":"stop"}\n'],
   },
 };
-const OURS = ['x-request-id', 'x-sluice-hops', 'x-sluice-priority', 'x-sluice-deadline-ms'] as const;
+const OURS = [
+  'x-request-id',
+  'x-sluice-hops',
+  'x-sluice-priority',
+  'x-sluice-deadline-ms',
+  'x-sluice-session',
+] as const;
 const KINDS: readonly VendorKind[] = ['generic', 'vllm', 'llama.cpp', 'deepseek', 'openai', 'moonshot'];
 
-test('id and hops go to everyone, priority and deadline to another Sluice only', async (t) => {
+test('id and hops go to everyone, priority, deadline and session to another Sluice only', async (t) => {
   for (const kind of [...KINDS, 'sluice'] as const) {
     const { backend, upstream } = await openRemote(t, { kind, apiKey: 'sk-up' });
     await callRemote(backend, {}, ORIGIN).done;
@@ -48,8 +55,8 @@ test('id and hops go to everyone, priority and deadline to another Sluice only',
     assert.deepEqual(
       OURS.map((name) => headers[name]),
       kind === 'sluice'
-        ? ['req-1', 'gateway-1,gateway-2', 'batch', '1234']
-        : ['req-1', 'gateway-1,gateway-2', undefined, undefined],
+        ? ['req-1', 'gateway-1,gateway-2', 'batch', '1234', 'talk-1']
+        : ['req-1', 'gateway-1,gateway-2', undefined, undefined, undefined],
       kind,
     );
     assert.deepEqual(

@@ -85,6 +85,8 @@ export interface Traits {
   /** Absent: it fills no gaps, or would pass over the text behind them in silence. */
   readonly infill: Infill | undefined;
   readonly load: LoadSource | undefined;
+  /** How it is asked to count a conversation's tokens; absent: it cannot be. */
+  readonly tokenCount: 'vllm' | 'llama.cpp' | undefined;
   /** Its own switch for thinking, of the client's `enable_thinking`; `enable_thinking`: it has the same. */
   readonly thinkingSwitch: 'enable_thinking' | 'chat_template_kwargs' | 'thinking' | undefined;
   /** Our own headers of priority, deadline and id mean something to it. */
@@ -133,6 +135,7 @@ const GENERIC: Traits = {
   prefill: UNKNOWN_PREFILL,
   infill: undefined,
   load: undefined,
+  tokenCount: undefined,
   thinkingSwitch: 'enable_thinking',
   isSluice: false,
 };
@@ -148,6 +151,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     streamOptions: { include_usage: true, continuous_usage_stats: true },
     prefill: CONTINUE_FINAL,
     load: 'vllm-metrics',
+    tokenCount: 'vllm',
     thinkingSwitch: 'chat_template_kwargs',
   },
   sglang: {
@@ -169,6 +173,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     prefill: { body: {}, message: {}, repeats: false, trims: false },
     infill: { way: 'llama.cpp' },
     load: 'llama.cpp-slots',
+    tokenCount: 'llama.cpp',
     thinkingSwitch: 'chat_template_kwargs',
   },
   ollama: {

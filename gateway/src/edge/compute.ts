@@ -1,0 +1,95 @@
+// The compute of an answer within the limits of a key: takes what the key may have of it, begins, and gives back in every ending
+// what was not used. Who reads the answer, and how, is its caller's.
+import { toGatewayError } from '../core/errors.ts';
+import type { RequestRecord } from '../core/observer.ts';
+import { dearest, type Price } from '../core/price.ts';
+import type { ServedModel } from '../core/world.ts';
+import { countCalls } from '../pipeline/choices.ts';
+import type { Answer, Pipeline } from '../pipeline/pipeline.ts';
+import { estimateCost } from '../scheduling/cost.ts';
+import type { KeyQuotas, Reservation } from '../scheduling/quota.ts';
+import type { Asked } from './asked.ts';
+import { setRateLimitHeaders } from './rate-limit-headers.ts';
+
+export interface ComputeOptions {
+  readonly pipeline: Pipeline;
+  readonly quotas: KeyQuotas;
+}
+
+/** Resolves when `read` has read the answer to its end; whatever it rejects with, also a bug of ours, ends the compute. */
+export async function compute(
+  asked: Asked,
+  options: ComputeOptions,
+  read: (answer: Answer) => Promise<void>,
+): Promise<void> {
+  const { record, model } = asked;
+  const taken = admit(asked, options.quotas);
+  const reservation = taken instanceof Promise ? await taken : taken;
+  record.admitted = true;
+  try {
+    const answer = start(asked, options.pipeline, reservation.parallel);
+    try {
+      await read(answer);
+    } catch (thrown) {
+      answer.cancel(toGatewayError(thrown));
+      throw thrown;
+    }
+  } finally {
+    settle(reservation, record, model);
+  }
+}
+
+function admit(
+  { exchange, key, request, model }: Asked,
+  quotas: KeyQuotas,
+): Reservation | Promise<Reservation> {
+  const { calls } = request;
+  const parallel = Math.min(request.parallel, countCalls(calls, model.backends));
+  const cost = { promptTokens: 0, outputTokens: 0 };
+  for (const call of calls) {
+    const { promptTokens, outputTokens } = estimateCost(call);
+    cost.promptTokens += promptTokens;
+    cost.outputTokens += outputTokens;
+  }
+  try {
+    return quotas.admit(key, { parallel, cost, price: highestPrice(model) });
+  } finally {
+    setRateLimitHeaders(exchange, quotas.standing(key));
+  }
+}
+
+function start(asked: Asked, pipeline: Pipeline, parallel: number): Answer {
+  const { key, record, request, model, deadlineMs, failover, mayDegrade, mayShare, session, hops } = asked;
+  const calls = request.stream ? request.calls : request.calls.map((call) => ({ ...call, isWhole: true }));
+  const { weight } = key;
+  return pipeline.start({
+    record,
+    model,
+    calls,
+    parallel,
+    deadlineMs,
+    failover,
+    mayDegrade,
+    mayShare,
+    session,
+    hops,
+    weight,
+  });
+}
+
+/** What none of the model's back ends is dearer than; undefined: none of them has a price. */
+function highestPrice({ backends, prices }: ServedModel): Price | undefined {
+  const known = backends.flatMap(({ id }) => prices?.get(id) ?? []);
+  return known.length === 0 ? undefined : dearest(known);
+}
+
+/** What was never begun counts for nothing. Of an answer that was cut nobody counted the tokens: they stay estimated. */
+function settle(reservation: Reservation, record: RequestRecord, { prices }: ServedModel): void {
+  const { backend, usage, firstTokenMs } = record;
+  // What came without a back end of its own has a usage all the same, and costs nothing.
+  const price = backend === undefined ? undefined : prices?.get(backend);
+  if (usage !== undefined) reservation.settle(usage, price);
+  else if (backend === undefined) reservation.cancel();
+  else if (firstTokenMs === undefined) reservation.settle({ completionTokens: 0 }, price);
+  reservation.release();
+}

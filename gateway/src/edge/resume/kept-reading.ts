@@ -1,0 +1,139 @@
+// Requests that come for an answer that is kept: from its beginning or from where they were, as often as they like. What is wrong
+// with them is told in the shape of the answer's own dialect, as far as they may know that it exists.
+import { GatewayError, toGatewayError } from '../../core/errors.ts';
+import type { RequestObserver, ResumeOutcome } from '../../core/observer.ts';
+import { clientTakes } from '../client-takes.ts';
+import type { Exchange } from '../exchange.ts';
+import type { KeptAnswer } from './kept-answer.ts';
+import type { KeptAnswers, RequestName } from './kept-answers.ts';
+import { writeKeptStream, writeKeptWhole } from './kept-writer.ts';
+import { placeOf } from './place.ts';
+import type { Owner } from './stream-ids.ts';
+
+export interface KeptReadingOptions {
+  readonly kept: KeptAnswers;
+  readonly observer: RequestObserver;
+  /** Silence before a blank line of a JSON answer, in ms. */
+  readonly keepAliveMs: number;
+  /** How long the client may stop reading, in ms. */
+  readonly slowReaderLimitMs: number;
+}
+
+/** How somebody came to an answer: with the request that began it, with the same one again, or for its stream. */
+export type Coming = 'first' | 'again' | 'resuming';
+
+const OUTCOMES: Partial<Record<GatewayError['code'], ResumeOutcome>> = {
+  invalid_request: 'bad_id',
+  not_found: 'unknown',
+  stream_gone: 'gone',
+  idempotency_mismatch: 'mismatch',
+};
+
+/** The answer that a request of this name began; undefined: it is the first. Throws `idempotency_mismatch`. */
+export function findNamed(
+  name: RequestName | undefined,
+  { kept, observer }: KeptReadingOptions,
+): KeptAnswer | undefined {
+  return name && observed(observer, () => kept.named(name));
+}
+
+/** `GET /v1/streams/{id}`. Throws `not_found`, `stream_gone`. */
+export async function resumeStream(
+  exchange: Exchange,
+  id: string,
+  owner: Owner,
+  options: KeptReadingOptions,
+): Promise<void> {
+  const kept = observed(options.observer, () => options.kept.find(id, owner));
+  await showKept(exchange, kept, 'resuming', options);
+}
+
+/** `DELETE /v1/streams/{id}`. Throws as `resumeStream` does. */
+export function cancelStream(
+  exchange: Exchange,
+  id: string,
+  owner: Owner,
+  { kept, observer }: KeptReadingOptions,
+): void {
+  const found = observed(observer, () => kept.find(id, owner));
+  kept.remove(found, new GatewayError('cancelled', 'The client wants this answer no more.'));
+  observer.resumed?.('cancelled');
+  sendNothing(exchange);
+}
+
+/** Answers the request with it, whatever happens; never rejects. */
+export async function showKept(
+  exchange: Exchange,
+  kept: KeptAnswer,
+  coming: Coming,
+  options: KeptReadingOptions,
+): Promise<void> {
+  const { slowReaderLimitMs } = options;
+  exchange.speak(kept.guise.dialect);
+  try {
+    if (kept.guise.isStream) await showStream(exchange, kept, coming, options);
+    else await showWhole(exchange, kept, coming, options);
+  } catch (thrown) {
+    exchange.sendError(toGatewayError(thrown), kept.guise.errorHeaders());
+  }
+  // What the client does not take is not waited for for ever; that it left has been seen to.
+  if (!exchange.response.writableFinished) {
+    await clientTakes(exchange.response, 'finish', slowReaderLimitMs).catch(() => {});
+  }
+}
+
+async function showStream(
+  exchange: Exchange,
+  kept: KeptAnswer,
+  coming: Coming,
+  { observer, slowReaderLimitMs }: KeptReadingOptions,
+): Promise<void> {
+  const { id, guise, buffer } = kept;
+  const from = coming === 'first' ? 1 : observed(observer, () => placeOf(kept, exchange));
+  if (!kept.isRunning && from > 1 && from === buffer.next) {
+    observer.resumed?.('complete');
+    sendNothing(exchange);
+    return;
+  }
+  tell(observer, coming);
+  await writeKeptStream(kept, exchange, {
+    from,
+    isBegun: coming === 'resuming',
+    headers: { ...(guise.isNumbered && { 'x-sluice-stream': id }), ...headersOf(coming) },
+    slowReaderLimitMs,
+  });
+}
+
+async function showWhole(
+  exchange: Exchange,
+  kept: KeptAnswer,
+  coming: Coming,
+  { observer, keepAliveMs }: KeptReadingOptions,
+): Promise<void> {
+  tell(observer, coming);
+  await writeKeptWhole(kept, exchange, { headers: headersOf(coming), keepAliveMs });
+}
+
+function headersOf(coming: Coming): { readonly 'x-sluice-replayed'?: string } {
+  return coming === 'again' ? { 'x-sluice-replayed': '1' } : {};
+}
+
+function tell(observer: RequestObserver, coming: Coming): void {
+  if (coming !== 'first') observer.resumed?.(coming === 'again' ? 'replayed' : 'resumed');
+}
+
+/** Tells the observer, too, why it is refused. */
+function observed<T>(observer: RequestObserver, find: () => T): T {
+  try {
+    return find();
+  } catch (thrown) {
+    const outcome = OUTCOMES[toGatewayError(thrown).code];
+    if (outcome) observer.resumed?.(outcome);
+    throw thrown;
+  }
+}
+
+function sendNothing(exchange: Exchange): void {
+  exchange.writeHead(204, {});
+  exchange.response.end();
+}

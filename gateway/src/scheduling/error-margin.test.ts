@@ -1,0 +1,56 @@
+// Guards the promise of a P99: whatever errors are like, 99 of 100 keep within the margin, and none is careful for long because
+// of what happened once.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { seededRandom } from '../load/seeded-random.ts';
+import { ErrorMargin } from './error-margin.ts';
+
+const NONE = 0;
+
+function overShare(errorOf: () => number, count = 20_000): number {
+  const margin = new ErrorMargin();
+  let over = 0;
+  for (let index = 0; index < count; index += 1) {
+    const error = errorOf();
+    if (index >= 500 && error > margin.above) over += 1;
+    margin.take(error, NONE);
+  }
+  return over / (count - 500);
+}
+
+const random = seededRandom(3);
+const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
+const SORTS: readonly [string, () => number][] = [
+  ['normal', normal],
+  ['skewed', () => -Math.log(1 - random())],
+  ['of two sorts', () => (random() < 0.9 ? normal() : 8 + normal())],
+];
+
+for (const [name, errorOf] of SORTS) {
+  test(`errors that are ${name}: about one in a hundred is over the margin`, () => {
+    const share = overShare(errorOf);
+    assert.ok(share > 0.003 && share < 0.017, `${(100 * share).toFixed(2)} %`);
+  });
+}
+
+test('a prediction that is always too long needs no margin', () => {
+  const margin = new ErrorMargin();
+  for (let index = 0; index < 200; index += 1) margin.take(normal() - 20, NONE);
+  assert.equal(margin.above, 0);
+});
+
+test('a burst of large errors is forgotten with the next two dozen', () => {
+  const margin = new ErrorMargin();
+  for (let index = 0; index < 10; index += 1) margin.take(100 * normal(), NONE);
+  for (let index = 0; index < 24; index += 1) margin.take(normal(), NONE);
+  assert.ok(margin.above < 8, `${margin.above}`);
+});
+
+test('a single accident is cut, two in a row are learnt as they are', () => {
+  const margin = new ErrorMargin();
+  for (let index = 0; index < 50; index += 1) margin.take(normal(), NONE);
+  assert.ok(margin.take(1_000, NONE) < 20);
+  assert.equal(margin.take(1_000, NONE), 1_000);
+  assert.equal(new ErrorMargin().take(7, NONE), 7);
+});

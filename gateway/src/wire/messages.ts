@@ -1,0 +1,38 @@
+// Anthropic's messages dialect: thinking, text and tool calls as blocks, errors in their own shape.
+// Read `messages-request.ts` for what is asked, `messages-stream.ts` and `messages-answer.ts` for what is answered.
+import type { Dialect } from './dialect.ts';
+import { contentOf, messagesError, messagesUsage, stopOf } from './messages-answer.ts';
+import { readMessages } from './messages-request.ts';
+import { MessagesStream } from './messages-stream.ts';
+
+/** `POST /v1/messages`. */
+export const messages: Dialect = {
+  name: 'messages',
+  idHeader: 'request-id',
+
+  parse(body) {
+    const { request, stream } = readMessages(body);
+    return { calls: [request], parallel: 1, stream, includeUsage: true, ignored: [] };
+  },
+
+  stream(meta) {
+    return new MessagesStream(meta);
+  },
+
+  whole(answer, { id, model }, _request, report) {
+    const choice = answer.choices[0];
+    return {
+      id: `msg_${id}`,
+      type: 'message',
+      role: 'assistant',
+      model,
+      content: choice ? contentOf(choice) : [],
+      stop_reason: stopOf(choice?.reason ?? 'stop'),
+      stop_sequence: null,
+      usage: messagesUsage(answer.usage ?? {}),
+      ...(report && { sluice: report }),
+    };
+  },
+
+  error: messagesError,
+};
