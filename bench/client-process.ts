@@ -5,7 +5,7 @@ import { monotonicMs, readStamps } from './upstream-words.ts';
 
 export interface Order {
   /**
-   * `stream`: until all have ended. `open`: until each has its first piece, then left open. `json`: `total` requests over
+   * `stream`: until all have ended. `open`: until each has its first pieces, then left open. `json`: `total` requests over
    * `count` kept connections. `leave`: goes away in the middle of the answer. `close`: drops what was left open.
    */
   readonly kind: 'stream' | 'open' | 'json' | 'leave' | 'close';
@@ -15,8 +15,12 @@ export interface Order {
   readonly path: string;
   readonly body: string;
   readonly key: string;
+  /** More of them, by their names. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Never reads after the request was sent. */
   readonly isDeaf?: boolean;
+  /** To `open`: how many pieces; default 1. */
+  readonly afterLines?: number;
   /** To `leave`: after as many of the fake upstream's texts; 0: a little after the request. */
   readonly afterTexts?: number;
 }
@@ -38,6 +42,7 @@ export interface Tally {
 }
 
 const NEWLINE = 10;
+const BRACE = 125;
 /** The end of a chunked answer. */
 const END = '0\r\n\r\n';
 const OK = 'HTTP/1.1 200 ';
@@ -80,9 +85,10 @@ async function carryOut(order: Order): Promise<Tally> {
   return tally;
 }
 
-function requestText({ path, body, key }: Order): string {
+function requestText({ path, body, key, headers = {} }: Order): string {
+  const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   return (
-    `POST ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${key}\r\n` +
+    `POST ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${key}\r\n${more.join('')}` +
     `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
   );
 }
@@ -117,6 +123,8 @@ function readStream(order: Order, tally: Mutable): Promise<void> {
     const startedAt = performance.now();
     let lastAt: number | undefined;
     let tail = '';
+    let pieces = 0;
+    let before = 0;
     open.add(socket);
     if (order.isDeaf) {
       socket.pause();
@@ -133,9 +141,13 @@ function readStream(order: Order, tally: Mutable): Promise<void> {
       if (lastAt !== undefined) tally.gapsMs.push(now - lastAt);
       lastAt = now;
       tally.texts += readStamps(bytes, monotonicMs(), tally.agesMs);
-      for (const byte of bytes) if (byte === NEWLINE) tally.lines += 1;
+      for (const byte of bytes) {
+        if (byte === NEWLINE) tally.lines += 1;
+        if (byte === NEWLINE && before === BRACE) pieces += 1;
+        before = byte;
+      }
       if (order.kind === 'open') {
-        if (!bytes.includes('}\n')) return;
+        if (pieces < (order.afterLines ?? 1)) return;
         tally.requests += 1;
         socket.removeAllListeners('data');
         socket.resume();

@@ -1,8 +1,11 @@
 // A back end without a model: it speaks a script, at a pace, with the faults it is told to have. It is for tests,
 // benchmarks and demos, and says so wherever it is named. Like a real engine it works in steps: one timer gives every
 // running call its next piece. It can keep to a measured engine's times instead of a pace of its own.
+import { hash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Backend, BackendLoad, CallContext } from '../core/backend.ts';
 import { type ChatRequest, type EventSink, type PartialAnswer, promptUnits } from '../core/chat.ts';
+import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from '../core/embedding.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { StepCurve } from '../core/step-curve.ts';
 import { CurvePace } from './curve-pace.ts';
@@ -117,6 +120,39 @@ export class FakeBackend implements Backend {
       if (this.#curvePace) this.#curvePace.add(call);
       else this.#timer ??= setInterval(() => this.#step(), this.#options.stepMs);
     });
+  }
+
+  /** Vectors of unit length that only their texts decide; the same text has the same. */
+  async embed(
+    { inputs, dimensions = 8 }: EmbeddingRequest,
+    { signal }: CallContext,
+  ): Promise<EmbeddingAnswer> {
+    await this.#firstPiece(signal);
+    const vectors = inputs.map((input) => scriptedVector(JSON.stringify(input), dimensions));
+    return { speaker: this.id, vectors, usage: { promptTokens: inputs.length } };
+  }
+
+  /** A document is worth what it has in common with the query, word by word. */
+  async rerank({ query, documents }: RerankRequest, { signal }: CallContext): Promise<RerankAnswer> {
+    await this.#firstPiece(signal);
+    const wanted = new Set(query.split(/\s+/));
+    const scores = documents.map((text) => {
+      const words = text.split(/\s+/);
+      return words.filter((word) => wanted.has(word)).length / words.length;
+    });
+    return { speaker: this.id, scores, usage: { promptTokens: documents.length } };
+  }
+
+  /** As long as the first piece of an answer takes. */
+  async #firstPiece(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#state !== 'ready') {
+      throw new GatewayError('backend_failed', 'The fake back end is not running.');
+    }
+    await sleep(this.#options.firstPieceMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+    if (this.#options.failAfterPieces === 0) {
+      throw new GatewayError('backend_failed', 'The fake back end broke, as it was told to.');
+    }
   }
 
   load(): BackendLoad {
@@ -244,4 +280,13 @@ function restOf(script: readonly Piece[], begun: PartialAnswer | undefined): rea
   return cut === undefined || left === 0
     ? script.slice(at)
     : [{ ...cut, text: cut.text.slice(left) }, ...rest];
+}
+
+function scriptedVector(text: string, dimensions: number): Float32Array {
+  const vector = Float32Array.from({ length: dimensions }, (_, index) => {
+    const digest = hash('sha256', `${index} ${text}`, 'buffer');
+    return digest.readInt32LE(0) / 2 ** 31;
+  });
+  const length = Math.hypot(...vector);
+  return vector.map((value) => value / length);
 }

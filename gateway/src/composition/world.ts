@@ -66,6 +66,7 @@ function unnamedModels(config: Config): readonly ModelConfig[] {
       trim: undefined,
       degrade: undefined,
       isPaced: false,
+      type: 'chat',
       isResumable: false,
       priority: undefined,
     },
@@ -106,6 +107,7 @@ function servedModel(
     answerCache: model.answerCache,
     trim: model.trim,
     isPaced: model.isPaced,
+    type: model.type,
     isResumable: model.isResumable,
   };
 }

@@ -4,7 +4,7 @@
 import type { Fault } from './config-error.ts';
 import { type DegradeConfig, type KnownBackend, resolveDegrade } from './degrade.ts';
 import { suggestion } from './hints.ts';
-import type { RawModel, RawPriority } from './schema.ts';
+import type { RawModel, RawModelType, RawPriority } from './schema.ts';
 
 export interface ModelConfig {
   /** What clients put into `model`. */
@@ -30,6 +30,8 @@ export interface ModelConfig {
   readonly degrade: DegradeConfig | undefined;
   /** Its streams leave evenly. */
   readonly isPaced: boolean;
+  /** What it is for. */
+  readonly type: RawModelType;
   /** Its streams can be resumed. */
   readonly isResumable: boolean;
 }
@@ -75,6 +77,7 @@ export function resolveModels(
       trim: entry.trim && { maxTokens: entry.trim.max_tokens, always: entry.trim.always },
       degrade,
       isPaced: entry.pacing,
+      type: entry.type,
       isResumable: entry.resumable,
     };
   });

@@ -20,6 +20,7 @@ export type RemoteKind = (typeof REMOTE_KINDS)[number];
 
 const TEMPLATES = ['deepseek-r1', 'deepseek-v3.2', 'deepseek-v4', 'qwen'] as const;
 const LIMITS = ['fixed', 'aimd', 'gradient'] as const;
+const MODEL_TYPES = ['chat', 'embedding', 'reranker'] as const;
 const PRIORITIES = ['interactive', 'standard', 'batch'] as const;
 
 const ms = z.int().min(1).max(86_400_000);
@@ -190,6 +191,10 @@ const model = z.strictObject({
     .boolean()
     .default(false)
     .describe('Streams leave evenly where a back end gives them in bursts; no piece is held over 250 ms.'),
+  type: z
+    .enum(MODEL_TYPES)
+    .default('chat')
+    .describe('What the model is for: to write, to make vectors of texts, or to judge documents by a query.'),
   resumable: z
     .boolean()
     .default(false)
@@ -374,6 +379,7 @@ export const schema = z.strictObject({
 export type Settings = z.output<typeof schema>;
 export type RawBackend = z.output<typeof backend>;
 export type RawModel = z.output<typeof model>;
+export type RawModelType = (typeof MODEL_TYPES)[number];
 export type RawPriority = (typeof PRIORITIES)[number];
 export type RawPrice = z.output<typeof price>;
 export type RawKey = z.output<typeof accessKey>;

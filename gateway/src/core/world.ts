@@ -4,6 +4,9 @@ import type { Backend } from './backend.ts';
 import type { Price } from './price.ts';
 import type { Priority } from './priority.ts';
 
+/** To write, to make vectors of texts, to judge documents by a query. */
+export type ModelType = 'chat' | 'embedding' | 'reranker';
+
 /** A model as clients know it. */
 export interface ServedModel {
   /** What clients put in `model`. */
@@ -40,6 +43,8 @@ export interface ServedModel {
   readonly isPaced?: boolean | undefined;
   /** Its streams can be resumed where their requests do not say. */
   readonly isResumable?: boolean | undefined;
+  /** What it is for; absent: to write. */
+  readonly type?: ModelType | undefined;
 }
 
 /** How a long conversation is shortened. */

@@ -15,7 +15,7 @@ import {
   resumableOf,
   sessionOf,
 } from './request-options.ts';
-import { findModel, modelLabel } from './served-models.ts';
+import { findModel, modelLabel, refuseOtherType } from './served-models.ts';
 
 /** A request to a model on its way through here. */
 export interface Call {
@@ -53,6 +53,7 @@ export function understand(call: Call, record: RequestRecord, body: Buffer, inst
   const request = dialect.parse(parseJson(body), modelInPath);
   const asked = request.calls[0]!.model;
   const model = findModel(world, key, asked);
+  refuseOtherType(model, 'chat');
   record.model = modelLabel(world, model);
   record.streamed = request.stream;
   record.priority = priorityOf(exchange, request, model, key);

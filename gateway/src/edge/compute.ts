@@ -3,6 +3,7 @@
 import { toGatewayError } from '../core/errors.ts';
 import type { RequestRecord } from '../core/observer.ts';
 import { dearest, type Price } from '../core/price.ts';
+import type { Cost } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import { countCalls } from '../pipeline/choices.ts';
 import type { Answer, Pipeline } from '../pipeline/pipeline.ts';
@@ -39,10 +40,28 @@ export async function compute(
   }
 }
 
-function admit(
-  { exchange, key, request, model }: Asked,
+/** What a request wants of its key. */
+export interface Wanted {
+  /** Calls at once. */
+  readonly parallel: number;
+  readonly cost: Cost;
+}
+
+/** Takes it, or as much of it as there is; rejects or throws with `rate_limited`. The answer's head tells what is left. */
+export function reserve(
+  { exchange, key, model }: Pick<Asked, 'exchange' | 'key' | 'model'>,
+  { parallel, cost }: Wanted,
   quotas: KeyQuotas,
 ): Reservation | Promise<Reservation> {
+  try {
+    return quotas.admit(key, { parallel, cost, price: highestPrice(model) });
+  } finally {
+    setRateLimitHeaders(exchange, quotas.standing(key));
+  }
+}
+
+function admit(asked: Asked, quotas: KeyQuotas): Reservation | Promise<Reservation> {
+  const { request, model } = asked;
   const { calls } = request;
   const parallel = Math.min(request.parallel, countCalls(calls, model.backends));
   const cost = { promptTokens: 0, outputTokens: 0 };
@@ -51,11 +70,7 @@ function admit(
     cost.promptTokens += promptTokens;
     cost.outputTokens += outputTokens;
   }
-  try {
-    return quotas.admit(key, { parallel, cost, price: highestPrice(model) });
-  } finally {
-    setRateLimitHeaders(exchange, quotas.standing(key));
-  }
+  return reserve(asked, { parallel, cost }, quotas);
 }
 
 function start(asked: Asked, pipeline: Pipeline, parallel: number): Answer {
@@ -83,8 +98,8 @@ function highestPrice({ backends, prices }: ServedModel): Price | undefined {
   return known.length === 0 ? undefined : dearest(known);
 }
 
-/** What was never begun counts for nothing. Of an answer that was cut nobody counted the tokens: they stay estimated. */
-function settle(reservation: Reservation, record: RequestRecord, { prices }: ServedModel): void {
+/** Gives back what was not used. What was never begun counts for nothing. Of an answer that was cut nobody counted the tokens: they stay estimated. */
+export function settle(reservation: Reservation, record: RequestRecord, { prices }: ServedModel): void {
   const { backend, usage, firstTokenMs } = record;
   // What came without a back end of its own has a usage all the same, and costs nothing.
   const price = backend === undefined ? undefined : prices?.get(backend);

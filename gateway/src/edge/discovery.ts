@@ -1,17 +1,48 @@
 // What the server says of itself: its models, whether it is well, whether it is ready.
+import { GatewayError } from '../core/errors.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
+import type { Standing } from '../scheduling/quota.ts';
 import type { Exchange } from './exchange.ts';
 import { findListedModel, listModelsFor } from './served-models.ts';
 
 /** When a probe that was told "not yet" should ask again. */
 const RETRY_SECONDS = '2';
 
-/** `GET /v1/models`, with SiliconFlow's `type` and `sub_type` filters: everything here is a chat model of text. */
+/** `GET /v1/models`, with SiliconFlow's `type` and `sub_type` filters: every model here is one of text. */
 export function sendModels(exchange: Exchange, world: World, key: AccessKey): void {
   const { query } = exchange;
-  const isWanted = (query.get('type') ?? 'text') === 'text' && (query.get('sub_type') ?? 'chat') === 'chat';
-  const models = isWanted ? listModelsFor(world, key) : [];
+  const subType = query.get('sub_type');
+  const isText = (query.get('type') ?? 'text') === 'text';
+  const models = listModelsFor(world, key).filter(
+    ({ type = 'chat' }) => isText && (subType === null || subType === type),
+  );
   exchange.sendJson(200, { object: 'list', data: models.map(modelCard) });
+}
+
+/**
+ * `GET /v1/user/info`, as SiliconFlow has it: whose key it is, and what is left of the day's budget where it has one. There are no
+ * accounts here, so the rest is empty.
+ */
+export function sendUserInfo(exchange: Exchange, { tenant }: AccessKey, { spending }: Standing): void {
+  const balance = spending && String(spending.remaining);
+  exchange.sendJson(200, {
+    code: 20000,
+    message: 'OK',
+    status: true,
+    data: {
+      id: tenant,
+      name: tenant,
+      image: '',
+      email: '',
+      isAdmin: false,
+      balance,
+      status: 'normal',
+      introduction: '',
+      role: '',
+      chargeBalance: balance,
+      totalBalance: balance,
+    },
+  });
 }
 
 export function sendModel(exchange: Exchange, world: World, key: AccessKey, id: string): void {
@@ -21,6 +52,11 @@ export function sendModel(exchange: Exchange, world: World, key: AccessKey, id: 
 /** Alive is all that it says: a server that loads or drains is well. */
 export function sendHealth(exchange: Exchange): void {
   exchange.sendJson(200, { status: 'ok' });
+}
+
+/** Throws `not_ready` where requests to models are not taken. */
+export function refuseUnlessReady({ state, reason }: Readiness): void {
+  if (state !== 'ready' && state !== 'restarting') throw new GatewayError('not_ready', reason);
 }
 
 export function sendReadiness(exchange: Exchange, { state, reason, progress }: Readiness): void {

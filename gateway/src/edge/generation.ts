@@ -11,6 +11,7 @@ import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
 import { compute } from './compute.ts';
 import { ConnectionSink } from './connection-sink.ts';
+import { refuseUnlessReady } from './discovery.ts';
 import { requestName } from './resume/idempotency.ts';
 import type { KeptAnswer } from './resume/kept-answer.ts';
 import { beginKept, type KeptComputeOptions } from './resume/kept-compute.ts';
@@ -74,7 +75,7 @@ export class Generation {
     const name = requestName(exchange, dialect.name, key, body);
     const earlier = findNamed(name, this.#options);
     if (earlier) return { kept: earlier, coming: 'again' };
-    this.#refuseUnlessReady();
+    refuseUnlessReady(this.#options.readiness());
     const asked = understand(call, record, body, this.#options.instanceId);
     if (!name && !asked.isResumable) return { asked };
     const kept = beginKept(asked, name, this.#options);
@@ -115,10 +116,5 @@ export class Generation {
       headers: () => answerHeaders(asked.record, asked.model),
       keepAliveMs: this.#options.keepAliveMs,
     });
-  }
-
-  #refuseUnlessReady(): void {
-    const { state, reason } = this.#options.readiness();
-    if (state !== 'ready' && state !== 'restarting') throw new GatewayError('not_ready', reason);
   }
 }

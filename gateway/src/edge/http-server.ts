@@ -11,13 +11,14 @@ import { type AccessRules, authenticate, isLoopback } from './access.ts';
 import { type AdminOptions, authenticateAdmin, sendBackends } from './admin.ts';
 import { handleCors } from './cors.ts';
 import { countTokens } from './count-tokens.ts';
-import { sendHealth, sendModel, sendModels, sendReadiness } from './discovery.ts';
+import { sendHealth, sendModel, sendModels, sendReadiness, sendUserInfo } from './discovery.ts';
 import { Exchange } from './exchange.ts';
 import { sendFrontPage } from './front-page.ts';
 import { Generation, type GenerationOptions } from './generation.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
 import { cancelStream, resumeStream } from './resume/kept-reading.ts';
 import { type Match, matchRoute, type Route } from './routes.ts';
+import { answerEmbeddings, answerRerank } from './vector-routes.ts';
 
 export interface HttpServerOptions extends GenerationOptions {
   /** Asked once for each request, which then holds what it got. */
@@ -129,12 +130,18 @@ export class HttpServer {
           key: key!,
           world,
         });
+      case 'embeddings':
+        return answerEmbeddings({ exchange, key: key!, world }, this.#options);
+      case 'rerank':
+        return answerRerank({ exchange, key: key!, world }, this.#options);
       case 'count-tokens':
         return countTokens(exchange, world, key!, this.#options);
       case 'models':
         return sendModels(exchange, world, key!);
       case 'model':
         return sendModel(exchange, world, key!, match.model ?? '');
+      case 'user-info':
+        return sendUserInfo(exchange, key!, this.#options.quotas.standing(key!));
       case 'stream':
         return this.#stream(exchange, match.stream!, key!);
       case 'health':

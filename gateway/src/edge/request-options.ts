@@ -17,7 +17,7 @@ const MOST_HOPS = 16;
 /** As asked, or as its kind or its model has it, but never above what the key may have. Throws `invalid_request`. */
 export function priorityOf(
   exchange: Exchange,
-  request: ParsedRequest,
+  request: Pick<ParsedRequest, 'calls' | 'stream'>,
   model: Pick<ServedModel, 'priority'>,
   key: AccessKey,
 ): Priority {
@@ -29,7 +29,7 @@ export function priorityOf(
 /** Someone waits for a stream's next word; an array of prompts is work in bulk. */
 function wantedPriority(
   exchange: Exchange,
-  request: ParsedRequest,
+  request: Pick<ParsedRequest, 'calls' | 'stream'>,
   model: Pick<ServedModel, 'priority'>,
 ): Priority {
   const asked = exchange.header('x-sluice-priority');

@@ -22,12 +22,15 @@ export type Route = RouteBase &
     | { readonly kind: 'generation' | 'count-tokens'; readonly dialect: Dialect }
     | {
         readonly kind:
+          | 'embeddings'
+          | 'rerank'
           | 'front-page'
           | 'health'
           | 'readiness'
           | 'metrics'
           | 'models'
           | 'model'
+          | 'user-info'
           | 'stream'
           | 'backends';
       }
@@ -50,9 +53,12 @@ const FIXED = tableOf([
   fixed('/healthz', READ, { kind: 'health', name: 'healthz', access: 'open' }),
   fixed('/readyz', READ, { kind: 'readiness', name: 'readyz', access: 'open' }),
   fixed('/metrics', READ, { kind: 'metrics', name: 'metrics', access: 'open-on-loopback' }),
+  fixed('/v1/user/info', READ, { kind: 'user-info', name: 'user_info', access: 'key' }),
   fixed('/v1/models', READ, { kind: 'models', name: 'models', access: 'key' }),
   fixed('/v1/chat/completions', WRITE, generation(chatCompletions)),
   fixed('/v1/completions', WRITE, generation(completions)),
+  fixed('/v1/embeddings', WRITE, { kind: 'embeddings', name: 'embeddings', access: 'key' }),
+  fixed('/v1/rerank', WRITE, { kind: 'rerank', name: 'rerank', access: 'key' }),
   fixed('/v1/messages', WRITE, generation(messages)),
   fixed('/v1/messages/count_tokens', WRITE, {
     kind: 'count-tokens',

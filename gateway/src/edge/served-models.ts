@@ -1,8 +1,19 @@
 // The models of a World as clients meet them: which there are, which is meant by a name, which a key may use.
 // Where any model's name may be sent on, the list is what the back ends say they serve.
 import { GatewayError } from '../core/errors.ts';
-import type { AccessKey, OpenModels, ServedModel, World } from '../core/world.ts';
+import type { AccessKey, ModelType, OpenModels, ServedModel, World } from '../core/world.ts';
 import { authorizeModel, mayUse } from './access.ts';
+
+const FOR: Readonly<Record<ModelType, string>> = {
+  chat: 'one that writes',
+  embedding: 'one that makes vectors of texts',
+  reranker: 'one that judges documents by a query',
+};
+const ROUTES: Readonly<Record<ModelType, string>> = {
+  chat: '/v1/chat/completions',
+  embedding: '/v1/embeddings',
+  reranker: '/v1/rerank',
+};
 
 /** What a metric calls a model that is in no list: what clients write is never a label. */
 const UNLISTED = 'other';
@@ -31,6 +42,14 @@ export function findModel(world: World, key: AccessKey, asked: string): ServedMo
   if (!model) throw modelNotFound(world, key, 'model');
   authorizeModel(key, model.id);
   return model;
+}
+
+/** Throws `invalid_request` for a request that the model is not for. */
+export function refuseOtherType({ type = 'chat' }: ServedModel, wanted: ModelType): void {
+  // Of a model that its owner did not say a type of, its back ends know what it can.
+  if (type === wanted || (type === 'chat' && wanted !== 'chat')) return;
+  const message = `This model is ${FOR[type]}: post to ${ROUTES[type]}.`;
+  throw new GatewayError('invalid_request', message, { param: 'model' });
 }
 
 /** A model of the list, by any of its names. Throws `model_not_found`, also where the key may not use it. */

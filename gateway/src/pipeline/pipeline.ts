@@ -12,6 +12,7 @@ import { addUsage } from './partial.ts';
 import { recorded } from './recorder.ts';
 import { SharedAnswers } from './shared-answers.ts';
 import { StreamLog } from './stream-log.ts';
+import { computeWhole, type WholeAnswer, type WholeJob } from './whole-compute.ts';
 
 export type { Job } from './job.ts';
 
@@ -62,6 +63,11 @@ export class Pipeline {
     };
     void this.#run({ job, log, abort }).catch((thrown: unknown) => cancel(toGatewayError(thrown)));
     return { log, cancel };
+  }
+
+  /** What is computed whole, and is no stream. Rejects with a GatewayError. */
+  computeWhole<Answer extends WholeAnswer>(job: WholeJob<Answer>): Promise<Answer> {
+    return computeWhole(job, this.#options);
   }
 
   /** Runs the job's calls, `parallel` at a time; the first that fails ends them all. */

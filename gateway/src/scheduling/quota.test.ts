@@ -48,7 +48,7 @@ test('a key without limits is let in as it asks, and nothing is counted', () => 
   const { quotas, key, admit } = setUp({});
   for (let call = 0; call < 1_000; call += 1) assert.equal(admit(demand(1e6, 1e6, 64)).parallel, 64);
   assert.equal(quotas.running, 0);
-  assert.deepEqual(quotas.standing(key), { requests: undefined, tokens: undefined });
+  assert.deepEqual(quotas.standing(key), { requests: undefined, tokens: undefined, spending: undefined });
 });
 
 test('requests a minute: the one too many is told which limit and when to come back, and then is let in', () => {

@@ -54,9 +54,11 @@ export interface LimitState {
 export interface Standing {
   readonly requests: LimitState | undefined;
   readonly tokens: LimitState | undefined;
+  /** In the operator's currency. */
+  readonly spending: LimitState | undefined;
 }
 
-const UNLIMITED: Standing = { requests: undefined, tokens: undefined };
+const UNLIMITED: Standing = { requests: undefined, tokens: undefined, spending: undefined };
 const DURATION_UNITS: readonly [unit: string, ms: number][] = [
   ['h', 3_600_000],
   ['min', 60_000],
@@ -91,6 +93,7 @@ export class KeyQuotas {
     return {
       requests: shortest(key, states, ['rpm', 'rph', 'rpd']),
       tokens: shortest(key, states, ['tpm', 'tpd']),
+      spending: shortest(key, states, ['dailyBudget']),
     };
   }
 
@@ -144,7 +147,8 @@ function shortest(
   const state = states.find(({ name }) => names.includes(name));
   const limit = state && key[state.name];
   if (state === undefined || limit === undefined) return undefined;
-  return { limit, remaining: Math.max(0, limit - state.used), resetMs: state.resetMs };
+  const { unit } = LIMITS.find(({ name }) => name === state.name)!;
+  return { limit, remaining: Math.max(0, limit - state.used / unit), resetMs: state.resetMs };
 }
 
 /** In its two largest units: "23 h 12 min", "45 s". */

@@ -30,7 +30,9 @@ test('one more after two quiet looks, and at once back when others compute', () 
   assert.equal(pass(250, 1, 0.05), 1);
   assert.equal(pass(250, 1, 0.05), 2);
   assert.equal(pass(100, 2, 0), 2, 'between two looks it stays');
-  assert.equal(pass(150, 1.4, 0.6), 1);
+  // As a gateway and its clients do in a surge.
+  assert.equal(pass(250, 1.7, 0.3), 2);
+  assert.equal(pass(250, 1.1, 0.9), 1);
   assert.equal(pass(250, 1, 0), 1);
   assert.equal(pass(250, 1, 0), 2);
 });

@@ -1,26 +1,28 @@
 // Another server as a back end: its calls, its health, what it says of itself. Vendors differ by their row in vendors.ts
 // alone; sockets are transport.ts's.
 // It must never send a client's own key on, and never show anyone the back end's.
-import type { AdaptiveLimit, Backend, BackendLoad, CallContext } from '../../core/backend.ts';
+import type { AdaptiveLimit, Backend, BackendLoad, CallContext, CallOrigin } from '../../core/backend.ts';
 import { type ChatRequest, type EventSink, isDelta } from '../../core/chat.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
-import { AttemptClock } from './attempt-clock.ts';
+import { type AnswerLimits, exchangeAnswer } from './answer-exchange.ts';
 import { Health, type HealthState, loadStateOf } from './health.ts';
 import { type ProbeResult, probe } from './load-probe.ts';
 import { originHeaders } from './origin-headers.ts';
 import type { Environment } from './proxy.ts';
 import { RateBudget } from './rate-budget.ts';
-import { RemoteAnswer } from './remote-answer.ts';
-import { planPrefix, type SplicePlan, Splicer } from './splice.ts';
+import { shortExchange } from './short-exchange.ts';
+import { planPrefix, type SplicePlan } from './splice.ts';
 import { countTokens } from './token-count.ts';
 import { Transport, type UpstreamHeaders } from './transport.ts';
 import { isBroken, isUnreachable } from './transport-error.ts';
 import { type UpstreamCall, upstreamCall } from './upstream-dialect.ts';
 import { upstreamError } from './upstream-error.ts';
+import { parseUpstream } from './upstream-json.ts';
+import { embeddingQuestion, type Question, rerankQuestion } from './vectors.ts';
 import { type TraitOverrides, type Traits, traitsOf, type VendorKind } from './vendors.ts';
 
-export interface RemoteBackendOptions {
+export interface RemoteBackendOptions extends AnswerLimits {
   readonly id: string;
   /** Of its API, as an OpenAI client's base URL. */
   readonly url: string;
@@ -29,12 +31,6 @@ export interface RemoteBackendOptions {
   readonly overrides?: TraitOverrides | undefined;
   /** Tokens that prompt and answer share, where the server would cut a longer prompt in silence. */
   readonly contextWindow?: number | undefined;
-  /** To a stream's first word, in ms. */
-  readonly firstTokenTimeoutMs: number;
-  /** A stream's longest silence after it, in ms. */
-  readonly silenceLimitMs: number;
-  /** To an answer that is asked for whole, in ms. */
-  readonly answerTimeoutMs: number;
   /** From one look at an idle server to the next, in ms. */
   readonly probeIntervalMs: number;
   /** Where proxies are named. */
@@ -43,8 +39,8 @@ export interface RemoteBackendOptions {
 }
 
 const PROBE_LIMIT_MS = 5_000;
-/** After the end mark: how long the server may take to end the body too, so that its connection can be used again. */
-const ENDING_MS = 50;
+/** Of vectors: 128 of 8,192 numbers each have as much in JSON. */
+const MOST_ANSWER_BYTES = 32 * 1024 * 1024;
 
 export class RemoteBackend implements Backend {
   readonly id: string;
@@ -121,6 +117,46 @@ export class RemoteBackend implements Backend {
       contextWindow: this.#options.contextWindow,
     };
     const call = upstreamCall(request, server, plan?.prefix);
+    await this.#counted(context, (controller, isTrial) =>
+      this.#exchange(request, call, plan, context, controller, isTrial ? this.#tried(sink) : sink),
+    );
+  }
+
+  get embed(): Backend['embed'] {
+    if (!this.#traits.embeds) return undefined;
+    return (request, context) => this.#ask(embeddingQuestion(request), context);
+  }
+
+  get rerank(): Backend['rerank'] {
+    if (!this.#traits.reranks) return undefined;
+    return (request, context) => this.#ask(rerankQuestion(request), context);
+  }
+
+  /** A question whose answer is read whole. */
+  async #ask<Answer>({ path, body, read }: Question<Answer>, context: CallContext): Promise<Answer> {
+    context.signal.throwIfAborted();
+    if (this.#isClosed) throw new GatewayError('backend_failed', 'The back end was taken away.');
+    const headers = this.#headersFor(context.origin);
+    const request = { method: 'POST', path: this.#basePath + path, headers, body } as const;
+    return await this.#counted(context, async (controller) => {
+      const late = () => controller.abort(tooSlow(this.#options.answerTimeoutMs));
+      const timer = setTimeout(late, this.#options.answerTimeoutMs);
+      try {
+        const { signal } = controller;
+        const answer = await shortExchange(this.#transport, { ...request, signal }, MOST_ANSWER_BYTES);
+        if (answer.status >= 400) throw this.#errorOf(answer.status, answer.headers, answer.body);
+        return read(parseUpstream(answer.body));
+      } finally {
+        clearTimeout(timer);
+      }
+    });
+  }
+
+  /** Work for a call, as one of those that this server has: it ends with its client, and its end says how the server is. */
+  async #counted<T>(
+    context: CallContext,
+    work: (controller: AbortController, isTrial: boolean) => Promise<T>,
+  ): Promise<T> {
     const controller = new AbortController();
     const abort = () => controller.abort(context.signal.reason);
     context.signal.addEventListener('abort', abort, { once: true });
@@ -128,9 +164,9 @@ export class RemoteBackend implements Backend {
     if (isTrial) this.#trialRuns = true;
     this.#calls.add(controller);
     try {
-      const given = isTrial ? this.#tried(sink) : sink;
-      await this.#exchange(request, call, plan, context, controller, given);
+      const result = await work(controller, isTrial);
       this.#health.succeeded();
+      return result;
     } catch (thrown) {
       const error = toGatewayError(thrown);
       this.#judge(error, context.signal);
@@ -232,66 +268,32 @@ export class RemoteBackend implements Backend {
 
   async #exchange(
     request: ChatRequest,
-    { path, body, Answer }: UpstreamCall,
+    call: UpstreamCall,
     plan: SplicePlan | undefined,
     { origin }: CallContext,
     controller: AbortController,
     sink: EventSink,
   ): Promise<void> {
-    const { firstTokenTimeoutMs, silenceLimitMs, answerTimeoutMs } = this.#options;
-    const { signal } = controller;
-    const firstTokenMs = request.isWhole ? answerTimeoutMs : firstTokenTimeoutMs;
-    const clock = new AttemptClock({ firstTokenMs, silenceMs: silenceLimitMs }, (late) =>
-      controller.abort(late),
-    );
-    const answer = new Answer({
-      traits: this.#traits,
-      request,
-      speaker: request.model,
-      splicer: plan && new Splicer(plan),
-      failure: (status, text) => this.#errorOf(status, {}, text),
-      sink: (event) => {
-        if (isDelta(event)) clock.spoke();
-        sink(event);
-      },
-    });
-    let ending: NodeJS.Timeout | undefined;
-    const end = (afterMs: number) => {
-      ending ??= setTimeout(() => controller.abort(ENDED), afterMs);
-    };
-    const reader = new RemoteAnswer({
-      parser: {
-        data: (text, event) => {
-          if (ending) return;
-          // What a splicer takes out is life all the same.
-          if (plan) clock.spoke();
-          answer.data(text, event);
-          if (answer.isOver) end(answer.isStopped ? 0 : ENDING_MS);
-        },
-        whole: (text) => answer.whole(text),
-      },
-      onHead: (status, headers) => {
-        answered(status, headers);
-        this.#onBudget();
-      },
-      onBytes: () => clock.heard(),
-      errorOf: (status, headers, text) => this.#errorOf(status, headers, text),
-    });
-    const headers = { ...this.#headers, ...originHeaders(origin, this.#traits.isSluice) };
     const answered = this.#budget.sent();
     try {
-      await this.#transport.exchange({ method: 'POST', path, headers, body, signal }, reader);
-      reader.end();
-    } catch (thrown) {
-      // What breaks behind the end of an answer has broken nothing.
-      const isLost = toGatewayError(thrown).code !== 'backend_failed' || !answer.isWhole;
-      if (thrown !== ENDED && isLost) throw thrown;
+      await exchangeAnswer(this.#transport, {
+        ...{ request, call, plan, controller, sink },
+        traits: this.#traits,
+        limits: this.#options,
+        headers: this.#headersFor(origin),
+        onHead: (status, headers) => {
+          answered(status, headers);
+          this.#onBudget();
+        },
+        errorOf: (status, headers, text) => this.#errorOf(status, headers, text),
+      });
     } finally {
       answered();
-      clock.stop();
-      clearTimeout(ending);
     }
-    answer.end();
+  }
+
+  #headersFor(origin: CallOrigin | undefined): Readonly<Record<string, string>> {
+    return { ...this.#headers, ...originHeaders(origin, this.#traits.isSluice) };
   }
 
   /** What a call came to, for the breaker. The client's leaving and the request's own faults are not the server's. */
@@ -387,5 +389,6 @@ export class RemoteBackend implements Backend {
   }
 }
 
-/** Why an exchange is ended that has all it needs. */
-const ENDED = new Error('The answer is over.');
+function tooSlow(limitMs: number): GatewayError {
+  return new GatewayError('backend_timeout', `The back end did not answer within ${limitMs / 1000} s.`);
+}

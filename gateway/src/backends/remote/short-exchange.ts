@@ -4,30 +4,43 @@ import type { Transport, UpstreamHeaders, UpstreamRequest } from './transport.ts
 
 export interface ShortAnswer {
   readonly status: number;
+  readonly headers: UpstreamHeaders;
   readonly body: string;
 }
 
-const MOST_BODY = 4 * 1024 * 1024;
+const MOST_BYTES = 4 * 1024 * 1024;
 
-/** Rejects with `backend_failed`, also for an answer of more than 4 MiB, or with the signal's reason. */
-export async function shortExchange(transport: Transport, request: UpstreamRequest): Promise<ShortAnswer> {
-  const answer = new BoundedAnswer();
+/** Rejects with `backend_failed`, also for an answer of more than `mostBytes`, or with the signal's reason. */
+export async function shortExchange(
+  transport: Transport,
+  request: UpstreamRequest,
+  mostBytes = MOST_BYTES,
+): Promise<ShortAnswer> {
+  const answer = new BoundedAnswer(mostBytes);
   await transport.exchange(request, answer);
-  return { status: answer.status, body: Buffer.concat(answer.pieces).toString() };
+  const { status, headers, pieces } = answer;
+  return { status, headers, body: Buffer.concat(pieces).toString() };
 }
 
 class BoundedAnswer {
   status = 0;
+  headers: UpstreamHeaders = {};
   readonly pieces: Buffer[] = [];
+  private readonly mostBytes: number;
   private bytes = 0;
 
-  head(status: number, _headers: UpstreamHeaders): void {
+  constructor(mostBytes: number) {
+    this.mostBytes = mostBytes;
+  }
+
+  head(status: number, headers: UpstreamHeaders): void {
     this.status = status;
+    this.headers = headers;
   }
 
   data(bytes: Buffer): void {
     this.bytes += bytes.length;
-    if (this.bytes > MOST_BODY)
+    if (this.bytes > this.mostBytes)
       throw new GatewayError('backend_failed', 'The back end answered a question without end.');
     this.pieces.push(bytes);
   }

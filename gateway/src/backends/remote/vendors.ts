@@ -85,6 +85,9 @@ export interface Traits {
   /** Absent: it fills no gaps, or would pass over the text behind them in silence. */
   readonly infill: Infill | undefined;
   readonly load: LoadSource | undefined;
+  /** It makes vectors of texts (`/embeddings`), judges documents (`/rerank`): where the model that it serves can. */
+  readonly embeds: boolean;
+  readonly reranks: boolean;
   /** How it is asked to count a conversation's tokens; absent: it cannot be. */
   readonly tokenCount: 'vllm' | 'llama.cpp' | undefined;
   /** Its own switch for thinking, of the client's `enable_thinking`; `enable_thinking`: it has the same. */
@@ -136,6 +139,8 @@ const GENERIC: Traits = {
   infill: undefined,
   load: undefined,
   tokenCount: undefined,
+  embeds: true,
+  reranks: true,
   thinkingSwitch: 'enable_thinking',
   isSluice: false,
 };
@@ -178,6 +183,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   },
   ollama: {
     ...GENERIC,
+    reranks: false,
     protocol: 'ollama',
     slots: 4,
     limit: 'fixed',
@@ -189,6 +195,8 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   siliconflow: { ...GENERIC, prefill: undefined, infill: SUFFIX },
   deepseek: {
     ...GENERIC,
+    embeds: false,
+    reranks: false,
     historyReasoning: 'tool-turns',
     answersSeveral: false,
     prefill: {
@@ -204,6 +212,8 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   },
   moonshot: {
     ...GENERIC,
+    embeds: false,
+    reranks: false,
     limitField: 'max_completion_tokens',
     // It answers 400 where a turn that called tools comes without its thinking; of the rest it takes what it wants.
     historyReasoning: 'keep',
@@ -213,6 +223,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   },
   openai: {
     ...GENERIC,
+    reranks: false,
     limitField: 'max_completion_tokens',
     prefill: undefined,
     infill: SUFFIX,

@@ -1,0 +1,168 @@
+// Embeddings and reranking over real sockets, on scripted back ends: what clients rely on, and that they are calls like others.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import OpenAI from 'openai';
+import { startUpstream, type Upstream } from '../upstream/faulty-upstream.ts';
+import { fakeConfig, metric, post, type Sluice, startSluice, waitUntil } from './harness.ts';
+
+const MODEL = 'deepseek-r1';
+
+interface Embeddings {
+  readonly data: readonly { readonly index: number; readonly embedding: readonly number[] }[];
+  readonly usage: { readonly prompt_tokens: number };
+}
+
+describe('vectors on a scripted back end', () => {
+  let sluice: Sluice;
+  before(async () => {
+    sluice = await startSluice({ config: fakeConfig({ pieces: ['a'], slots: 2 }) });
+  });
+  after(() => sluice.stop());
+
+  const embed = (body: object) => post(`${sluice.url}/v1/embeddings`, { model: MODEL, ...body });
+  const vectorsOf = async (body: object) => ((await (await embed(body)).json()) as Embeddings).data;
+
+  test('2,048 texts keep their order, however many run at once', async () => {
+    const texts = Array.from({ length: 2048 }, (_, index) => `text ${index}`);
+    const all = await vectorsOf({ input: texts });
+    assert.deepEqual(
+      all.map(({ index }) => index),
+      texts.map((_, index) => index),
+    );
+    for (const index of [0, 127, 128, 2047]) {
+      const [alone] = await vectorsOf({ input: texts[index] });
+      assert.deepEqual(all[index]!.embedding, alone!.embedding);
+    }
+    assert.equal(await metric(sluice.url, 'sluice_requests_running'), 0);
+  });
+
+  test("OpenAI's client asks for base64 and shows the same numbers", async () => {
+    const client = new OpenAI({ baseURL: `${sluice.url}/v1`, apiKey: 'none', maxRetries: 0 });
+    const { data, usage } = await client.embeddings.create({ model: MODEL, input: ['a', 'b'] });
+    const plain = await vectorsOf({ input: ['a', 'b'], encoding_format: 'float' });
+    assert.deepEqual(
+      data.map(({ embedding }) => embedding),
+      plain.map(({ embedding }) => embedding),
+    );
+    assert.equal(usage.prompt_tokens, 2);
+    const few = await client.embeddings.create({ model: MODEL, input: 'a', dimensions: 3 });
+    assert.equal(few.data[0]!.embedding.length, 3);
+  });
+
+  test('10,000 texts are refused by name, and so is an unknown model', async () => {
+    const tooMany = await embed({ input: Array.from({ length: 10_000 }, () => 'x') });
+    assert.equal(tooMany.status, 400);
+    const { error } = (await tooMany.json()) as { error: { param: string; message: string } };
+    assert.equal(error.param, 'input');
+    assert.match(error.message, /2048/);
+    assert.equal((await embed({ model: 'no-such', input: 'a' })).status, 404);
+  });
+
+  test('documents come best first', async () => {
+    const documents = ['a ship on land', 'the deep blue sea', 'sea'];
+    const response = await post(`${sluice.url}/v1/rerank`, { model: MODEL, query: 'blue sea', documents });
+    const { results } = (await response.json()) as { results: { index: number }[] };
+    assert.deepEqual(
+      results.map(({ index }) => index),
+      [2, 1, 0],
+    );
+  });
+});
+
+test('who leaves frees the slot at once, waiting or computing', async () => {
+  const config = fakeConfig({ pieces: ['a'], slots: 1, first_token_ms: 60_000 });
+  const sluice = await startSluice({ config });
+  try {
+    const leaving = new AbortController();
+    const asked = ['a', 'b'].map((input) =>
+      post(`${sluice.url}/v1/embeddings`, { model: MODEL, input }, { signal: leaving.signal }).catch(
+        () => {},
+      ),
+    );
+    const counts = async () => [
+      await metric(sluice.url, 'sluice_requests_running'),
+      await metric(sluice.url, 'sluice_requests_waiting'),
+    ];
+    await waitUntil(
+      async () => String(await counts()) === '1,1',
+      10_000,
+      () => 'they did not come',
+    );
+    leaving.abort();
+    await Promise.all(asked);
+    await waitUntil(
+      async () => String(await counts()) === '0,0',
+      10_000,
+      () => 'something runs on',
+    );
+  } finally {
+    await sluice.stop();
+  }
+});
+
+test('where a back end fails another one is asked; what none can is said with who could', async () => {
+  const upstream: Upstream = await startUpstream();
+  const sluice = await startSluice({
+    config: {
+      log_level: 'silent',
+      backends: [
+        { id: 'up', kind: 'vllm', url: `${upstream.url}/v1` },
+        { id: 'fake', kind: 'fake', pieces: ['a'] },
+        { id: 'chat', kind: 'deepseek', url: `${upstream.url}/v1` },
+      ],
+      models: [
+        { id: 'both', backends: ['up', 'fake'] },
+        { id: 'words', backends: ['chat'] },
+      ],
+    },
+  });
+  try {
+    upstream.play({ status: 500, headers: { 'content-type': 'application/json' }, chunks: ['{}'] });
+    const answered = await post(`${sluice.url}/v1/embeddings`, { model: 'both', input: 'a' });
+    assert.equal(answered.status, 200);
+    assert.equal(upstream.requests.at(-1)!.path, '/v1/embeddings');
+    const refused = await post(`${sluice.url}/v1/embeddings`, { model: 'words', input: 'a' });
+    assert.equal(refused.status, 400);
+    const { error } = (await refused.json()) as { error: { message: string; param: string } };
+    assert.equal(error.param, 'model');
+    assert.match(error.message, /both/);
+  } finally {
+    await sluice.stop();
+    await upstream.close();
+  }
+});
+
+test('a model of one type says where it is asked, is listed by its type, and its key knows what is left', async () => {
+  const config = {
+    backends: [{ id: 'fake', kind: 'fake', pieces: ['a'] }],
+    models: [
+      { id: 'writer', backends: ['fake'] },
+      { id: 'vectors', backends: ['fake'], type: 'embedding' },
+      { id: 'judge', backends: ['fake'], type: 'reranker' },
+    ],
+    keys: [{ name: 'shop', key: 'secret', daily_budget: 2.5 }],
+    log_level: 'silent',
+  };
+  const sluice = await startSluice({ config });
+  const headers = { authorization: 'Bearer secret', 'content-type': 'application/json' };
+  const get = async (path: string) => (await fetch(`${sluice.url}${path}`, { headers })).json();
+  try {
+    const chat = { model: 'vectors', messages: [{ role: 'user', content: 'hi' }] };
+    const refused = await post(`${sluice.url}/v1/chat/completions`, chat, { headers });
+    assert.equal(refused.status, 400);
+    assert.match(await refused.text(), /\/v1\/embeddings/);
+    const judged = await post(`${sluice.url}/v1/embeddings`, { model: 'judge', input: 'a' }, { headers });
+    assert.equal(judged.status, 400);
+    const idsOf = async (query: string) =>
+      ((await get(`/v1/models${query}`)) as { data: { id: string }[] }).data.map(({ id }) => id);
+    assert.deepEqual(await idsOf('?type=text&sub_type=embedding'), ['vectors']);
+    assert.deepEqual(await idsOf('?sub_type=reranker'), ['judge']);
+    assert.deepEqual(await idsOf('?sub_type=chat'), ['writer']);
+    assert.deepEqual(await idsOf('?type=image'), []);
+    assert.deepEqual(await idsOf(''), ['writer', 'vectors', 'judge']);
+    const { data } = (await get('/v1/user/info')) as { data: { name: string; balance: string } };
+    assert.deepEqual([data.name, data.balance], ['shop', '2.5']);
+  } finally {
+    await sluice.stop();
+  }
+});
