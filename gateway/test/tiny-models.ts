@@ -6,22 +6,7 @@ import { open } from 'node:fs/promises';
 import { readGgufHeader } from '../src/models/gguf.ts';
 import { entryBytes, type SampleEntry, type SampleTensor, sampleGguf } from '../src/models/sample-gguf.ts';
 
-const WORDS = [
-  'the',
-  'a',
-  'sea',
-  'river',
-  'is',
-  'blue',
-  'cold',
-  'cat',
-  'sat',
-  'on',
-  'mat',
-  'tax',
-  'law',
-  'of',
-];
+const WORDS = ['the', 'sea', 'river', 'is', 'blue', 'cold', 'cat', 'sat', 'on', 'mat', 'tax', 'law', 'of'];
 const LETTERS = [...'abcdefghijklmnopqrstuvwxyz0123456789'];
 const MARKS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
 /** WordPiece as llama.cpp has it: what begins a word has a low line before it. */

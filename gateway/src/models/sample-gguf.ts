@@ -99,11 +99,15 @@ export function entryBytes([key, value]: SampleEntry): Buffer {
   return Buffer.concat([text(key), valueBytes(value)]);
 }
 
+function isFloat(value: SampleValue): value is { readonly float: number } {
+  return typeof value === 'object' && 'float' in value;
+}
+
 function valueBytes(value: SampleValue): Buffer {
   if (typeof value === 'string') return Buffer.concat([u32(8), text(value)]);
   if (typeof value === 'number') return Buffer.concat([u32(4), u32(value)]);
   if (typeof value === 'boolean') return Buffer.concat([u32(7), Buffer.from([value ? 1 : 0])]);
-  if ('float' in value) return Buffer.concat([u32(6), Buffer.from(Float32Array.of(value.float).buffer)]);
+  if (isFloat(value)) return Buffer.concat([u32(6), Buffer.from(Float32Array.of(value.float).buffer)]);
   const items = value.map((item) => (typeof item === 'string' ? text(item) : i32(item)));
   return Buffer.concat([u32(9), u32(typeof value[0] === 'number' ? 5 : 8), u64(value.length), ...items]);
 }

@@ -204,12 +204,15 @@ function chat(request: EngineCall): void {
 }
 
 function count(call: number, prompt: EnginePrompt): void {
-  try {
-    const promptTokens = loadedFor(chats).prompts.count(prompt);
-    tell([{ type: 'end', call, reason: 'stop', usage: { promptTokens } }]);
-  } catch (error) {
-    fail(call, error);
-  }
+  const { prompts, driver } = loadedFor(chats);
+  driver.doBetween(() => {
+    try {
+      const promptTokens = prompts.count(prompt);
+      tell([{ type: 'end', call, reason: 'stop', usage: { promptTokens } }]);
+    } catch (error) {
+      fail(call, error);
+    }
+  });
 }
 
 function fail(call: number, error: unknown): void {

@@ -154,6 +154,19 @@ test('a call runs to its length, and says exactly what it used', async () => {
   );
 });
 
+test('something small is done at once where nothing runs, and else one such a step', async () => {
+  const { driver, ended, steps } = bench(1);
+  let done = 0;
+  driver.doBetween(() => done++);
+  await new Promise(setImmediate);
+  assert.equal(done, 1);
+  const doneAt: number[] = [];
+  driver.add(call(1, 3, { maxTokens: 20 }));
+  for (let i = 0; i < 5; i++) driver.doBetween(() => doneAt.push(steps.length));
+  await ended(1);
+  assert.equal(new Set(doneAt).size, 5, doneAt.join());
+});
+
 test('the end token ends it and is counted but not shown', async () => {
   const { driver, ended, text, sequences } = bench(1);
   sequences[0]?.script.push(104, 105, END);

@@ -73,6 +73,7 @@ export class Driver {
   private readonly waiting = new Set<Place>();
   private readonly running = new Set<Place>();
   private readonly cancelled = new Set<number>();
+  private readonly small: (() => void)[] = [];
   private events: CallEvent[] = [];
   private wake: (() => void) | undefined;
   private closed = false;
@@ -95,6 +96,12 @@ export class Driver {
     this.wake?.();
   }
 
+  /** Does something small that computes nothing: one such a tick, so that no step waits for many. */
+  doBetween(work: () => void): void {
+    this.small.push(work);
+    this.wake?.();
+  }
+
   close(): void {
     this.closed = true;
     this.wake?.();
@@ -104,7 +111,8 @@ export class Driver {
   async run(): Promise<void> {
     while (!this.closed) {
       await this.tick();
-      if (this.arrived.length + this.waiting.size + this.running.size + this.cancelled.size > 0) continue;
+      const calls = this.arrived.length + this.waiting.size + this.running.size + this.cancelled.size;
+      if (calls + this.small.length > 0) continue;
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
@@ -113,6 +121,7 @@ export class Driver {
   }
 
   private async tick(): Promise<void> {
+    this.small.shift()?.();
     const startedAt = performance.now();
     const onComputed = this.options.onStep?.();
     await this.dropCancelled();

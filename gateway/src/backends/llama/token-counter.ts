@@ -1,6 +1,6 @@
-// How many tokens a prompt has, asked of the engine's process: one prompt after the other, so that however many ask, no step
-// waits for more than one of them to be tokenized. It must never be waited for longer than its limit, and never fail
-// because the engine does: a count is not worth an error.
+// How many tokens a prompt has, asked of the engine's process: one prompt after the other, so that what nobody waits for any
+// more is not tokenized. It must never be waited for longer than its limit, and never fail because the engine does: a count
+// is not worth an error.
 import type { GatewayError } from '../../core/errors.ts';
 import type { EngineCalls } from './engine-calls.ts';
 import type { EnginePrompt } from './messages.ts';

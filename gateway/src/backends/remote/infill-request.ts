@@ -1,4 +1,4 @@
-// A gap to fill as llama.cpp's server has it, `/infill`: its text completions refuse a suffix. The text goes out in its own
+// A gap to fill as llama.cpp's server has it, `/infill`: its text completions pass over a suffix. The text goes out in its own
 // words; the client's unknown fields travel untouched.
 // Pure: it makes text.
 import type { ChatRequest } from '../../core/chat.ts';

@@ -15,6 +15,19 @@ const shown = (status: number, body: unknown) => {
   return [code, sent, wire.type, wire.code, param, message];
 };
 
+test('who fills no gaps refuses by the field, and is as well as before', () => {
+  const llamaCpp = 'Infill is not supported by this model: prefix token is missing. ';
+  const cannot = { error: { code: 501, message: llamaCpp, type: 'not_supported_error' } };
+  const [code, status, type, wireCode, param] = shown(501, cannot);
+  assert.deepEqual(
+    [code, status, type, wireCode, param],
+    ['backend_refused', 400, 'invalid_request_error', 'backend_refused', 'suffix'],
+  );
+  const ollama = shown(400, { error: 'registry.ollama.ai/library/qwen3:8b does not support insert' });
+  assert.deepEqual([ollama[0], ollama[1], ollama[4]], ['backend_refused', 400, 'suffix']);
+  assert.equal(refuse(501, '<html>Unsupported method</html>').code, 'backend_failed', 'another server');
+});
+
 test('every dialect of refusing says its own words', () => {
   const cases: readonly (readonly [
     body: unknown,

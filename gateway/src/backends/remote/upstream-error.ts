@@ -17,6 +17,8 @@ export interface UpstreamErrorOptions {
 const WINDOW_CODES = ['context_length_exceeded', 'exceed_context_size_error'];
 const WINDOW_TEXT =
   /maximum context length|maximum model length|context length is only|(longer than|exceeds?) the (model's |maximum |available )*context (length|size)|max_seq_len|model token limit|input token length too long/i;
+/** As llama.cpp and Ollama say that their model fills no gaps. */
+const INFILL_TEXT = /infill is not supported|does not support insert/i;
 /** Its account is empty: a matter of the gateway's owner, who should read it. */
 const ACCOUNT_TEXT = /balance|余额|欠费|quota|billing|arrears|payment/i;
 
@@ -42,6 +44,9 @@ export function upstreamError(
   if (isTooLong(status, message)) return tooLong(message);
   if (status === 401 || status === 402 || status === 403) return keyRefused(status, message);
   if (status >= 400 && status < 500) return refused(status, message);
+  // Not broken: llama.cpp's server says so of what its model, or the way it was started, does not have.
+  if (status === 501 && !message.isPage)
+    return refused(400, { ...message, type: undefined, code: undefined });
   return new GatewayError('backend_failed', said(`The back end answered with status ${status}`, message));
 }
 
@@ -84,7 +89,8 @@ function keyRefused(status: number, message: UpstreamMessage): GatewayError {
 }
 
 function refused(status: number, message: UpstreamMessage): GatewayError {
-  const { text, type, code, param } = message;
+  const { text, type, code } = message;
+  const param = message.param ?? (INFILL_TEXT.test(text ?? '') ? 'suffix' : undefined);
   return new GatewayError(
     'backend_refused',
     text ?? said(`The back end answered with status ${status}`, message),
