@@ -50,6 +50,8 @@ const EDGE = { left: 70, right: 20, top: 54, bottom: 54 };
 const RIGHT = WIDTH - EDGE.right;
 const BOTTOM = HEIGHT - EDGE.bottom;
 const LINE_HEIGHT = 24;
+/** Of the labels, with a gap between two, about. */
+const LETTER_WIDTH = 6.8;
 /** Told apart by those who see few colours, and by their marks in print. */
 const COLOURS = ['#0b6e99', '#d9730d', '#6940a5', '#0f7b6c'];
 /** A series' bars stand beside those of the others. */
@@ -147,9 +149,12 @@ function drawPanel(
     parts.push(text(EDGE.left - 6, y + 4, label, 'end'));
   }
   parts.push(horizontal(BOTTOM, 'stroke="#888"'));
-  for (const { value, label } of across.ticks)
-    parts.push(text(round(toX(across, value)), BOTTOM + 18, label, 'middle'));
-  parts.push(text((EDGE.left + RIGHT) / 2, BOTTOM + 38, xLabel, 'middle', 'fill="#555"'));
+  const isTight = areTight(across);
+  for (const [index, { value, label }] of across.ticks.entries()) {
+    const y = BOTTOM + 18 + (isTight && index % 2 === 1 ? 13 : 0);
+    parts.push(text(round(toX(across, value)), y, label, 'middle'));
+  }
+  parts.push(text((EDGE.left + RIGHT) / 2, BOTTOM + (isTight ? 46 : 38), xLabel, 'middle', 'fill="#555"'));
   parts.push(text(16, middle, yLabel, 'middle', `fill="#555" transform="rotate(-90 16 ${middle})"`));
   for (const [index, one] of series.entries()) {
     parts.push(...drawSeries(one, index, columnWidth));
@@ -221,6 +226,16 @@ function placedPoint(x: number, up: Axis, { median, least, most }: Spread): Plac
 
 function hasPlace({ x, y, least, most }: PlacedPoint): boolean {
   return [x, y, least, most].every(Number.isFinite);
+}
+
+/** Whether names side by side would run into each other: then every second one stands a line lower. */
+function areTight({ ticks, at }: Axis): boolean {
+  return ticks.some(({ value, label }, index) => {
+    const next = ticks[index + 1];
+    if (!next) return false;
+    const room = (RIGHT - EDGE.left) * Math.abs(at(next.value) - at(value));
+    return ((label.length + next.label.length) / 2) * LETTER_WIDTH > room;
+  });
 }
 
 /** Of what has a place on such an axis; two limits that make one where nothing has. */
