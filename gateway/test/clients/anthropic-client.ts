@@ -5,7 +5,11 @@ import { ALL, type Asked, type Client, errorOf, nothingSeen, type Seen, WEATHER 
 export const anthropicNode: Client = { name: 'Anthropic (Node)', shows: ALL, missing: undefined, ask };
 
 /** Why it ended, in the words of the suite's other clients. */
-const FINISHES: Readonly<Record<string, string>> = { end_turn: 'stop', tool_use: 'tool_calls' };
+const FINISHES: Readonly<Record<string, string>> = {
+  end_turn: 'stop',
+  max_tokens: 'length',
+  tool_use: 'tool_calls',
+};
 
 async function ask(asked: Asked): Promise<Seen> {
   const seen = nothingSeen();

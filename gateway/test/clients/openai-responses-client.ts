@@ -10,6 +10,9 @@ export const openaiResponsesNode: Client = {
   ask,
 };
 
+/** Why it ended, in the words of the suite's other clients. */
+const FINISHES: Readonly<Record<string, string>> = { max_output_tokens: 'length' };
+
 async function ask(asked: Asked): Promise<Seen> {
   const seen = nothingSeen();
   const client = new OpenAI({ baseURL: `${asked.url}/v1`, apiKey: 'none', maxRetries: 0 });
@@ -62,7 +65,10 @@ function noteCall(item: ResponseOutputItem, seen: Seen): void {
 /** This dialect has no word for why a whole answer ended: its users look whether there is something to call. */
 function noteEnd({ status, incomplete_details, usage }: Response, seen: Seen): void {
   const whole = seen.toolCalls.length > 0 ? 'tool_calls' : 'stop';
-  seen.finish = status === 'completed' ? whole : incomplete_details?.reason;
+  seen.finish =
+    status === 'completed'
+      ? whole
+      : (FINISHES[String(incomplete_details?.reason)] ?? incomplete_details?.reason);
   seen.completionTokens = usage?.output_tokens;
 }
 

@@ -3,7 +3,7 @@
 from anthropic import Anthropic, APIError
 from telling import ASKED, WEATHER, Pieces, stay_after_leaving, tell, tell_error
 
-FINISHES = {"end_turn": "stop", "tool_use": "tool_calls"}
+FINISHES = {"end_turn": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 
 
 def ask():

@@ -6,6 +6,9 @@ from openai import APIError, OpenAI
 from telling import ASKED, WEATHER, Pieces, stay_after_leaving, tell, tell_error
 
 
+FINISHES = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
 def ask():
     client = OpenAI(base_url=ASKED["url"] + "/v1", api_key="none", max_retries=0, timeout=50)
     body = {
@@ -52,7 +55,7 @@ def tell_end(response):
     for call in calls:
         tell(call={"name": call.name, "arguments": json.loads(call.arguments)})
     whole = "tool_calls" if calls else "stop"
-    finish = whole if response.status == "completed" else response.incomplete_details.reason
+    finish = whole if response.status == "completed" else FINISHES.get(response.incomplete_details.reason)
     tell(finish=finish, tokens=response.usage.output_tokens if response.usage else None)
 
 

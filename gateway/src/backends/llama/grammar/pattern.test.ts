@@ -13,6 +13,15 @@ function statesOf(source: string, allowance: Allowance = { left: ROOM }): readon
   return automatonOf(parsePattern(source), allowance);
 }
 
+function statesUnlessTooComplex(source: string): readonly State[] | undefined {
+  try {
+    return statesOf(source);
+  } catch (error) {
+    assert.ok(error instanceof PatternFault && /too complex/.test(error.message), String(error));
+    return undefined;
+  }
+}
+
 function accepts(states: readonly State[], text: string): boolean {
   let at = 0;
   for (const character of text) {
@@ -66,7 +75,9 @@ test('what the matcher finds gets through, and nothing else', () => {
   fc.assert(
     fc.property(pattern, fc.array(text, { minLength: 1, maxLength: 10 }), (source, texts) => {
       const expected = new RegExp(source, 'u');
-      const states = statesOf(source);
+      const states = statesUnlessTooComplex(source);
+      // Rarely one needs more than the room: that is refused, as it should be.
+      fc.pre(states !== undefined);
       for (const one of texts)
         assert.equal(accepts(states, one), expected.test(one), `${source} on ${JSON.stringify(one)}`);
     }),
