@@ -282,10 +282,15 @@ function restOf(script: readonly Piece[], begun: PartialAnswer | undefined): rea
     : [{ ...cut, text: cut.text.slice(left) }, ...rest];
 }
 
+/** Of a SHA-256, numbers of 32 bits. */
+const NUMBERS_A_DIGEST = 8;
+
 function scriptedVector(text: string, dimensions: number): Float32Array {
+  let digest: Buffer = Buffer.alloc(0);
   const vector = Float32Array.from({ length: dimensions }, (_, index) => {
-    const digest = hash('sha256', `${index} ${text}`, 'buffer');
-    return digest.readInt32LE(0) / 2 ** 31;
+    const place = (index % NUMBERS_A_DIGEST) * 4;
+    if (place === 0) digest = hash('sha256', `${index} ${text}`, 'buffer');
+    return digest.readInt32LE(place) / 2 ** 31;
   });
   const length = Math.hypot(...vector);
   return vector.map((value) => value / length);

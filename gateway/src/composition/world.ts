@@ -66,7 +66,7 @@ function unnamedModels(config: Config): readonly ModelConfig[] {
       trim: undefined,
       degrade: undefined,
       isPaced: false,
-      type: 'chat',
+      type: undefined,
       isResumable: false,
       priority: undefined,
     },

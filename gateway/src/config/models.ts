@@ -30,8 +30,8 @@ export interface ModelConfig {
   readonly degrade: DegradeConfig | undefined;
   /** Its streams leave evenly. */
   readonly isPaced: boolean;
-  /** What it is for. */
-  readonly type: RawModelType;
+  /** What it is for, and for nothing else; undefined: for what its back ends are. */
+  readonly type: RawModelType | undefined;
   /** Its streams can be resumed. */
   readonly isResumable: boolean;
 }

@@ -193,8 +193,10 @@ const model = z.strictObject({
     .describe('Streams leave evenly where a back end gives them in bursts; no piece is held over 250 ms.'),
   type: z
     .enum(MODEL_TYPES)
-    .default('chat')
-    .describe('What the model is for: to write, to make vectors of texts, or to judge documents by a query.'),
+    .optional()
+    .describe(
+      'What the model is for, and for nothing else: to write, to make vectors of texts, or to judge documents by a query.',
+    ),
   resumable: z
     .boolean()
     .default(false)

@@ -3,6 +3,9 @@ import type { ChatRequest, EventSink } from './chat.ts';
 import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from './embedding.ts';
 import type { Priority } from './priority.ts';
 
+/** What a model is for: to write, to make vectors of texts, to judge documents by a query. */
+export type ModelType = 'chat' | 'embedding' | 'reranker';
+
 /** The caller's side of one call, beside the request itself. */
 export interface CallContext {
   /** Unique in this process; for logs. */
@@ -95,6 +98,8 @@ export interface Backend {
   readonly continuesThought?: boolean | undefined;
   /** How many calls at once it takes is to be found out. Absent: as many as it has slots. */
   readonly limit?: AdaptiveLimit | undefined;
+  /** What it is for, where it can do one thing alone, and knows. Absent: whatever its server's models are for. */
+  readonly isFor?: ModelType | undefined;
   /** The models that it says it serves, where it says so. */
   models?(): readonly string[];
   /**

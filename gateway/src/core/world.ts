@@ -1,11 +1,8 @@
 // What this server serves, and to whom: an immutable picture. A change makes a new one; a request holds the one that
 // it began with, so nothing shifts under it.
-import type { Backend } from './backend.ts';
+import type { Backend, ModelType } from './backend.ts';
 import type { Price } from './price.ts';
 import type { Priority } from './priority.ts';
-
-/** To write, to make vectors of texts, to judge documents by a query. */
-export type ModelType = 'chat' | 'embedding' | 'reranker';
 
 /** A model as clients know it. */
 export interface ServedModel {
@@ -43,7 +40,7 @@ export interface ServedModel {
   readonly isPaced?: boolean | undefined;
   /** Its streams can be resumed where their requests do not say. */
   readonly isResumable?: boolean | undefined;
-  /** What it is for; absent: to write. */
+  /** What it is for, and for nothing else, by its owner's word; absent: for what its back ends are. */
   readonly type?: ModelType | undefined;
 }
 

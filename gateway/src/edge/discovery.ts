@@ -3,7 +3,7 @@ import { GatewayError } from '../core/errors.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
 import type { Standing } from '../scheduling/quota.ts';
 import type { Exchange } from './exchange.ts';
-import { findListedModel, listModelsFor } from './served-models.ts';
+import { findListedModel, listedType, listModelsFor } from './served-models.ts';
 
 /** When a probe that was told "not yet" should ask again. */
 const RETRY_SECONDS = '2';
@@ -14,7 +14,7 @@ export function sendModels(exchange: Exchange, world: World, key: AccessKey): vo
   const subType = query.get('sub_type');
   const isText = (query.get('type') ?? 'text') === 'text';
   const models = listModelsFor(world, key).filter(
-    ({ type = 'chat' }) => isText && (subType === null || subType === type),
+    (model) => isText && (subType === null || subType === listedType(model)),
   );
   exchange.sendJson(200, { object: 'list', data: models.map(modelCard) });
 }
@@ -24,7 +24,7 @@ export function sendModels(exchange: Exchange, world: World, key: AccessKey): vo
  * accounts here, so the rest is empty.
  */
 export function sendUserInfo(exchange: Exchange, { tenant }: AccessKey, { spending }: Standing): void {
-  const balance = spending && String(spending.remaining);
+  const balance = spending?.remaining.toFixed(6).replace(/\.?0+$/, '');
   exchange.sendJson(200, {
     code: 20000,
     message: 'OK',
@@ -39,7 +39,7 @@ export function sendUserInfo(exchange: Exchange, { tenant }: AccessKey, { spendi
       status: 'normal',
       introduction: '',
       role: '',
-      chargeBalance: balance,
+      chargeBalance: null,
       totalBalance: balance,
     },
   });

@@ -2,9 +2,17 @@
 // uses its own only, and no metric is labelled by what a client wrote.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Backend } from '../core/backend.ts';
+import type { Backend, ModelType } from '../core/backend.ts';
 import type { AccessKey, ServedModel, World } from '../core/world.ts';
-import { findListedModel, findModel, listModels, listModelsFor, modelLabel } from './served-models.ts';
+import {
+  findListedModel,
+  findModel,
+  listedType,
+  listModels,
+  listModelsFor,
+  modelLabel,
+  refuseOtherType,
+} from './served-models.ts';
 
 function backendOf(id: string, models?: readonly string[]): Backend {
   return {
@@ -91,4 +99,36 @@ test('a metric is labelled by ids of this server only', () => {
   assert.equal(modelLabel(CLOSED, large), 'large');
   assert.equal(modelLabel(OPEN, findModel(OPEN, ANY, 'c')), 'c');
   assert.equal(modelLabel(OPEN, findModel(OPEN, ANY, 'written by a client')), 'other');
+});
+
+const forAll = (...types: readonly (ModelType | undefined)[]) => ({
+  ...modelOf('m'),
+  backends: types.map((isFor, index) => ({ ...backendOf(`${index}`), isFor })),
+});
+
+test('a model is for what its owner says, else for what all its back ends are, else nobody says', () => {
+  const ALL: readonly ModelType[] = ['chat', 'embedding', 'reranker'];
+  const takenBy = (model: ServedModel) =>
+    ALL.filter((type) => {
+      try {
+        refuseOtherType(model, type);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+  assert.deepEqual(takenBy(modelOf('m')), ALL);
+  assert.deepEqual(takenBy(forAll('embedding', 'embedding')), ['embedding']);
+  assert.deepEqual(takenBy(forAll('embedding', undefined)), ALL);
+  assert.deepEqual(takenBy({ ...forAll('chat'), type: 'reranker' }), ['reranker']);
+  assert.deepEqual(takenBy({ ...modelOf('m'), type: 'chat' }), ['chat']);
+  assert.deepEqual([modelOf('m'), forAll('embedding')].map(listedType), ['chat', 'embedding']);
+});
+
+test('who asks a model for what it is not for is told where it is asked', () => {
+  assert.throws(() => refuseOtherType(forAll('embedding'), 'chat'), {
+    code: 'invalid_request',
+    param: 'model',
+    message: /\/v1\/embeddings/,
+  });
 });

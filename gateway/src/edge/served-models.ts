@@ -1,7 +1,8 @@
 // The models of a World as clients meet them: which there are, which is meant by a name, which a key may use.
 // Where any model's name may be sent on, the list is what the back ends say they serve.
+import type { ModelType } from '../core/backend.ts';
 import { GatewayError } from '../core/errors.ts';
-import type { AccessKey, ModelType, OpenModels, ServedModel, World } from '../core/world.ts';
+import type { AccessKey, OpenModels, ServedModel, World } from '../core/world.ts';
 import { authorizeModel, mayUse } from './access.ts';
 
 const FOR: Readonly<Record<ModelType, string>> = {
@@ -44,10 +45,22 @@ export function findModel(world: World, key: AccessKey, asked: string): ServedMo
   return model;
 }
 
-/** Throws `invalid_request` for a request that the model is not for. */
-export function refuseOtherType({ type = 'chat' }: ServedModel, wanted: ModelType): void {
-  // Of a model that its owner did not say a type of, its back ends know what it can.
-  if (type === wanted || (type === 'chat' && wanted !== 'chat')) return;
+/** By its owner's word, else by its back ends', where all of them are for the same. Undefined: nobody says. */
+function typeOf({ type, backends }: ServedModel): ModelType | undefined {
+  if (type !== undefined) return type;
+  const [first] = backends;
+  return backends.every(({ isFor }) => isFor === first?.isFor) ? first?.isFor : undefined;
+}
+
+/** What lists call it: who does not say what a model is for has one that writes. */
+export function listedType(model: ServedModel): ModelType {
+  return typeOf(model) ?? 'chat';
+}
+
+/** Throws `invalid_request` for a request that the model is not for, as far as that is known. */
+export function refuseOtherType(model: ServedModel, wanted: ModelType): void {
+  const type = typeOf(model);
+  if (type === undefined || type === wanted) return;
   const message = `This model is ${FOR[type]}: post to ${ROUTES[type]}.`;
   throw new GatewayError('invalid_request', message, { param: 'model' });
 }

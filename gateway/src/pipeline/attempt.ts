@@ -48,7 +48,7 @@ export function isWhole(ending: Ending): ending is Whole {
 }
 
 /** Whether the back end is on its way back, and can take up its own tokens: an engine of our own is started anew. */
-export function comesBack({ by, error }: Lost): boolean {
+export function comesBack({ by, error }: Pick<Lost, 'by' | 'error'>): boolean {
   return by.continues === 'ids' && error.code === 'backend_failed';
 }
 

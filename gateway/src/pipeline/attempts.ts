@@ -6,13 +6,14 @@ import type { Backend } from '../core/backend.ts';
 import type { EventSink, Usage } from '../core/chat.ts';
 import { ERROR_TRAITS, type GatewayError } from '../core/errors.ts';
 import { comesBack, isWhole, type Lost } from './attempt.ts';
+import type { AttemptBudget } from './attempt-budget.ts';
 import type { Call, Standing } from './call.ts';
 import { wayOn } from './going-on.ts';
 import { runHedged } from './hedged-attempt.ts';
 import { nextTurn, retold, type Turn } from './next-turn.ts';
 
 /** A prompt that kills every engine must not take down more of them than this. */
-const MOST_ATTEMPTS = 4;
+export const MOST_ATTEMPTS = 4;
 
 /** Runs a call to its end and resolves to its usage; `push` gets its events but for `finish`. Rejects with a GatewayError. */
 export async function runCall(call: Call, push: EventSink): Promise<Usage> {
@@ -73,8 +74,12 @@ function mayTryAgain(
   if (!ERROR_TRAITS[error.code].elsewhere || !(isGiven ? mayGoOn : mayFailOver)) return false;
   const mayBeAsked = (one: Backend) => !failed.has(one) || earlier.has(one);
   if (!ticket.backends.some((one) => mayBeAsked(one) && wayOn(request, standing, one))) return false;
-  // A connection that broke costs nobody anything; who is busy or slow, others like it may be too.
-  return isGiven || error.code === 'backend_failed' || retries.take();
+  return isGiven || isPaid(error, retries);
+}
+
+/** A connection that broke costs nobody anything; who is busy or slow, others like it may be too: that attempt is paid for. */
+export function isPaid({ code }: GatewayError, retries: AttemptBudget): boolean {
+  return code === 'backend_failed' || retries.take();
 }
 
 /** The error as it is, with the one before it as its cause where it has none of its own. */

@@ -52,8 +52,9 @@ export interface Run {
 const RETRY_BUDGET = { callsAnAttempt: 10, most: 10, atFirst: 10 };
 
 export class CallRunner {
+  /** Pays for attempts after "busy" and "too slow", whatever kind of call they are of. */
+  readonly retries = new AttemptBudget(RETRY_BUDGET);
   readonly #options: CallRunnerOptions;
-  readonly #retries = new AttemptBudget(RETRY_BUDGET);
   readonly #hedging: Hedging | undefined;
 
   constructor(options: CallRunnerOptions) {
@@ -97,7 +98,7 @@ export class CallRunner {
         ticket,
         names: model.names,
         hops: instanceId === undefined ? hops : [...hops, instanceId],
-        retries: this.#retries,
+        retries: this.retries,
         hedging: this.#hedging,
         mayFailOver: failover,
         mayGoOn: this.mayGoOn(job),

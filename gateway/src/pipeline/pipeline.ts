@@ -67,7 +67,7 @@ export class Pipeline {
 
   /** What is computed whole, and is no stream. Rejects with a GatewayError. */
   computeWhole<Answer extends WholeAnswer>(job: WholeJob<Answer>): Promise<Answer> {
-    return computeWhole(job, this.#options);
+    return computeWhole(job, { ...this.#options, retries: this.#runner.retries });
   }
 
   /** Runs the job's calls, `parallel` at a time; the first that fails ends them all. */

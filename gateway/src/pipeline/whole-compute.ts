@@ -1,6 +1,6 @@
 // What is computed whole, without a stream: a lease, the compute, and where the back end fails, another one. Its first token is
 // its end, so a deadline is one for the whole of it.
-// It must never ask a back end twice for what it has failed at.
+// It must never ask a back end twice for what it has failed at, and never hide a loss behind the wait that follows.
 import type { Backend, CallContext } from '../core/backend.ts';
 import type { Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
@@ -10,15 +10,22 @@ import type { Cost, Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
 import type { Lease } from '../scheduling/lease.ts';
 import type { Scheduler } from '../scheduling/scheduler.ts';
+import { comesBack } from './attempt.ts';
+import type { AttemptBudget } from './attempt-budget.ts';
+import { isPaid, MOST_ATTEMPTS } from './attempts.ts';
 
 export interface WholeJob<Answer extends WholeAnswer> {
   /** Filled in as the request goes its way. */
   readonly record: RequestRecord;
+  /** Unique in this process. */
+  readonly callId: string;
   /** Its back ends can all do it. */
   readonly model: ServedModel;
   readonly cost: Cost;
   /** The answer is due this long after `record.startedAt`, in ms. */
   readonly deadlineMs: number | undefined;
+  /** False: where its back end fails, its client wants the error. Default true. */
+  readonly failover?: boolean | undefined;
   readonly hops: readonly string[];
   /** Its tenant's share against the others'; absent: 1. */
   readonly weight?: number | undefined;
@@ -36,52 +43,66 @@ export interface WholeComputeOptions {
   readonly scheduler: Pick<Scheduler, 'acquire'>;
   readonly observer: RequestObserver;
   readonly clock: Clock;
+  /** Pays for attempts after "busy" and "too slow". */
+  readonly retries: AttemptBudget;
   /** By which other gateways know this one; absent: it is not told. */
   readonly instanceId?: string | undefined;
 }
 
-/** A request that fails every back end must not be tried on all of them. */
-const MOST_ATTEMPTS = 4;
+/** How the last attempt ended. */
+interface Loss {
+  readonly by: Backend;
+  readonly error: GatewayError;
+  /** The slot was taken back for a more urgent call, and nobody has failed. */
+  readonly isPreempted: boolean;
+}
 
 /** Rejects with a GatewayError: the last back end's, the scheduler's refusal, or the signal's reason. */
 export async function computeWhole<Answer extends WholeAnswer>(
   job: WholeJob<Answer>,
   options: WholeComputeOptions,
 ): Promise<Answer> {
-  const { model, record } = job;
-  const excluded = new Set<Backend>();
-  for (let attempt = 1; ; attempt += 1) {
-    const lease = await options.scheduler.acquire(ticketOf(job, excluded));
-    tell(job, lease, options);
-    try {
-      return await onLease(job, lease, options);
-    } catch (thrown) {
-      const error = toGatewayError(thrown);
-      const isPreempted = lease.isPreempted && !job.signal.aborted;
-      lease.release(!isPreempted && ERROR_TRAITS[error.code].shrinksLimit ? 'overload' : 'ignored');
-      if (isPreempted) {
-        record.preempted += 1;
-        options.observer.preempted?.(record);
-        continue;
-      }
-      excluded.add(lease.backend);
-      const isLast = attempt >= MOST_ATTEMPTS || model.backends.every((one) => excluded.has(one));
-      if (isLast || job.signal.aborted || !ERROR_TRAITS[error.code].elsewhere) throw error;
-      record.failovers += 1;
-      options.observer.failedOver?.(record, error.code);
+  const { record, signal } = job;
+  const { observer, retries } = options;
+  const failed = new Set<Backend>();
+  /** What it failed by, if it has. */
+  let error: GatewayError | undefined;
+  let loss: Loss | undefined;
+  let attempts = 0;
+  for (;;) {
+    const ticket = ticketOf(job, failed, loss);
+    const lease = await options.scheduler.acquire(ticket).catch((refusal: unknown) => {
+      signal.throwIfAborted();
+      throw error ?? refusal;
+    });
+    if (!loss) retries.earn();
+    tell(job, lease, loss, observer);
+    const ending = await attempt(job, ticket, lease, options);
+    if (!('by' in ending)) return ending;
+    loss = ending;
+    if (loss.isPreempted) {
+      record.preempted += 1;
+      observer.preempted?.(record);
+      continue;
     }
+    error = loss.error;
+    attempts += 1;
+    if (!comesBack(loss)) failed.add(loss.by);
+    if (attempts >= MOST_ATTEMPTS || !mayTryAgain(job, failed, error, retries)) throw error;
   }
 }
 
-async function onLease<Answer extends WholeAnswer>(
+/** Gives its lease back, however it ends. Never rejects. */
+async function attempt<Answer extends WholeAnswer>(
   job: WholeJob<Answer>,
+  { deadlineAt }: Ticket,
   lease: Lease,
   { clock, instanceId }: WholeComputeOptions,
-): Promise<Answer> {
-  const { model, record, hops, deadlineMs } = job;
+): Promise<Answer | Loss> {
+  const { model, record, hops, signal } = job;
   const { backend } = lease;
   const late = new AbortController();
-  const leftMs = deadlineMs && Math.max(0, record.startedAt + deadlineMs - clock.now());
+  const leftMs = deadlineAt === undefined ? undefined : Math.max(0, deadlineAt - clock.now());
   const stop =
     leftMs === undefined
       ? undefined
@@ -90,7 +111,7 @@ async function onLease<Answer extends WholeAnswer>(
         );
   try {
     const answer = await job.compute(backend, model.names?.get(backend.id) ?? model.id, {
-      callId: record.id,
+      callId: job.callId,
       tenant: record.tenant,
       signal: AbortSignal.any([lease.signal, late.signal]),
       origin: {
@@ -100,12 +121,15 @@ async function onLease<Answer extends WholeAnswer>(
         hops: instanceId === undefined ? hops : [...hops, instanceId],
       },
     });
-    record.firstTokenMs ??= clock.now() - record.startedAt;
-    record.firstAnswerMs ??= record.firstTokenMs;
     record.speaker ??= answer.speaker;
     lease.spoke();
     lease.release('ok', answer.usage);
     return answer;
+  } catch (thrown) {
+    const error = toGatewayError(thrown);
+    const isPreempted = lease.isPreempted && !signal.aborted;
+    lease.release(!isPreempted && ERROR_TRAITS[error.code].shrinksLimit ? 'overload' : 'ignored');
+    return { by: backend, error, isPreempted };
   } finally {
     stop?.();
   }
@@ -113,18 +137,20 @@ async function onLease<Answer extends WholeAnswer>(
 
 function ticketOf(
   { record, model, cost, deadlineMs, weight, signal }: WholeJob<WholeAnswer>,
-  excluded: ReadonlySet<Backend>,
+  failed: ReadonlySet<Backend>,
+  loss: Loss | undefined,
 ): Ticket {
   return {
     id: record.id,
     model: model.id,
     backends: model.backends,
     tiers: model.tiers,
-    excluded: new Set(excluded),
+    excluded: new Set(failed),
     tenant: record.tenant,
     priority: record.priority,
     deadlineAt: deadlineMs === undefined ? undefined : record.startedAt + deadlineMs,
-    resumes: excluded.size > 0,
+    resumes: loss !== undefined && !loss.isPreempted,
+    wasPreempted: loss?.isPreempted,
     signal,
     cost,
     prices: model.prices,
@@ -132,10 +158,31 @@ function ticketOf(
   };
 }
 
-/** Of a request in several pieces, the first one's. */
-function tell({ record }: WholeJob<WholeAnswer>, lease: Lease, { observer }: WholeComputeOptions): void {
-  if (record.backend !== undefined) return;
-  record.backend = lease.backend.id;
-  record.queueMs = lease.queueMs;
-  observer.started?.(record);
+function mayTryAgain(
+  { model, failover = true, signal }: WholeJob<WholeAnswer>,
+  failed: ReadonlySet<Backend>,
+  error: GatewayError,
+  retries: AttemptBudget,
+): boolean {
+  if (signal.aborted || !failover || !ERROR_TRAITS[error.code].elsewhere) return false;
+  return model.backends.some((one) => !failed.has(one)) && isPaid(error, retries);
+}
+
+/** Of a request in several pieces it is told once that it began, and by whom: where that one fails, by who takes its place. */
+function tell(
+  { record }: WholeJob<WholeAnswer>,
+  { backend, queueMs }: Lease,
+  loss: Loss | undefined,
+  observer: RequestObserver,
+): void {
+  if (record.backend === undefined) {
+    record.backend = backend.id;
+    record.queueMs = queueMs;
+    observer.started?.(record);
+  }
+  if (!loss) return;
+  if (record.backend === loss.by.id) record.backend = backend.id;
+  if (loss.isPreempted) return;
+  record.failovers += 1;
+  observer.failedOver?.(record, loss.error.code);
 }

@@ -16,8 +16,8 @@ const WRONG: readonly [name: string, ask: () => unknown, param: string][] = [
   ['an empty text in a list', () => embeddings({ input: ['a', ''] }), 'input[1]'],
   ['10,000 texts', () => embeddings({ input: many(10_000) }), 'input'],
   ['an object', () => embeddings({ input: { a: 1 } }), 'input'],
-  ['a fraction as a token', () => embeddings({ input: [1, 2.5] }), 'input[1]'],
-  ['a negative token in a list of lists', () => embeddings({ input: [[1], [-1]] }), 'input[1][0]'],
+  ['a fraction as a token', () => embeddings({ input: [1, 2.5] }), 'input'],
+  ['a negative token in a list of lists', () => embeddings({ input: [[1], [-1]] }), 'input[1]'],
   ['an unknown format', () => embeddings({ encoding_format: 'hex' }), 'encoding_format'],
   ['no dimensions', () => embeddings({ dimensions: 0 }), 'dimensions'],
   ['no model', () => embeddings({ model: undefined }), 'model'],
@@ -51,7 +51,9 @@ test('vectors are told as numbers or in base64, little-endian, and mean the same
   const vectors = [Float32Array.of(0.5, -1), Float32Array.of(3, 1e-7)];
   const answer = { speaker: 's', vectors, usage: { promptTokens: 4 } };
   const bodyOf = (format: string) =>
-    embeddingsBody(answer, embeddings({ input: ['a', 'b'], encoding_format: format })) as {
+    JSON.parse(
+      [...embeddingsBody(answer, embeddings({ input: ['a', 'b'], encoding_format: format }))].join(''),
+    ) as {
       data: { index: number; embedding: unknown }[];
       usage: object;
     };

@@ -2,39 +2,21 @@
 // Pure.
 import { z } from 'zod';
 import type { EmbeddingAnswer, EmbeddingInput, EmbeddingRequest } from '../core/embedding.ts';
-import { integerField, listOf, modelField, optional, readBody, textOr } from './request-fields.ts';
+import { toBase64 } from './float-base64.ts';
+import { stringifyLine } from './json.ts';
+import { integerField, modelField, optional, readBody } from './request-fields.ts';
 
 /** In one request, as OpenAI has it. */
 const MOST_INPUTS = 2048;
 const MOST_TOKENS = 1_048_576;
 const MOST_DIMENSIONS = 65_536;
 
-const INPUT = `must be a text, a list of 1 to ${MOST_INPUTS} texts, or token numbers in their place`;
-const EMPTY = 'must not be empty';
-const TOKEN = 'must be the number of a token';
-
-const text = z.string(INPUT).min(1, EMPTY);
-const token = z.number(TOKEN).refine((value) => Number.isInteger(value) && value >= 0, TOKEN);
-const tokens = listOf(token, EMPTY, 1, MOST_TOKENS);
-
-/** A list of numbers is one text's tokens; any other list holds texts or such lists. */
-const input = z.unknown().transform((value, context): readonly EmbeddingInput[] => {
-  const isTokens = Array.isArray(value) && typeof value[0] === 'number';
-  const schema = isTokens ? tokens.transform((one) => [one]) : several;
-  const read = schema.safeParse(value);
-  if (read.success) return read.data;
-  const issue = read.error.issues[0]!;
-  context.addIssue({ code: 'custom', path: [...issue.path], message: issue.message });
-  return z.NEVER;
-});
-
-const several = textOr(listOf(textOr(tokens, text), INPUT, 1, MOST_INPUTS), text).transform((value) =>
-  typeof value === 'string' ? [value] : value,
-);
+const ONE = 'a text, or a list of token numbers';
+const INPUT = `must be ${ONE}, or a list of 1 to ${MOST_INPUTS} of these`;
 
 const schema = z.object({
   model: modelField,
-  input,
+  input: z.unknown().transform(readInputs),
   encoding_format: optional(z.enum(['float', 'base64'], 'must be float or base64')),
   dimensions: integerField(1, MOST_DIMENSIONS),
 });
@@ -51,26 +33,43 @@ export function readEmbeddings(body: unknown): EmbeddingsAsked {
   return { request: { model, inputs, dimensions, extra }, format };
 }
 
-/** The answer's body; `model` as the client asked for it. */
-export function embeddingsBody(
+/** The answer's body, in pieces of JSON: all vectors of a request at once would hold everybody else up. */
+export function* embeddingsBody(
   { vectors, usage: { promptTokens } }: EmbeddingAnswer,
   { request: { model }, format }: EmbeddingsAsked,
-): object {
-  return {
-    object: 'list',
-    data: vectors.map((vector, index) => ({
-      object: 'embedding',
-      index,
-      embedding: format === 'base64' ? base64Of(vector) : [...vector],
-    })),
-    model,
-    usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
-  };
+): Generator<string> {
+  yield '{"object":"list","data":[';
+  for (const [index, vector] of vectors.entries()) {
+    // Finite numbers, and of these their own text is JSON.
+    const numbers = format === 'base64' ? `"${toBase64(vector)}"` : `[${vector.join(',')}]`;
+    yield `${index === 0 ? '' : ','}{"object":"embedding","index":${index},"embedding":${numbers}}`;
+  }
+  const usage = { prompt_tokens: promptTokens, total_tokens: promptTokens };
+  yield `],${stringifyLine({ model, usage }).slice(1)}\n`;
 }
 
-/** Little-endian, whatever this machine is. */
-function base64Of(vector: Float32Array): string {
-  const bytes = Buffer.alloc(vector.length * 4);
-  for (const [index, value] of vector.entries()) bytes.writeFloatLE(value, index * 4);
-  return bytes.toString('base64');
+/** Looked at by hand, and up to the first fault: there can be millions of numbers. */
+function readInputs(value: unknown, context: z.RefinementCtx): readonly EmbeddingInput[] {
+  const refuse = (message: string, path: PropertyKey[] = []) => {
+    context.addIssue({ code: 'custom', path, message });
+    return z.NEVER;
+  };
+  const isOne = typeof value === 'string' || (Array.isArray(value) && typeof value[0] === 'number');
+  const items: unknown = isOne ? [value] : value;
+  if (!Array.isArray(items) || items.length === 0 || items.length > MOST_INPUTS) return refuse(INPUT);
+  for (const [index, item] of items.entries()) {
+    const fault = faultOf(item);
+    if (fault !== undefined) return refuse(fault, isOne ? [] : [index]);
+  }
+  return items;
+}
+
+/** What is wrong with an input, as the rest of a sentence; undefined: nothing. */
+function faultOf(item: unknown): string | undefined {
+  if (typeof item === 'string') return item === '' ? 'must not be empty' : undefined;
+  if (!Array.isArray(item)) return `must be ${ONE}`;
+  if (item.length === 0) return 'must not be empty';
+  if (item.length > MOST_TOKENS) return `must not have more than ${MOST_TOKENS} tokens`;
+  const isToken = (one: unknown) => Number.isSafeInteger(one) && (one as number) >= 0;
+  return item.every(isToken) ? undefined : 'must have whole numbers from 0 on as its tokens';
 }

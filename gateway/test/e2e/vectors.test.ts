@@ -166,3 +166,96 @@ test('a model of one type says where it is asked, is listed by its type, and its
     await sluice.stop();
   }
 });
+
+test('limits by tokens hold, what was not needed is given back, and the head tells what is left', async () => {
+  const config = {
+    backends: [{ id: 'fake', kind: 'fake', pieces: ['a'] }],
+    models: [{ id: 'm', backends: ['fake'] }],
+    keys: [{ name: 'shop', key: 'secret', tpm: 100 }],
+    log_level: 'silent',
+  };
+  const sluice = await startSluice({ config });
+  const headers = { authorization: 'Bearer secret', 'content-type': 'application/json' };
+  const embed = (input: unknown) => post(`${sluice.url}/v1/embeddings`, { model: 'm', input }, { headers });
+  try {
+    // Sixty tokens by their length; the back end counts one.
+    const first = await embed(Array(60).fill(1));
+    assert.equal(first.status, 200);
+    assert.equal(first.headers.get('x-ratelimit-limit-tokens'), '100');
+    const many = await embed(Array(98).fill(1));
+    assert.equal(many.status, 200);
+    const refused = await embed(Array(99).fill(1));
+    assert.equal(refused.status, 429);
+    assert.match(await refused.text(), /tokens/);
+    assert.ok(Number(refused.headers.get('retry-after')) >= 1);
+    assert.equal((await embed('a')).status, 200);
+    const info = (await (await fetch(`${sluice.url}/v1/user/info`, { headers })).json()) as {
+      code: number;
+      status: boolean;
+      data: Record<string, unknown>;
+    };
+    assert.deepEqual([info.code, info.status, info.data.name], [20000, true, 'shop']);
+    assert.ok(!('balance' in info.data) && !('totalBalance' in info.data), 'no money is made up');
+    assert.equal((await fetch(`${sluice.url}/v1/user/info`)).status, 401);
+  } finally {
+    await sluice.stop();
+  }
+});
+
+test("who answered stands in the head; a client that wants no other back end gets the first one's error", async () => {
+  const upstream: Upstream = await startUpstream();
+  const backends = [
+    { id: 'up', kind: 'vllm', url: `${upstream.url}/v1` },
+    { id: 'fake', kind: 'fake', pieces: ['a'] },
+  ];
+  const models = [{ id: 'm', backends: ['up', 'fake'] }];
+  const sluice = await startSluice({ config: { log_level: 'silent', backends, models } });
+  const failing = { status: 500, headers: { 'content-type': 'application/json' }, chunks: ['{}'] };
+  const ask = (path: string, body: object, headers: Record<string, string> = {}) => {
+    upstream.play(failing);
+    return post(
+      `${sluice.url}${path}`,
+      { model: 'm', ...body },
+      { headers: { 'content-type': 'application/json', ...headers } },
+    );
+  };
+  try {
+    const answered = await ask('/v1/rerank', { query: 'q', documents: ['a'] });
+    assert.equal(answered.status, 200);
+    assert.equal(answered.headers.get('x-sluice-backend'), 'fake');
+    assert.ok(answered.headers.get('x-sluice-model'));
+    assert.ok(answered.headers.get('x-request-id'));
+    assert.match(answered.headers.get('server-timing') ?? '', /queue;dur=/);
+    const refused = await ask('/v1/embeddings', { input: 'a' }, { 'x-sluice-failover': 'off' });
+    assert.equal(refused.status, 502);
+    assert.equal(refused.headers.get('x-sluice-backend'), 'up');
+  } finally {
+    await sluice.stop();
+    await upstream.close();
+  }
+});
+
+test('a text that is refused is named by its place in the whole request, whichever piece it was in', async () => {
+  const upstream: Upstream = await startUpstream();
+  const headers = { 'content-type': 'application/json' };
+  const data = Array.from({ length: 32 }, (_, index) => ({ index, embedding: [1] }));
+  const error = { message: 'input[3] has 900 tokens; this model reads at most 512.', param: 'input[3]' };
+  const backends = [{ id: 'up', kind: 'sluice', url: `${upstream.url}/v1`, slots: 1 }];
+  const sluice = await startSluice({
+    config: { log_level: 'silent', backends, models: [{ id: 'm', backends: ['up'] }] },
+  });
+  try {
+    upstream.play([
+      { headers, chunks: [JSON.stringify({ data })] },
+      { status: 400, headers, chunks: [JSON.stringify({ error })] },
+    ]);
+    const refused = await post(`${sluice.url}/v1/embeddings`, { model: 'm', input: Array(64).fill('a') });
+    assert.equal(refused.status, 400);
+    const told = ((await refused.json()) as { error: { param: string; message: string } }).error;
+    assert.equal(told.param, 'input[35]');
+    assert.match(told.message, /input\[35\] has 900 tokens/);
+  } finally {
+    await sluice.stop();
+    await upstream.close();
+  }
+});

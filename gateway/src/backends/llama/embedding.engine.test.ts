@@ -68,6 +68,7 @@ describe('a model that makes vectors', () => {
   test('it says that it embeds and does nothing else, and a chat is told where to go', async () => {
     assert.deepEqual([backend.load().state, backend.load().slots], ['ready', 8]);
     assert.deepEqual([typeof backend.embed, backend.rerank], ['function', undefined]);
+    assert.equal(backend.isFor, 'embedding');
     await assert.rejects(chat(backend, {}), ({ code, param, message }) => {
       assert.deepEqual([code, param], ['invalid_request', 'model']);
       assert.match(message, /\/v1\/embeddings/);

@@ -3,7 +3,7 @@
 // must stay free.
 import { statSync } from 'node:fs';
 import process from 'node:process';
-import type { Backend, BackendLoad, CallContext } from '../../core/backend.ts';
+import type { Backend, BackendLoad, CallContext, ModelType } from '../../core/backend.ts';
 import type { ChatRequest, EventSink, PartialAnswer, Usage } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
@@ -14,7 +14,7 @@ import { toEnginePrompt } from './conversation.ts';
 import { defaultThreads, mostThreads } from './cpu-budget.ts';
 import { EngineCalls } from './engine-calls.ts';
 import { toEmbeddingTexts, toRerankTexts } from './engine-texts.ts';
-import type { BegunAnswer, EngineSettings, EngineTexts, Step } from './messages.ts';
+import type { BegunAnswer, EngineSettings, EngineTexts, ModelPurpose, Step } from './messages.ts';
 import { refuseUnsupported, toEngineSampling } from './sampling.ts';
 import { makeStateFolder, type StateFolder } from './state-folder.ts';
 import { Supervisor } from './supervisor.ts';
@@ -60,6 +60,11 @@ export interface Counters {
 }
 
 const GIBIBYTE = 2 ** 30;
+const TYPES: Readonly<Record<ModelPurpose, ModelType>> = {
+  chat: 'chat',
+  embed: 'embedding',
+  rerank: 'reranker',
+};
 /** Well under the 500 ms that count as a stutter. */
 const LONGEST_STEP_MS = 330;
 /**
@@ -185,6 +190,12 @@ export class LlamaBackend implements Backend {
       onEvent: toldAs(request, this.options.speaker, context, sink),
       stuckAfterMs: STUCK_AFTER_MS,
     });
+  }
+
+  /** Undefined until its model was loaded once. */
+  get isFor(): ModelType | undefined {
+    const { state, purpose } = this.supervisor;
+    return state === 'ready' || state === 'restarting' ? TYPES[purpose] : undefined;
   }
 
   get embed(): Backend['embed'] {

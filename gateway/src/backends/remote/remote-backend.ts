@@ -10,16 +10,15 @@ import { Health, type HealthState, loadStateOf } from './health.ts';
 import { type ProbeResult, probe } from './load-probe.ts';
 import { originHeaders } from './origin-headers.ts';
 import type { Environment } from './proxy.ts';
+import { exchangeQuestion, type Question } from './question-exchange.ts';
 import { RateBudget } from './rate-budget.ts';
-import { shortExchange } from './short-exchange.ts';
 import { planPrefix, type SplicePlan } from './splice.ts';
 import { countTokens } from './token-count.ts';
 import { Transport, type UpstreamHeaders } from './transport.ts';
 import { isBroken, isUnreachable } from './transport-error.ts';
 import { type UpstreamCall, upstreamCall } from './upstream-dialect.ts';
 import { upstreamError } from './upstream-error.ts';
-import { parseUpstream } from './upstream-json.ts';
-import { embeddingQuestion, type Question, rerankQuestion } from './vectors.ts';
+import { embeddingQuestion, rerankQuestion } from './vectors.ts';
 import { type TraitOverrides, type Traits, traitsOf, type VendorKind } from './vendors.ts';
 
 export interface RemoteBackendOptions extends AnswerLimits {
@@ -39,8 +38,8 @@ export interface RemoteBackendOptions extends AnswerLimits {
 }
 
 const PROBE_LIMIT_MS = 5_000;
-/** Of vectors: 128 of 8,192 numbers each have as much in JSON. */
-const MOST_ANSWER_BYTES = 32 * 1024 * 1024;
+
+type OnHead = (status: number, headers: UpstreamHeaders) => void;
 
 export class RemoteBackend implements Backend {
   readonly id: string;
@@ -123,33 +122,44 @@ export class RemoteBackend implements Backend {
   }
 
   get embed(): Backend['embed'] {
-    if (!this.#traits.embeds) return undefined;
-    return (request, context) => this.#ask(embeddingQuestion(request), context);
+    const { embedding } = this.#traits;
+    if (!embedding) return undefined;
+    return async (request, context) =>
+      await this.#ask(embeddingQuestion(request, this.#basePath, embedding), context);
   }
 
   get rerank(): Backend['rerank'] {
     if (!this.#traits.reranks) return undefined;
-    return (request, context) => this.#ask(rerankQuestion(request), context);
+    return (request, context) => this.#ask(rerankQuestion(request, this.#basePath), context);
   }
 
   /** A question whose answer is read whole. */
-  async #ask<Answer>({ path, body, read }: Question<Answer>, context: CallContext): Promise<Answer> {
+  async #ask<Answer>(question: Question<Answer>, context: CallContext): Promise<Answer> {
     context.signal.throwIfAborted();
     if (this.#isClosed) throw new GatewayError('backend_failed', 'The back end was taken away.');
     const headers = this.#headersFor(context.origin);
-    const request = { method: 'POST', path: this.#basePath + path, headers, body } as const;
-    return await this.#counted(context, async (controller) => {
-      const late = () => controller.abort(tooSlow(this.#options.answerTimeoutMs));
-      const timer = setTimeout(late, this.#options.answerTimeoutMs);
-      try {
-        const { signal } = controller;
-        const answer = await shortExchange(this.#transport, { ...request, signal }, MOST_ANSWER_BYTES);
-        if (answer.status >= 400) throw this.#errorOf(answer.status, answer.headers, answer.body);
-        return read(parseUpstream(answer.body));
-      } finally {
-        clearTimeout(timer);
-      }
-    });
+    const { answerTimeoutMs } = this.#options;
+    return await this.#counted(context, (controller) =>
+      this.#budgeted((onHead) =>
+        exchangeQuestion(this.#transport, {
+          ...{ question, headers, answerTimeoutMs, controller, onHead },
+          errorOf: (status, head, text) => this.#errorOf(status, head, text),
+        }),
+      ),
+    );
+  }
+
+  /** An exchange whose answer's head tells what its server still takes. */
+  async #budgeted<T>(exchange: (onHead: OnHead) => Promise<T>): Promise<T> {
+    const answered = this.#budget.sent();
+    try {
+      return await exchange((status, headers) => {
+        answered(status, headers);
+        this.#onBudget();
+      });
+    } finally {
+      answered();
+    }
   }
 
   /** Work for a call, as one of those that this server has: it ends with its client, and its end says how the server is. */
@@ -274,22 +284,15 @@ export class RemoteBackend implements Backend {
     controller: AbortController,
     sink: EventSink,
   ): Promise<void> {
-    const answered = this.#budget.sent();
-    try {
-      await exchangeAnswer(this.#transport, {
-        ...{ request, call, plan, controller, sink },
+    await this.#budgeted((onHead) =>
+      exchangeAnswer(this.#transport, {
+        ...{ request, call, plan, controller, sink, onHead },
         traits: this.#traits,
         limits: this.#options,
         headers: this.#headersFor(origin),
-        onHead: (status, headers) => {
-          answered(status, headers);
-          this.#onBudget();
-        },
         errorOf: (status, headers, text) => this.#errorOf(status, headers, text),
-      });
-    } finally {
-      answered();
-    }
+      }),
+    );
   }
 
   #headersFor(origin: CallOrigin | undefined): Readonly<Record<string, string>> {
@@ -387,8 +390,4 @@ export class RemoteBackend implements Backend {
   #tell(): void {
     for (const listener of this.#listeners) listener();
   }
-}
-
-function tooSlow(limitMs: number): GatewayError {
-  return new GatewayError('backend_timeout', `The back end did not answer within ${limitMs / 1000} s.`);
 }

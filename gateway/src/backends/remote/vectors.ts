@@ -1,44 +1,62 @@
 // Vectors and judgements of other servers: what they are asked, and what of their answers is believed. A vector that is not
 // all numbers, of another length than the others or of another text would be worse than none.
-
+// Pure.
 import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from '../../core/embedding.ts';
 import { GatewayError } from '../../core/errors.ts';
+import { fromBase64 } from '../../wire/float-base64.ts';
+import { tokenCount } from './answer-parts.ts';
+import type { Question } from './question-exchange.ts';
 import { hasMembers, itemsOf, type Members, membersOf } from './upstream-json.ts';
+import type { Embedding } from './vendors.ts';
 
-export interface Question<Answer> {
-  /** Below the API's own. */
-  readonly path: string;
-  readonly body: string;
-  /** Of an answer's JSON. Throws `backend_failed` for what is no answer. */
-  readonly read: (answer: unknown) => Answer;
-}
-
-export function embeddingQuestion(request: EmbeddingRequest): Question<EmbeddingAnswer> {
+/** Throws `invalid_request` for what the server cannot be asked. `basePath`: of its API. */
+export function embeddingQuestion(
+  request: EmbeddingRequest,
+  basePath: string,
+  embedding: Embedding,
+): Question<EmbeddingAnswer> {
   const { model, inputs, dimensions, extra } = request;
+  if (!embedding.takesTokens) refuseTokens(request);
+  if (embedding.way === 'ollama') {
+    return {
+      // Its own API is beside the one that it shares with others.
+      path: `${basePath.replace(/\/v1$/, '')}/api/embed`,
+      // It cuts what is too long unless it is told not to.
+      body: JSON.stringify({ truncate: false, ...extra, model, input: inputs, dimensions }),
+      read: (answer) => {
+        const { embeddings, prompt_eval_count } = membersOf(answer);
+        const vectors = inOrder(embeddings, inputs.length, vectorOf);
+        return embeddingAnswer(request, answer, vectors, prompt_eval_count);
+      },
+    };
+  }
+  const encoding_format = embedding.base64 ? 'base64' : 'float';
   return {
-    path: '/embeddings',
-    body: JSON.stringify({
-      ...extra,
-      model,
-      input: inputs,
-      encoding_format: 'float',
-      ...(dimensions !== undefined && { dimensions }),
-    }),
+    path: `${basePath}/embeddings`,
+    body: JSON.stringify({ ...extra, model, input: inputs, encoding_format, dimensions }),
     read: (answer) => {
       const { data, usage } = membersOf(answer);
       const vectors = byIndex(data, inputs.length, ({ embedding }) => vectorOf(embedding));
-      const [first] = vectors;
-      if (vectors.some(({ length }) => length !== first!.length))
-        throw failure('vectors of different lengths');
-      return { speaker: model, vectors, usage: { promptTokens: promptTokensOf(usage) } };
+      return embeddingAnswer(request, answer, vectors, promptTokensOf(usage));
     },
   };
 }
 
-export function rerankQuestion(request: RerankRequest): Question<RerankAnswer> {
+function embeddingAnswer(
+  { model }: EmbeddingRequest,
+  answer: unknown,
+  vectors: readonly Float32Array[],
+  promptTokens: unknown,
+): EmbeddingAnswer {
+  const { length } = vectors[0]!;
+  if (vectors.some((vector) => vector.length !== length)) throw failure('vectors of different lengths');
+  return { speaker: speakerOf(answer, model), vectors, usage: { promptTokens: tokenCount(promptTokens) } };
+}
+
+export function rerankQuestion(request: RerankRequest, basePath: string): Question<RerankAnswer> {
   const { model, query, documents, extra } = request;
   return {
-    path: '/rerank',
+    path: `${basePath}/rerank`,
     body: JSON.stringify({
       ...extra,
       model,
@@ -49,11 +67,13 @@ export function rerankQuestion(request: RerankRequest): Question<RerankAnswer> {
     }),
     read: (answer) => {
       const { results, usage, meta } = membersOf(answer);
-      const scores = byIndex(results, documents.length, ({ relevance_score }) =>
-        typeof relevance_score === 'number' && Number.isFinite(relevance_score) ? relevance_score : undefined,
+      // SGLang answers with a bare list, and calls the judgement `score`.
+      const list = Array.isArray(answer) ? answer : results;
+      const scores = byIndex(list, documents.length, ({ relevance_score, score = relevance_score }) =>
+        typeof score === 'number' && Number.isFinite(score) ? score : undefined,
       );
-      const counted = promptTokensOf(usage) ?? countOf(membersOf(membersOf(meta).tokens).input_tokens);
-      return { speaker: model, scores, usage: { promptTokens: counted } };
+      const counted = promptTokensOf(usage) ?? tokenCount(membersOf(membersOf(meta).tokens).input_tokens);
+      return { speaker: speakerOf(answer, model), scores, usage: { promptTokens: counted } };
     },
   };
 }
@@ -69,27 +89,49 @@ function byIndex<T>(list: unknown, count: number, read: (item: Members) => T | u
     if (value !== undefined && Number.isInteger(index) && index >= 0 && index < count)
       found.set(index, value);
   }
-  if (found.size !== count || items.length !== count) {
-    throw failure(`${found.size} good results for ${count} texts`);
-  }
+  if (found.size !== count || items.length !== count) throw miscounted(found.size, count);
   return Array.from({ length: count }, (_, index) => found.get(index)!);
 }
 
+/** One for each place, in their order. */
+function inOrder<T>(list: unknown, count: number, read: (item: unknown) => T | undefined): T[] {
+  const found = itemsOf(list)
+    .map(read)
+    .filter((one) => one !== undefined);
+  if (found.length !== count || itemsOf(list).length !== count) throw miscounted(found.length, count);
+  return found;
+}
+
+/** Undefined: it is none, or holds what is no number of 32 bits. */
 function vectorOf(value: unknown): Float32Array | undefined {
-  const numbers = itemsOf(value);
-  if (numbers.length === 0) return undefined;
-  return numbers.every((one) => typeof one === 'number' && Number.isFinite(one))
-    ? Float32Array.from(numbers as readonly number[])
+  const vector = typeof value === 'string' ? fromBase64(value) : vectorOfNumbers(itemsOf(value));
+  return vector?.length && vector.every(Number.isFinite) ? vector : undefined;
+}
+
+function vectorOfNumbers(numbers: readonly unknown[]): Float32Array | undefined {
+  return numbers.every((one): one is number => typeof one === 'number')
+    ? Float32Array.from(numbers)
     : undefined;
+}
+
+function speakerOf(answer: unknown, asked: string): string {
+  const { model } = membersOf(answer);
+  return typeof model === 'string' && model !== '' ? model : asked;
+}
+
+function refuseTokens({ inputs }: EmbeddingRequest): void {
+  if (inputs.every((input) => typeof input === 'string')) return;
+  const message = 'The back end of this model takes texts alone, and no numbers of tokens.';
+  throw new GatewayError('invalid_request', message, { param: 'input' });
 }
 
 function promptTokensOf(usage: unknown): number | undefined {
   const { prompt_tokens, total_tokens } = membersOf(usage);
-  return countOf(prompt_tokens) ?? countOf(total_tokens);
+  return tokenCount(prompt_tokens) ?? tokenCount(total_tokens);
 }
 
-function countOf(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+function miscounted(good: number, count: number): GatewayError {
+  return failure(`${good} good results for ${count} texts`);
 }
 
 function failure(what: string): GatewayError {

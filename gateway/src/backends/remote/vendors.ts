@@ -46,6 +46,15 @@ export type Infill =
     }
   | { readonly way: 'llama.cpp' };
 
+/** How a server is asked for vectors of texts: in OpenAI's words, or by Ollama's own request. */
+export interface Embedding {
+  readonly way: 'openai' | 'ollama';
+  /** It is asked for base64, which costs less to read than the same numbers in JSON. */
+  readonly base64: boolean;
+  /** It takes the numbers of a text's tokens in its place. */
+  readonly takesTokens: boolean;
+}
+
 /** How many calls at once a server is given. */
 export type LimitKind = 'fixed' | AdaptiveLimit['kind'];
 
@@ -85,8 +94,9 @@ export interface Traits {
   /** Absent: it fills no gaps, or would pass over the text behind them in silence. */
   readonly infill: Infill | undefined;
   readonly load: LoadSource | undefined;
-  /** It makes vectors of texts (`/embeddings`), judges documents (`/rerank`): where the model that it serves can. */
-  readonly embeds: boolean;
+  /** Where the model that it serves can; absent: it makes no vectors. */
+  readonly embedding: Embedding | undefined;
+  /** It judges documents (`/rerank`), where the model that it serves can. */
   readonly reranks: boolean;
   /** How it is asked to count a conversation's tokens; absent: it cannot be. */
   readonly tokenCount: 'vllm' | 'llama.cpp' | undefined;
@@ -120,6 +130,8 @@ const UNKNOWN_PREFILL: Prefill = { ...CONTINUE_FINAL, repeats: true };
 
 const SUFFIX: Infill = { way: 'suffix' };
 
+const EMBEDDING: Embedding = { way: 'openai', base64: true, takesTokens: true };
+
 const GENERIC: Traits = {
   protocol: 'openai',
   slots: 256,
@@ -139,7 +151,7 @@ const GENERIC: Traits = {
   infill: undefined,
   load: undefined,
   tokenCount: undefined,
-  embeds: true,
+  embedding: { ...EMBEDDING, base64: false },
   reranks: true,
   thinkingSwitch: 'enable_thinking',
   isSluice: false,
@@ -155,6 +167,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     reasoningField: 'reasoning',
     streamOptions: { include_usage: true, continuous_usage_stats: true },
     prefill: CONTINUE_FINAL,
+    embedding: EMBEDDING,
     load: 'vllm-metrics',
     tokenCount: 'vllm',
     thinkingSwitch: 'chat_template_kwargs',
@@ -177,12 +190,14 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     // An assistant's message at the end is gone on with: that is its default.
     prefill: { body: {}, message: {}, repeats: false, trims: false },
     infill: { way: 'llama.cpp' },
+    embedding: EMBEDDING,
     load: 'llama.cpp-slots',
     tokenCount: 'llama.cpp',
     thinkingSwitch: 'chat_template_kwargs',
   },
   ollama: {
     ...GENERIC,
+    embedding: { way: 'ollama', base64: false, takesTokens: false },
     reranks: false,
     protocol: 'ollama',
     slots: 4,
@@ -192,10 +207,15 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     infill: SUFFIX,
     thinkingSwitch: 'thinking',
   },
-  siliconflow: { ...GENERIC, prefill: undefined, infill: SUFFIX },
+  siliconflow: {
+    ...GENERIC,
+    prefill: undefined,
+    infill: SUFFIX,
+    embedding: { ...EMBEDDING, takesTokens: false },
+  },
   deepseek: {
     ...GENERIC,
-    embeds: false,
+    embedding: undefined,
     reranks: false,
     historyReasoning: 'tool-turns',
     answersSeveral: false,
@@ -212,7 +232,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   },
   moonshot: {
     ...GENERIC,
-    embeds: false,
+    embedding: undefined,
     reranks: false,
     limitField: 'max_completion_tokens',
     // It answers 400 where a turn that called tools comes without its thinking; of the rest it takes what it wants.
@@ -223,6 +243,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
   },
   openai: {
     ...GENERIC,
+    embedding: EMBEDDING,
     reranks: false,
     limitField: 'max_completion_tokens',
     prefill: undefined,
@@ -234,6 +255,7 @@ const VENDORS: Readonly<Record<VendorKind, Traits>> = {
     historyReasoning: 'keep',
     prefill: CONTINUE_FINAL,
     infill: SUFFIX,
+    embedding: EMBEDDING,
     isSluice: true,
   },
 };
