@@ -165,7 +165,7 @@ async function answer<
   const reservation = taken instanceof Promise ? await taken : taken;
   record.admitted = true;
   const abort = new AbortController();
-  const onClose = () => abort.abort(new GatewayError('cancelled', 'The client left.'));
+  const onClose = () => abort.abort(left());
   exchange.response.once('close', onClose);
   if (exchange.response.destroyed) onClose();
   let text: Iterable<string>;
@@ -244,11 +244,13 @@ async function sendPieces(
   for (const piece of pieces) {
     text += piece;
     if (text.length < UNITS_A_TURN) continue;
+    if (response.destroyed) throw left();
     if (!response.headersSent) exchange.writeHead(200, { 'content-type': JSON_TYPE, ...headers });
     const isTaken = response.write(text);
     text = '';
     await (isTaken ? othersTurn() : clientTakes(response, 'drain', slowReaderLimitMs));
   }
+  if (response.destroyed) throw left();
   if (response.headersSent) response.end(text);
   else exchange.send(200, JSON_TYPE, text, headers);
 }
@@ -278,6 +280,10 @@ function ableOf<Asked extends { readonly request: { readonly model: string } }, 
       param: 'model',
     },
   );
+}
+
+function left(): GatewayError {
+  return new GatewayError('cancelled', 'The client left.');
 }
 
 function tokensOf(input: EmbeddingInput): number {

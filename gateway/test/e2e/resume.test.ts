@@ -1,6 +1,8 @@
 // Streams whose clients are cut off: whoever comes again misses nothing and gets nothing twice, in every dialect, also while the
 // answer itself changes its back end; and whoever has no business with a stream learns nothing of it.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom } from '../../src/load/seeded-random.ts';
@@ -284,6 +286,45 @@ test('what came longer ago than is kept is gone, and is said to be', async () =>
     );
   } finally {
     await small.close();
+  }
+});
+
+test('who stops reading holds up neither the answer nor another reader, is cut off, and hears why', {
+  timeout: 60_000,
+}, async () => {
+  const pieces = Array.from({ length: 300 }, (_, index) => `${index} ${'x'.repeat(64 * 1024)} `);
+  const large = await startInProcess({
+    log_level: 'silent',
+    backends: [{ kind: 'fake', id: 'large', pieces, first_token_ms: 5, token_ms: 2 }],
+    models: [{ id: 'story' }],
+  });
+  const socket = connect(large.port, '127.0.0.1');
+  try {
+    const body = JSON.stringify(CHAT.body);
+    const lines = [
+      `POST ${CHAT.path} HTTP/1.1`,
+      'Host: localhost',
+      'X-Sluice-Resumable: 1',
+      `Content-Length: ${Buffer.byteLength(body)}`,
+    ];
+    socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`);
+    const [first] = (await once(socket, 'data')) as [Buffer];
+    socket.pause();
+    const id = /x-sluice-stream: (\S+)/i.exec(first.toString('latin1'))![1]!;
+    const other = await fetch(`${large.url}/v1/streams/${id}`);
+    assert.equal(textIn(await bytesOf(other)), pieces.join(''));
+
+    let received = first.length;
+    socket.on('data', (bytes) => (received += bytes.length));
+    const closed = once(socket, 'close');
+    socket.resume();
+    await closed;
+    assert.ok(received < pieces.join('').length, 'it was not cut off');
+    const late = await fetch(`${large.url}/v1/streams/${id}`, { headers: { 'last-event-id': `${id}:2` } });
+    assert.equal(late.status, 410);
+  } finally {
+    socket.destroy();
+    await large.close();
   }
 });
 

@@ -43,6 +43,15 @@ export const RESUMABLE_ROUTES: readonly ResumableRoute[] = [
     textOf: ({ choices }: { choices: [{ text: string }] }) => choices[0].text,
   },
   {
+    name: 'responses',
+    path: '/v1/responses',
+    body: { model: 'story', stream: true, input: 'Go on.' },
+    end: '\n\n',
+    isLast: (data) => data.includes('"type":"response.completed"'),
+    textOf: ({ type, delta }: { type: string; delta?: string }) =>
+      type === 'response.output_text.delta' ? (delta ?? '') : '',
+  },
+  {
     name: 'messages',
     path: '/v1/messages',
     body: {

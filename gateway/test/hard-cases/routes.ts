@@ -1,5 +1,7 @@
 // Every route on which a model answers, and how a small request is worded there: what holds of one must hold of all.
 // Pure: no input, no output.
+import { JSON_BODY } from '../upstream/answers.ts';
+import type { Script } from '../upstream/script.ts';
 import type { CaseRequest } from './cases.ts';
 
 interface Wording {
@@ -39,4 +41,22 @@ export function onEveryRoute({ model = 'case', text = 'hi', stream, headers }: R
     headers,
     body: { ...body(model, text), stream },
   }));
+}
+
+/** A request for what is computed whole, and what a back end answers to it. */
+export interface VectorRequest {
+  readonly request: CaseRequest;
+  readonly answer: Script;
+}
+
+/** On every route of this kind. */
+export function onVectorRoutes(headers?: Readonly<Record<string, string>>): VectorRequest[] {
+  const route = (path: string, body: object, answer: object): VectorRequest => ({
+    request: { method: 'POST', path, headers, body: { model: 'case', ...body } },
+    answer: { headers: JSON_BODY, chunks: [JSON.stringify(answer)] },
+  });
+  return [
+    route('/v1/embeddings', { input: 'hi' }, { data: [{ index: 0, embedding: [0.5, -1] }] }),
+    route('/v1/rerank', { query: 'q', documents: ['hi'] }, { results: [{ index: 0, relevance_score: 0.5 }] }),
+  ];
 }

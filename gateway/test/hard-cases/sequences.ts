@@ -10,7 +10,7 @@ import { type CaseRequest, membersOf, requestOf, upstreamOf } from './cases.ts';
 import { checkExpected, choiceOf } from './expectations.ts';
 import { OTHER_DIALECTS, requestIn } from './modes.ts';
 import { chatRequest, during, type Play, setupOf } from './play.ts';
-import { onEveryRoute } from './routes.ts';
+import { onEveryRoute, onVectorRoutes } from './routes.ts';
 import { type Stage, withStage } from './stage.ts';
 
 const LIMIT_MS = 10_000;
@@ -39,6 +39,16 @@ export const SEQUENCES: Readonly<Record<string, Play>> = {
           }
         }
       }
+      for (const { request, answer } of onVectorRoutes()) {
+        for (const script of [
+          HOLD,
+          { ...answer, headDelayMs: 10_000 },
+          { ...answer, end: 'hold' as const },
+        ]) {
+          stage.a.play(script);
+          slowestMs = Math.max(slowestMs, await during(request.path, () => leave(stage, request)));
+        }
+      }
       const metrics = await (await fetch(`${stage.url}/metrics`)).text();
       assert.match(metrics, /^sluice_requests_total\{[^}]*outcome="cancelled"[^}]*\} \d+$/m);
     });
@@ -62,6 +72,21 @@ export const SEQUENCES: Readonly<Record<string, Play>> = {
           stage.a.play(refusalOf(500, { message: 'out of memory', type: 'server_error' }));
           assert.ok((await stage.answer(request)).status >= 500, 'failed');
           await served(stage, request);
+        });
+      }
+      for (const { request, answer } of onVectorRoutes(headers)) {
+        await during(request.path, async () => {
+          await served(stage, request, answer);
+          await dropBeforeFirstToken(stage, request);
+          await served(stage, request, answer);
+          for (const script of [
+            refusalOf(500, { message: 'out of memory' }),
+            { ...answer, chunks: ['{}'] },
+          ]) {
+            stage.a.play(script);
+            assert.ok((await stage.answer(request)).status >= 500, 'failed');
+            await served(stage, request, answer);
+          }
         });
       }
     });
@@ -293,9 +318,9 @@ async function dropBeforeFirstToken(stage: Stage, request: CaseRequest): Promise
 }
 
 /** The key has its place back once nothing runs; its next request is not refused. */
-async function served(stage: Stage, request: CaseRequest): Promise<void> {
+async function served(stage: Stage, request: CaseRequest, script = streamOf('ok')): Promise<void> {
   await stage.metricIs('sluice_requests_running', 0);
-  stage.a.play(streamOf('ok'));
+  stage.a.play(script);
   const answer = await stage.answer(request);
   assert.equal(answer.status, 200, answer.text);
 }

@@ -24,7 +24,7 @@ function numberIn(last: string, { id, guise, buffer }: KeptAnswer): number {
   const event = parseEventId(last);
   if (!event) throw wrong(`is no id of an event, which look like "${guise.isNumbered ? id : 'STREAM'}:1"`);
   if (event.stream !== id || !guise.isNumbered) throw wrong('is of another stream');
-  if (event.number >= buffer.next) throw wrong(`is of an event that was not sent yet`);
+  if (event.number >= buffer.next) throw wrong('is of an event that was not sent yet');
   return event.number;
 }
 
