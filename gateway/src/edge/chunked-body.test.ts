@@ -21,6 +21,14 @@ const server = createServer(async (request, response) => {
     body.end(`${drains}`);
     return;
   }
+  if (request.url === '/bytes') {
+    body.begin();
+    body.write(Buffer.from('量子\n'));
+    body.write(Buffer.alloc(0));
+    body.write(Buffer.from('😀 and more\n'));
+    body.end('');
+    return;
+  }
   body.write('量子\n');
   body.write('😀 and more\n');
   body.end('');
@@ -49,6 +57,11 @@ function ask(request: string, lateMs = 0): Promise<string> {
 test('each piece is a chunk with its length in bytes, and an empty one ends the body', async () => {
   const answer = await ask('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
   assert.match(answer, /transfer-encoding: chunked/i);
+  assert.ok(answer.endsWith('\r\n\r\n7\r\n量子\n\r\ne\r\n😀 and more\n\r\n0\r\n\r\n'), answer);
+});
+
+test('bytes are framed as texts are, also behind a head that left before them', async () => {
+  const answer = await ask('GET /bytes HTTP/1.1\r\nHost: x\r\n\r\n');
   assert.ok(answer.endsWith('\r\n\r\n7\r\n量子\n\r\ne\r\n😀 and more\n\r\n0\r\n\r\n'), answer);
 });
 

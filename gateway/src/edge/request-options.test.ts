@@ -13,6 +13,7 @@ import {
   hopsOf,
   mayShareOf,
   priorityOf,
+  resumableOf,
   sessionOf,
 } from './request-options.ts';
 
@@ -71,6 +72,14 @@ test('a wish that is none is refused by its header', () => {
   assert.equal(failoverOf(asking({})), true);
   assert.throws(() => degradeOf(asking({ 'x-sluice-degrade': 'no' })), { param: 'x-sluice-degrade' });
   assert.deepEqual([degradeOf(asking({})), degradeOf(asking({ 'x-sluice-degrade': 'off' }))], [true, false]);
+});
+
+test('a stream can be resumed as its request or else its model has it', () => {
+  const is = (asked: string | undefined, isResumable?: boolean) =>
+    resumableOf(asking(asked === undefined ? {} : { 'x-sluice-resumable': asked }), { isResumable });
+  assert.deepEqual([is(undefined), is('1'), is('0')], [false, true, false]);
+  assert.deepEqual([is(undefined, true), is('1', true), is('0', true)], [true, true, false]);
+  assert.throws(() => is('yes'), { code: 'invalid_request', param: 'x-sluice-resumable' });
 });
 
 test('who says no-store or no-cache is computed for itself', () => {

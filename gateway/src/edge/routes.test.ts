@@ -67,6 +67,19 @@ test('ids beyond ASCII come out as they were meant, decoded once', () => {
   );
 });
 
+test('a stream is read and ended by its name', () => {
+  for (const [path, stream] of [
+    ['/v1/streams/a-_9', 'a-_9'],
+    ['/v1/streams/a-_9/', 'a-_9'],
+    ['/v1/streams/a%2Fb', 'a/b'],
+  ] as const) {
+    const match = matchRoute(path);
+    assert.deepEqual([...facts(match), match.stream], ['stream', undefined, 'GET DELETE', stream], path);
+    assert.equal(match.route.access, 'key');
+  }
+  assert.throws(() => matchRoute('/v1/streams'), { code: 'not_found' });
+});
+
 test('a slash at the end changes nothing', () => {
   assert.equal(matchRoute('/healthz/').route.name, 'healthz');
   assert.equal(matchRoute('/v1/models/').route.name, 'models');

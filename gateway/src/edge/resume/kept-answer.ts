@@ -35,7 +35,8 @@ export class KeptAnswer {
   readonly buffer: ReplayBuffer;
   readonly #clock: Clock;
   readonly #abort = new AbortController();
-  readonly #followers = new Set<PromiseWithResolvers<void>>();
+  /** What wakes each of them. */
+  readonly #followers = new Set<{ wake: () => void }>();
   #unreadSince: number;
   #endedAt: number | undefined;
   #failure: GatewayError | undefined;
@@ -102,28 +103,23 @@ export class KeptAnswer {
   }
 
   follow(): Follower {
-    let next = Promise.withResolvers<void>();
-    this.#followers.add(next);
-    let isThere = true;
+    const follower = { wake: () => {} };
+    this.#followers.add(follower);
     return {
-      news: () => {
-        if (!isThere) return Promise.resolve();
-        this.#followers.delete(next);
-        next = Promise.withResolvers();
-        this.#followers.add(next);
-        return next.promise;
-      },
+      news: () =>
+        new Promise((resolve) => {
+          if (this.#followers.has(follower)) follower.wake = resolve;
+          else resolve();
+        }),
       leave: () => {
-        if (!isThere) return;
-        isThere = false;
-        this.#followers.delete(next);
+        if (!this.#followers.delete(follower)) return;
         this.#unreadSince = this.#clock.now();
-        next.resolve();
+        follower.wake();
       },
     };
   }
 
   #tellAll(): void {
-    for (const { resolve } of this.#followers) resolve();
+    for (const { wake } of this.#followers) wake();
   }
 }

@@ -21,7 +21,8 @@ export interface KeptStreamOptions {
 
 /**
  * Resolves when the last byte was handed to the socket, or the client has left. Rejects with what the answer failed by, where
- * nothing was written, and with `slow_reader`: the connection is cut then.
+ * nothing was written; with `cancelled`, where the client left while it was waited for; and with `slow_reader`: the connection
+ * is cut then.
  */
 export async function writeKeptStream(
   kept: KeptAnswer,
