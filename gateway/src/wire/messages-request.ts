@@ -15,6 +15,7 @@ import {
   optional,
   readBody,
   samplingFields,
+  stopsOf,
   textOr,
 } from './request-fields.ts';
 import { checkedTools, MAX_TOOLS } from './tools.ts';
@@ -272,7 +273,7 @@ export function readMessages(body: unknown): { readonly request: ChatRequest; re
     ...promptOf(fields),
     sampling: { temperature, topP, topK: topK !== undefined && topK >= 0 ? topK : undefined },
     maxTokens: fields.max_tokens,
-    stop: (typeof stops === 'string' ? [stops] : (stops ?? [])).filter((one) => one !== ''),
+    stop: stopsOf({ stop: stops }),
   };
   return { request, stream };
 }

@@ -158,7 +158,7 @@ export function samplingOf(fields: SamplingFields): Sampling {
 }
 
 /** An empty stop string would end every answer before it begins: it counts as none. */
-export function stopsOf({ stop }: SamplingFields): readonly string[] {
+export function stopsOf({ stop }: Pick<SamplingFields, 'stop'>): readonly string[] {
   const stops = typeof stop === 'string' ? [stop] : (stop ?? []);
   return stops.filter((one) => one !== '');
 }

@@ -1,6 +1,7 @@
 // How many tokens a server makes of a conversation, where its kind can be asked: with its own template around it.
 // What it answers is looked at and never trusted: anything but a count is no answer.
 import type { ChatRequest } from '../../core/chat.ts';
+import { tokenCount } from './answer-parts.ts';
 import { openAiRequest } from './openai-request.ts';
 import { shortExchange } from './short-exchange.ts';
 import type { Transport } from './transport.ts';
@@ -21,6 +22,7 @@ export async function countTokens(
   request: ChatRequest,
   options: TokenCountOptions,
 ): Promise<number | undefined> {
+  if (options.traits.tokenCount === undefined) return undefined;
   const asked = membersOf(JSON.parse(openAiRequest(request, options.traits, '', undefined).body));
   const { model, messages, prompt, tools, chat_template_kwargs } = asked;
   const post = async (path: string, body: object) => {
@@ -33,7 +35,7 @@ export async function countTokens(
   switch (options.traits.tokenCount) {
     case 'vllm': {
       const text = messages === undefined ? { prompt } : { messages, tools, chat_template_kwargs };
-      return countIn((await post('/tokenize', { model, ...text })).count);
+      return tokenCount((await post('/tokenize', { model, ...text })).count);
     }
     case 'llama.cpp': {
       const content =
@@ -42,11 +44,5 @@ export async function countTokens(
       const { tokens } = await post('/tokenize', { content, add_special: true, parse_special: true });
       return Array.isArray(tokens) ? tokens.length : undefined;
     }
-    case undefined:
-      return undefined;
   }
-}
-
-function countIn(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
