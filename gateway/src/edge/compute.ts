@@ -23,21 +23,15 @@ export async function compute(
   options: ComputeOptions,
   read: (answer: Answer) => Promise<void>,
 ): Promise<void> {
-  const { record, model } = asked;
-  const taken = admit(asked, options.quotas);
-  const reservation = taken instanceof Promise ? await taken : taken;
-  record.admitted = true;
-  try {
-    const answer = start(asked, options.pipeline, reservation.parallel);
+  await withinLimits(asked, wantedBy(asked), options.quotas, async (parallel) => {
+    const answer = start(asked, options.pipeline, parallel);
     try {
       await read(answer);
     } catch (thrown) {
       answer.cancel(toGatewayError(thrown));
       throw thrown;
     }
-  } finally {
-    settle(reservation, record, model);
-  }
+  });
 }
 
 /** What a request wants of its key. */
@@ -47,8 +41,25 @@ export interface Wanted {
   readonly cost: Cost;
 }
 
-/** Takes it, or as much of it as there is; rejects or throws with `rate_limited`. The answer's head tells what is left. */
-export function reserve(
+/** Takes it, or as many of the calls as there are, for as long as the work lasts. Rejects with `rate_limited`, or as the work does. */
+export async function withinLimits<Result>(
+  asked: Pick<Asked, 'exchange' | 'key' | 'model' | 'record'>,
+  wanted: Wanted,
+  quotas: KeyQuotas,
+  work: (parallel: number) => Promise<Result>,
+): Promise<Result> {
+  const taken = reserve(asked, wanted, quotas);
+  const reservation = taken instanceof Promise ? await taken : taken;
+  asked.record.admitted = true;
+  try {
+    return await work(reservation.parallel);
+  } finally {
+    settle(reservation, asked.record, asked.model);
+  }
+}
+
+/** The answer's head tells what is left. */
+function reserve(
   { exchange, key, model }: Pick<Asked, 'exchange' | 'key' | 'model'>,
   { parallel, cost }: Wanted,
   quotas: KeyQuotas,
@@ -60,8 +71,7 @@ export function reserve(
   }
 }
 
-function admit(asked: Asked, quotas: KeyQuotas): Reservation | Promise<Reservation> {
-  const { request, model } = asked;
+function wantedBy({ request, model }: Asked): Wanted {
   const { calls } = request;
   const parallel = Math.min(request.parallel, countCalls(calls, model.backends));
   const cost = { promptTokens: 0, outputTokens: 0 };
@@ -70,7 +80,7 @@ function admit(asked: Asked, quotas: KeyQuotas): Reservation | Promise<Reservati
     cost.promptTokens += promptTokens;
     cost.outputTokens += outputTokens;
   }
-  return reserve(asked, { parallel, cost }, quotas);
+  return { parallel, cost };
 }
 
 function start(asked: Asked, pipeline: Pipeline, parallel: number): Answer {
@@ -99,7 +109,7 @@ function highestPrice({ backends, prices }: ServedModel): Price | undefined {
 }
 
 /** Gives back what was not used. What was never begun counts for nothing. Of an answer that was cut nobody counted the tokens: they stay estimated. */
-export function settle(reservation: Reservation, record: RequestRecord, { prices }: ServedModel): void {
+function settle(reservation: Reservation, record: RequestRecord, { prices }: ServedModel): void {
   const { backend, usage, firstTokenMs } = record;
   // What came without a back end of its own has a usage all the same, and costs nothing.
   const price = backend === undefined ? undefined : prices?.get(backend);

@@ -17,7 +17,7 @@ import { type RerankAsked, readRerank, rerankBody } from '../wire/rerank.ts';
 import { answerHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';
-import { type ComputeOptions, reserve, settle } from './compute.ts';
+import { type ComputeOptions, withinLimits } from './compute.ts';
 import { refuseUnlessReady } from './discovery.ts';
 import type { Exchange } from './exchange.ts';
 import { deadlineOf, failoverOf, hopsOf, priorityOf } from './request-options.ts';
@@ -161,44 +161,43 @@ async function answer<
   const isOne = pieces.length === 1;
   const cost = { promptTokens: sort.promptTokens(asked), outputTokens: 0 };
   const parallel = Math.min(PARALLEL, pieces.length);
-  const taken = reserve({ exchange, key, model }, { parallel, cost }, options.quotas);
-  const reservation = taken instanceof Promise ? await taken : taken;
-  record.admitted = true;
-  const abort = new AbortController();
-  const onClose = () => abort.abort(left());
-  exchange.response.once('close', onClose);
-  if (exchange.response.destroyed) onClose();
-  let text: Iterable<string>;
-  try {
-    const terms = {
-      deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
-      failover: failoverOf(exchange),
-      hops: hopsOf(exchange, options.instanceId),
-      weight: key.weight,
-      signal: abort.signal,
-    };
-    const run = async (piece: Asked, number: number) => {
-      try {
-        return await options.pipeline.computeWhole({
-          ...terms,
-          callId: isOne ? record.id : `${record.id}#${number}`,
-          record,
-          model,
-          cost: { promptTokens: sort.promptTokens(piece), outputTokens: 0 },
-          compute: sort.compute(piece),
-        });
-      } catch (thrown) {
-        throw isOne ? thrown : sort.retold(thrown, pieces.slice(0, number));
-      }
-    };
-    const answers = await inLanes(pieces, reservation.parallel, run, abort);
-    const usage = { completionTokens: 0, ...answers.map((one) => one.usage).reduce(addUsage) };
-    record.usage = usage;
-    text = sort.body(answers, usage, asked, exchange.id);
-  } finally {
-    exchange.response.off('close', onClose);
-    settle(reservation, record, model);
-  }
+  const compute = async (lanes: number): Promise<Iterable<string>> => {
+    const abort = new AbortController();
+    const onClose = () => abort.abort(left());
+    exchange.response.once('close', onClose);
+    if (exchange.response.destroyed) onClose();
+    try {
+      const terms = {
+        deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
+        failover: failoverOf(exchange),
+        hops: hopsOf(exchange, options.instanceId),
+        weight: key.weight,
+        signal: abort.signal,
+      };
+      const run = async (piece: Asked, number: number) => {
+        try {
+          return await options.pipeline.computeWhole({
+            ...terms,
+            callId: isOne ? record.id : `${record.id}#${number}`,
+            record,
+            model,
+            cost: { promptTokens: sort.promptTokens(piece), outputTokens: 0 },
+            compute: sort.compute(piece),
+          });
+        } catch (thrown) {
+          throw isOne ? thrown : sort.retold(thrown, pieces.slice(0, number));
+        }
+      };
+      const answers = await inLanes(pieces, lanes, run, abort);
+      const usage = { completionTokens: 0, ...answers.map((one) => one.usage).reduce(addUsage) };
+      record.usage = usage;
+      return sort.body(answers, usage, asked, exchange.id);
+    } finally {
+      exchange.response.off('close', onClose);
+    }
+  };
+  const limited = { exchange, key, model, record };
+  const text = await withinLimits(limited, { parallel, cost }, options.quotas, compute);
   // Nothing is held of the key any more: a slow reader keeps nobody out.
   await sendPieces(exchange, text, answerHeaders(record, model), options.slowReaderLimitMs);
 }
