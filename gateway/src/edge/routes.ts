@@ -1,12 +1,12 @@
 // Every path that this server knows, in one table: what is not here is 404, whatever else the process could do.
 // Adding a dialect is one row.
 import { GatewayError } from '../core/errors.ts';
-import { chatCompletions } from '../wire/chat-completions.ts';
-import { completions } from '../wire/completions.ts';
 import type { Dialect } from '../wire/dialect.ts';
-import { generate, generateStream } from '../wire/generate.ts';
-import { messages } from '../wire/messages.ts';
-import { responses } from '../wire/responses.ts';
+import { chatCompletions } from '../wire/dialects/chat-completions.ts';
+import { completions } from '../wire/dialects/completions.ts';
+import { generate, generateStream } from '../wire/dialects/generate.ts';
+import { messages } from '../wire/dialects/messages/messages.ts';
+import { responses } from '../wire/dialects/responses/responses.ts';
 
 /** Who may call: anyone; anyone on loopback, else who has a key; who has a key where keys exist; who has the admin key. */
 type Access = 'open' | 'open-on-loopback' | 'key' | 'admin';

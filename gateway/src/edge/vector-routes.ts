@@ -11,9 +11,9 @@ import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts'
 import { addUsage } from '../pipeline/partial.ts';
 import type { WholeAnswer, WholeJob } from '../pipeline/whole-compute.ts';
 import { UNITS_PER_TOKEN } from '../scheduling/cost.ts';
-import { type EmbeddingsAsked, embeddingsBody, readEmbeddings } from '../wire/embeddings.ts';
+import { type EmbeddingsAsked, embeddingsBody, readEmbeddings } from '../wire/dialects/embeddings.ts';
+import { type RerankAsked, readRerank, rerankBody } from '../wire/dialects/rerank.ts';
 import { parseJson } from '../wire/json.ts';
-import { type RerankAsked, readRerank, rerankBody } from '../wire/rerank.ts';
 import { answerHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientTakes } from './client-takes.ts';

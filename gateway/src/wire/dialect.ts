@@ -1,6 +1,6 @@
 // What a dialect is: one parser of requests, and a codec that turns events into bytes.
 // Everything here is synchronous and pure: no sockets, no clocks, no HTTP status. What a dialect cannot express stops
-// at its codec. A new dialect is one file beside this one and one row in the edge's table of routes.
+// at its codec. A new dialect is one file or folder in `dialects/` and one row in the edge's table of routes.
 import type { ChatRequest, PartialAnswer, TokenEvent } from '../core/chat.ts';
 import type { GatewayError } from '../core/errors.ts';
 

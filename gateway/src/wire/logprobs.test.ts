@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PartialAnswer, TokenEvent, TokenLogprob } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
-import { chatCompletions } from './chat-completions.ts';
-import { completions } from './completions.ts';
 import type { Dialect } from './dialect.ts';
-import { generate } from './generate.ts';
+import { chatCompletions } from './dialects/chat-completions.ts';
+import { completions } from './dialects/completions.ts';
+import { generate } from './dialects/generate.ts';
 
 /** 'é', and the second of the two tokens that make '中'. */
 const LOGPROBS: readonly TokenLogprob[] = [

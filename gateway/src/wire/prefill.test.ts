@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GatewayError } from '../core/errors.ts';
-import { chatCompletions } from './chat-completions.ts';
+import { chatCompletions } from './dialects/chat-completions.ts';
 
 const user = { role: 'user', content: 'hi' };
 const begun = { role: 'assistant', content: 'Once upon a ' };

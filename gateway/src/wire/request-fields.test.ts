@@ -4,10 +4,10 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { ChatRequest } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
-import { chatCompletions } from './chat-completions.ts';
-import { completions } from './completions.ts';
 import type { Dialect, ParsedRequest } from './dialect.ts';
-import { generate, generateStream } from './generate.ts';
+import { chatCompletions } from './dialects/chat-completions.ts';
+import { completions } from './dialects/completions.ts';
+import { generate, generateStream } from './dialects/generate.ts';
 import { parseJson } from './json.ts';
 
 const ROUTES: readonly { readonly dialect: Dialect; readonly valid: string; readonly model?: string }[] = [

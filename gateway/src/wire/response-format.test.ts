@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GatewayError } from '../core/errors.ts';
-import { chatCompletions } from './chat-completions.ts';
-import { generate } from './generate.ts';
+import { chatCompletions } from './dialects/chat-completions.ts';
+import { generate } from './dialects/generate.ts';
 
 const chat = (format: unknown) =>
   chatCompletions.parse(

@@ -4,9 +4,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { TokenEvent } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
-import { chatCompletions } from './chat-completions.ts';
-import { completions } from './completions.ts';
 import type { Dialect, ParsedRequest, Report, StreamCodec } from './dialect.ts';
+import { chatCompletions } from './dialects/chat-completions.ts';
+import { completions } from './dialects/completions.ts';
 
 const META = { id: '7', created: 5, model: 'a "quoted"\\ \u2028model' };
 const REPORT: Report = {

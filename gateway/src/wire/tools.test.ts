@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GatewayError } from '../core/errors.ts';
-import { chatCompletions } from './chat-completions.ts';
+import { chatCompletions } from './dialects/chat-completions.ts';
 
 const parse = (body: object) =>
   chatCompletions.parse({ model: 'm', messages: [{ role: 'user', content: 'hi' }], ...body }, undefined)

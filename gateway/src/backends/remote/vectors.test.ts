@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { GatewayError } from '../../core/errors.ts';
-import { toBase64 } from '../../wire/float-base64.ts';
+import { toBase64 } from '../../wire/dialects/float-base64.ts';
 import { embeddingQuestion, rerankQuestion } from './vectors.ts';
 import type { Embedding } from './vendors.ts';
 

@@ -3,7 +3,7 @@
 // Pure.
 import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from '../../core/embedding.ts';
 import { GatewayError } from '../../core/errors.ts';
-import { fromBase64 } from '../../wire/float-base64.ts';
+import { fromBase64 } from '../../wire/dialects/float-base64.ts';
 import { tokenCount } from './answer-parts.ts';
 import type { Question } from './question-exchange.ts';
 import { hasMembers, itemsOf, type Members, membersOf } from './upstream-json.ts';

@@ -8,7 +8,7 @@ import type { Script } from '../../../test/upstream/script.ts';
 import type { CallContext } from '../../core/backend.ts';
 import type { EmbeddingRequest } from '../../core/embedding.ts';
 import { type ErrorCode, GatewayError } from '../../core/errors.ts';
-import { toBase64 } from '../../wire/float-base64.ts';
+import { toBase64 } from '../../wire/dialects/float-base64.ts';
 import type { VendorKind } from './vendors.ts';
 
 const VECTORS = [

@@ -11,7 +11,7 @@ import type { Answer, Pipeline } from '../../pipeline/pipeline.ts';
 import { StreamLog } from '../../pipeline/stream-log.ts';
 import { MemoryQuotaStore } from '../../scheduling/memory-quota-store.ts';
 import { KeyQuotas } from '../../scheduling/quota.ts';
-import { chatCompletions } from '../../wire/chat-completions.ts';
+import { chatCompletions } from '../../wire/dialects/chat-completions.ts';
 import type { Asked } from '../asked.ts';
 import type { Exchange } from '../exchange.ts';
 import { KeptAnswers } from './kept-answers.ts';

@@ -2,9 +2,9 @@
 // What a back end of the chat dialect knows by another name goes on by that name; what it has no word for stops here, and is
 // named as ignored. Pure.
 import { z } from 'zod';
-import type { ChatRequest } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
-import type { ParsedRequest } from './dialect.ts';
+import type { ChatRequest } from '../../../core/chat.ts';
+import { GatewayError } from '../../../core/errors.ts';
+import type { ParsedRequest } from '../../dialect.ts';
 import {
   booleanField,
   integerField,
@@ -20,10 +20,10 @@ import {
   streamOptionsField,
   textField,
   tokenLimitField,
-} from './request-fields.ts';
-import { textFormatField } from './response-format.ts';
-import { inputField } from './responses-input.ts';
-import { flatToolFields, toolsOf } from './tools.ts';
+} from '../../request-fields.ts';
+import { textFormatField } from '../../response-format.ts';
+import { flatToolFields, toolsOf } from '../../tools.ts';
+import { inputField } from './input.ts';
 
 const MAX_TOP_LOGPROBS = 20;
 const LOGPROBS = 'message.output_text.logprobs';

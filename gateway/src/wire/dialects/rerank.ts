@@ -1,8 +1,8 @@
 // Reranking, as SiliconFlow, Jina and vLLM have it: documents in the order in which they answer a query.
 // Pure.
 import { z } from 'zod';
-import type { RerankAnswer, RerankRequest } from '../core/embedding.ts';
-import { booleanField, integerField, listOf, modelField, readBody } from './request-fields.ts';
+import type { RerankAnswer, RerankRequest } from '../../core/embedding.ts';
+import { booleanField, integerField, listOf, modelField, readBody } from '../request-fields.ts';
 
 const MOST_DOCUMENTS = 2048;
 

@@ -1,10 +1,10 @@
 // OpenAI's embeddings: texts, or the numbers of their tokens, become vectors as numbers or in base64.
 // Pure.
 import { z } from 'zod';
-import type { EmbeddingAnswer, EmbeddingInput, EmbeddingRequest } from '../core/embedding.ts';
+import type { EmbeddingAnswer, EmbeddingInput, EmbeddingRequest } from '../../core/embedding.ts';
+import { stringifyLine } from '../json.ts';
+import { integerField, modelField, optional, readBody } from '../request-fields.ts';
 import { toBase64 } from './float-base64.ts';
-import { stringifyLine } from './json.ts';
-import { integerField, modelField, optional, readBody } from './request-fields.ts';
 
 /** In one request, as OpenAI has it. */
 const MOST_INPUTS = 2048;

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { TokenEvent, Usage } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
-import { AnswerFold } from '../pipeline/partial.ts';
+import type { TokenEvent, Usage } from '../../../core/chat.ts';
+import { GatewayError } from '../../../core/errors.ts';
+import { AnswerFold } from '../../../pipeline/partial.ts';
 import { messages } from './messages.ts';
 
 const META = { id: '1', created: 2, model: 'm' };

@@ -1,9 +1,9 @@
 // Anthropic's messages dialect: thinking, text and tool calls as blocks, errors in their own shape.
-// Read `messages-request.ts` for what is asked, `messages-stream.ts` and `messages-answer.ts` for what is answered.
-import type { Dialect } from './dialect.ts';
-import { contentOf, messagesError, messagesUsage, stopOf } from './messages-answer.ts';
-import { readMessages } from './messages-request.ts';
-import { MessagesStream } from './messages-stream.ts';
+// Read `request.ts` for what is asked, `stream.ts` and `answer.ts` for what is answered.
+import type { Dialect } from '../../dialect.ts';
+import { contentOf, messagesError, messagesUsage, stopOf } from './answer.ts';
+import { readMessages } from './request.ts';
+import { MessagesStream } from './stream.ts';
 
 /** `POST /v1/messages`. */
 export const messages: Dialect = {

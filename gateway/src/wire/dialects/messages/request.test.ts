@@ -1,11 +1,11 @@
 // What the messages dialect understands, and what it refuses by its place.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Message } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
-import { parseJson } from './json.ts';
+import type { Message } from '../../../core/chat.ts';
+import { GatewayError } from '../../../core/errors.ts';
+import { parseJson } from '../../json.ts';
 import { messages } from './messages.ts';
-import { readCounted } from './messages-request.ts';
+import { readCounted } from './request.ts';
 
 const user = { role: 'user', content: 'hi' };
 const parse = (body: object) =>

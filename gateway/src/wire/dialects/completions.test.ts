@@ -1,7 +1,7 @@
 // What text completions understand, beyond the fields that all dialects share.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { GatewayError } from '../core/errors.ts';
+import { GatewayError } from '../../core/errors.ts';
 import { completions } from './completions.ts';
 
 const parse = (body: object) => completions.parse({ model: 'm', prompt: 'hi', ...body }, undefined);

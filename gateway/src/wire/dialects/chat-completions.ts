@@ -2,12 +2,12 @@
 // What it has no word for goes on untouched in `extra`: it never drops a client's field, and never fetches what a part
 // of a message names.
 import { z } from 'zod';
-import type { ContentPart, PartialChoice, TokenEvent } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
-import type { Dialect } from './dialect.ts';
-import { stringifyLine } from './json.ts';
-import { chatLogprobs } from './logprobs.ts';
-import { type MarkedMessage, prefillFields, prefillOf } from './prefill.ts';
+import type { ContentPart, PartialChoice, TokenEvent } from '../../core/chat.ts';
+import { GatewayError } from '../../core/errors.ts';
+import type { Dialect } from '../dialect.ts';
+import { stringifyLine } from '../json.ts';
+import { chatLogprobs } from '../logprobs.ts';
+import { type MarkedMessage, prefillFields, prefillOf } from '../prefill.ts';
 import {
   booleanField,
   choicesField,
@@ -26,12 +26,12 @@ import {
   textField,
   textOr,
   tokenLimitField,
-} from './request-fields.ts';
-import { responseFormatField } from './response-format.ts';
-import { parseResponsesRequest } from './responses-request.ts';
-import { type ChunkShape, ServerSentEvents } from './server-sent-events.ts';
-import { toolFields, toolsOf } from './tools.ts';
-import { usageBody } from './usage.ts';
+} from '../request-fields.ts';
+import { responseFormatField } from '../response-format.ts';
+import { type ChunkShape, ServerSentEvents } from '../server-sent-events.ts';
+import { toolFields, toolsOf } from '../tools.ts';
+import { usageBody } from '../usage.ts';
+import { parseResponsesRequest } from './responses/request.ts';
 
 /** OpenAI's newer dialect has its own names for a text. */
 const TEXT_KINDS: ReadonlySet<unknown> = new Set(['text', 'input_text', 'output_text']);

@@ -1,7 +1,7 @@
 // What embeddings and reranking understand, and what their answers say.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { GatewayError } from '../core/errors.ts';
+import { GatewayError } from '../../core/errors.ts';
 import { embeddingsBody, readEmbeddings } from './embeddings.ts';
 import { readRerank, rerankBody } from './rerank.ts';
 

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { PartialAnswer, TokenEvent, TokenLogprob } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
-import { AnswerFold } from '../pipeline/partial.ts';
-import type { Report, StreamCodec } from './dialect.ts';
+import type { PartialAnswer, TokenEvent, TokenLogprob } from '../../../core/chat.ts';
+import { GatewayError } from '../../../core/errors.ts';
+import { AnswerFold } from '../../../pipeline/partial.ts';
+import type { Report, StreamCodec } from '../../dialect.ts';
 import { responses } from './responses.ts';
 
 const META = { id: '7', created: 5, model: 'a "quoted"\\ \u2028model' };

@@ -1,6 +1,6 @@
 // OpenAI's Responses: items in, items out, and events that bear names. Every request holds its whole history.
 // It must never pretend to have stored something: what refers to an earlier response is refused, and answers say `store: false`.
-import type { Dialect } from './dialect.ts';
+import type { Dialect } from '../../dialect.ts';
 import {
   callItem,
   type ItemStatus,
@@ -13,9 +13,9 @@ import {
   textPart,
   thoughtForm,
   thoughtPart,
-} from './responses-body.ts';
-import { parseResponsesRequest } from './responses-request.ts';
-import { ResponsesStream } from './responses-stream.ts';
+} from './body.ts';
+import { parseResponsesRequest } from './request.ts';
+import { ResponsesStream } from './stream.ts';
 
 /** `POST /v1/responses`. */
 export const responses: Dialect = {

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { TokenEvent } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
+import type { TokenEvent } from '../../core/chat.ts';
+import { GatewayError } from '../../core/errors.ts';
 import { generate, generateStream } from './generate.ts';
 
 const META = { id: '7', created: 5, model: 'deep"seek/\u0085r1' };

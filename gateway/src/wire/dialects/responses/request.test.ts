@@ -1,9 +1,9 @@
 // What a Responses request says: items as turns of a conversation, fields in the words of the house, and refusals by name.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Message } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
-import { chatCompletions } from './chat-completions.ts';
+import type { Message } from '../../../core/chat.ts';
+import { GatewayError } from '../../../core/errors.ts';
+import { chatCompletions } from '../chat-completions.ts';
 import { responses } from './responses.ts';
 
 const parse = (body: object) => responses.parse({ model: 'm', input: 'hi', ...body }, undefined);

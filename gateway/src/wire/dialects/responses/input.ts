@@ -2,9 +2,9 @@
 // its text, its calls) comes as items in a row, and becomes one message.
 // It must never drop what a model would have read: an item that has no meaning here is refused by its place. Pure.
 import { z } from 'zod';
-import type { ContentPart, Message, Role } from '../core/chat.ts';
-import { plainContent } from './plain-content.ts';
-import { isNullish, isObject, listOf, textOr } from './request-fields.ts';
+import type { ContentPart, Message, Role } from '../../../core/chat.ts';
+import { plainContent } from '../../plain-content.ts';
+import { isNullish, isObject, listOf, textOr } from '../../request-fields.ts';
 
 type Members = Readonly<Record<string, unknown>>;
 type Refuse = (path: string[], message: string) => never;

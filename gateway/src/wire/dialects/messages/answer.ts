@@ -1,8 +1,8 @@
 // What answers of Anthropic's messages dialect say, streamed or whole: why they ended, what they took, what went wrong.
-import type { FinishReason, PartialChoice, Usage } from '../core/chat.ts';
-import type { GatewayError } from '../core/errors.ts';
-import { parseJsonText } from './json.ts';
-import { isObject } from './request-fields.ts';
+import type { FinishReason, PartialChoice, Usage } from '../../../core/chat.ts';
+import type { GatewayError } from '../../../core/errors.ts';
+import { parseJsonText } from '../../json.ts';
+import { isObject } from '../../request-fields.ts';
 
 /** Of a thought: its clients give thoughts back only with a signature, and ours are not signed. */
 export const UNSIGNED = 'unsigned';

@@ -2,11 +2,11 @@
 // Its known reader splits lines as Python does and hands each to json.loads, then takes `choices[0]` of what it gets:
 // so no line may ever hold anything else, and every line that has `choices` has one.
 import { z } from 'zod';
-import type { FinishReason, Message, TokenEvent, Usage } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
-import type { AnswerMeta, Dialect, ParsedRequest, Report, StreamCodec } from './dialect.ts';
-import { errorBody } from './error-body.ts';
-import { stringifyLine } from './json.ts';
+import type { FinishReason, Message, TokenEvent, Usage } from '../../core/chat.ts';
+import { GatewayError } from '../../core/errors.ts';
+import type { AnswerMeta, Dialect, ParsedRequest, Report, StreamCodec } from '../dialect.ts';
+import { errorBody } from '../error-body.ts';
+import { stringifyLine } from '../json.ts';
 import {
   integerField,
   isObject,
@@ -17,9 +17,9 @@ import {
   samplingOf,
   stopsOf,
   textField,
-} from './request-fields.ts';
-import { responseFormatField } from './response-format.ts';
-import { usageBody } from './usage.ts';
+} from '../request-fields.ts';
+import { responseFormatField } from '../response-format.ts';
+import { usageBody } from '../usage.ts';
 
 const DEFAULT_MAX_TOKENS = 2048;
 const DEFAULT_TEMPERATURE = 0.6;

@@ -1,11 +1,11 @@
 // A stream of Anthropic's messages dialect: blocks that open, grow and close, one at a time, each event named.
 // Its clients take the newest block for the one that ends. So what belongs to another block waits while a call's arguments are
 // not whole, since servers may go back to an earlier call. What has no block here, as a second choice, stops here.
-import type { FinishReason, TokenEvent, Usage } from '../core/chat.ts';
-import type { GatewayError } from '../core/errors.ts';
-import type { AnswerMeta, Report, StreamCodec } from './dialect.ts';
-import { stringifyLine } from './json.ts';
-import { messagesError, messagesUsage, stopOf, UNSIGNED } from './messages-answer.ts';
+import type { FinishReason, TokenEvent, Usage } from '../../../core/chat.ts';
+import type { GatewayError } from '../../../core/errors.ts';
+import type { AnswerMeta, Report, StreamCodec } from '../../dialect.ts';
+import { stringifyLine } from '../../json.ts';
+import { messagesError, messagesUsage, stopOf, UNSIGNED } from './answer.ts';
 
 type Delta = Extract<TokenEvent, { type: 'text-delta' | 'reasoning-delta' | 'tool-call-delta' }>;
 

@@ -1,10 +1,10 @@
 // OpenAI's text completions: the model goes on from a text as it stands, with no template around it.
 // Its prompts must never be rendered or joined: each is one call, and their choices are numbered through.
 import { z } from 'zod';
-import { GatewayError } from '../core/errors.ts';
-import type { Dialect } from './dialect.ts';
-import { stringifyLine } from './json.ts';
-import { completionLogprobs } from './logprobs.ts';
+import { GatewayError } from '../../core/errors.ts';
+import type { Dialect } from '../dialect.ts';
+import { stringifyLine } from '../json.ts';
+import { completionLogprobs } from '../logprobs.ts';
 import {
   choicesField,
   integerField,
@@ -17,9 +17,9 @@ import {
   streamOptionsField,
   textField,
   tokenLimitField,
-} from './request-fields.ts';
-import { type ChunkShape, ServerSentEvents } from './server-sent-events.ts';
-import { usageBody } from './usage.ts';
+} from '../request-fields.ts';
+import { type ChunkShape, ServerSentEvents } from '../server-sent-events.ts';
+import { usageBody } from '../usage.ts';
 
 /** OpenAI's own default on this route. */
 const DEFAULT_MAX_TOKENS = 16;

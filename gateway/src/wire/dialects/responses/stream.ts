@@ -1,12 +1,12 @@
 // A response as it is made: OpenAI's typed events, each with its name and its number, in the order of OpenAI's own server.
 // A thought or a text ends where something else begins; calls stay open to the end, since back ends may finish an early one last.
 // A chunk costs one JSON.stringify of its text; all around it was built when its item began.
-import type { FinishReason, TokenEvent, TokenLogprob, Usage } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
-import type { AnswerMeta, ParsedRequest, Report, StreamCodec } from './dialect.ts';
-import { errorBody } from './error-body.ts';
-import { stringifyLine } from './json.ts';
-import { tokenLogprobs } from './logprobs.ts';
+import type { FinishReason, TokenEvent, TokenLogprob, Usage } from '../../../core/chat.ts';
+import { GatewayError } from '../../../core/errors.ts';
+import type { AnswerMeta, ParsedRequest, Report, StreamCodec } from '../../dialect.ts';
+import { errorBody } from '../../error-body.ts';
+import { stringifyLine } from '../../json.ts';
+import { tokenLogprobs } from '../../logprobs.ts';
 import {
   callItem,
   type ItemStatus,
@@ -20,7 +20,7 @@ import {
   textPart,
   thoughtForm,
   thoughtPart,
-} from './responses-body.ts';
+} from './body.ts';
 
 interface ItemBase {
   readonly id: string;

@@ -1,10 +1,10 @@
 // The response object of the Responses dialect and the items of its output, as its stream and its whole answer both write them.
 // An item's id is made of the answer's id and the item's place, so both ways give the same. Pure.
-import type { FinishReason, TokenLogprob, Usage } from '../core/chat.ts';
-import type { GatewayError } from '../core/errors.ts';
-import type { AnswerMeta, ParsedRequest, Report } from './dialect.ts';
-import { tokenLogprobs } from './logprobs.ts';
-import { REASONING_ID } from './responses-input.ts';
+import type { FinishReason, TokenLogprob, Usage } from '../../../core/chat.ts';
+import type { GatewayError } from '../../../core/errors.ts';
+import type { AnswerMeta, ParsedRequest, Report } from '../../dialect.ts';
+import { tokenLogprobs } from '../../logprobs.ts';
+import { REASONING_ID } from './input.ts';
 
 export type ItemStatus = 'in_progress' | 'completed' | 'incomplete';
 

@@ -3,9 +3,9 @@
 // place. What only that vendor's own servers do (caching marks, containers, its tools) is not for the model: marks are skipped,
 // tools are refused.
 import { z } from 'zod';
-import type { ChatRequest, ContentPart, Message, Tool, ToolChoice } from '../core/chat.ts';
-import { plainContent } from './plain-content.ts';
-import { type MarkedMessage, prefillOf } from './prefill.ts';
+import type { ChatRequest, ContentPart, Message, Tool, ToolChoice } from '../../../core/chat.ts';
+import { plainContent } from '../../plain-content.ts';
+import { type MarkedMessage, prefillOf } from '../../prefill.ts';
 import {
   isNullish,
   isObject,
@@ -17,8 +17,8 @@ import {
   samplingFields,
   stopsOf,
   textOr,
-} from './request-fields.ts';
-import { checkedTools, MAX_TOOLS } from './tools.ts';
+} from '../../request-fields.ts';
+import { checkedTools, MAX_TOOLS } from '../../tools.ts';
 
 type Members = Readonly<Record<string, unknown>>;
 

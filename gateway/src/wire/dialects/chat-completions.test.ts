@@ -1,10 +1,10 @@
 // What chat completions understand, beyond the fields that all dialects share.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Message } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
+import type { Message } from '../../core/chat.ts';
+import { GatewayError } from '../../core/errors.ts';
+import { parseJson } from '../json.ts';
 import { chatCompletions } from './chat-completions.ts';
-import { parseJson } from './json.ts';
 
 const user = { role: 'user', content: 'hi' };
 const parse = (body: object) => chatCompletions.parse({ model: 'm', messages: [user], ...body }, undefined);
