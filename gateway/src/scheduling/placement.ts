@@ -2,7 +2,7 @@
 import type { Backend, BackendLoad } from '../core/backend.ts';
 import { costOf } from '../core/price.ts';
 import type { Ticket } from '../core/ticket.ts';
-import type { Prospect } from './prediction.ts';
+import { latenessMs, type Prospect, predictOn } from './prediction.ts';
 import { type Candidate, pick, type RoutingWeights } from './router.ts';
 import type { Seat } from './seat.ts';
 
@@ -22,6 +22,8 @@ export interface Routing {
   readonly random: () => number;
   /** The id of the back end on which the call's session ran last. */
   readonly home: string | undefined;
+  /** When the call's first token is due, in ms from now; Infinity: at no time. */
+  readonly withinMs: number;
 }
 
 /** Those that have not failed the call. */
@@ -48,7 +50,7 @@ export function lookAt(ticket: Ticket, seatOf: (backend: Backend) => Seat): Plac
 export function route(
   placements: readonly Placement[],
   { cost, prices }: Ticket,
-  { weights, random, home }: Routing,
+  { weights, random, home, withinMs }: Routing,
 ): Placement | undefined {
   const ready = placements.filter(({ places }) => places > 0);
   // Where less is left by its limits than the call needs, it would be refused; there it goes for want of any other.
@@ -56,14 +58,17 @@ export function route(
   const those = able.some(hasRoom) ? able : ready;
   if (those.length < 2) return those.find(hasRoom);
   const index = pick(
-    those.map(({ seat, tier, load, places, prefixShare }): Candidate => {
+    those.map((placement): Candidate => {
+      const { seat, tier, load, places, prefixShare } = placement;
       const { promptTokens, outputTokens: completionTokens } = cost;
+      const prediction = predictOn(prospectOf(placement, promptTokens));
       const cachedTokens = promptTokens * prefixShare;
       const price = prices?.get(seat.backend.id);
       return {
         tier,
         running: seat.running,
         limit: places,
+        isLate: prediction !== undefined && latenessMs(prediction, withinMs) > 0,
         outstandingTokens: seat.outstandingTokens,
         callTokens: promptTokens - cachedTokens + completionTokens,
         tokensPerSecond: seat.service.tokensPerSecond(places),
@@ -87,15 +92,16 @@ export function prospectsOf(
   free: Placement | undefined,
 ): Prospect[] {
   const prospects: Prospect[] = [];
-  for (const { seat, tier, places, prefixShare } of placements) {
+  for (const placement of placements) {
+    const { tier, places } = placement;
     if (places <= 0 || (free && tier !== free.tier)) continue;
-    prospects.push({
-      service: seat.service,
-      limit: places,
-      promptTokens: cost.promptTokens * (1 - prefixShare),
-    });
+    prospects.push({ ...prospectOf(placement, cost.promptTokens), isChosen: placement === free });
   }
   return prospects;
+}
+
+function prospectOf({ seat, places, prefixShare }: Placement, promptTokens: number): Prospect {
+  return { service: seat.service, limit: places, promptTokens: promptTokens * (1 - prefixShare) };
 }
 
 function hasRoom({ seat, places }: Placement): boolean {

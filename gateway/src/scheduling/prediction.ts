@@ -1,7 +1,7 @@
 // When would its first token come? A prediction from what waits, what runs and how fast the back ends were, in parts, so that
 // a person can be told why.
 // Pure: all it knows is handed in. It decides nothing, and never guesses where nothing was measured.
-import type { FirstTokenEstimate, ServiceModel } from './service-model.ts';
+import type { ServiceModel } from './service-model.ts';
 
 /** A back end that could run the call, as a prediction sees it. */
 export interface Prospect {
@@ -19,6 +19,8 @@ export interface Prospect {
   readonly limit: number;
   /** Of the call's prompt, what it would have to compute. */
   readonly promptTokens: number;
+  /** Where the call goes if it need not wait. */
+  readonly isChosen?: boolean | undefined;
 }
 
 export interface Outlook {
@@ -74,8 +76,8 @@ const P99 = 2.33;
  * their places are taken: `(ahead - (free - 1) x mean call) / rate`, never below 0. With no place free and nobody before
  * it, that is the mean time between two calls' ends.
  * Prompt and floor: the back end's own line (`ServiceModel`), on the tokens that are to be computed when the place is
- * had. Of the free back ends the quickest counts; where the call must wait, whichever gets free first takes it, so each
- * counts by how often it does.
+ * had. Of the free back ends the one that it goes to counts, or else the quickest; where the call must wait, whichever gets
+ * free first takes it, so each counts by how often it does.
  * Margin: the root of the sum of the squares of two. That of the back end's line is measured. That of the queue is 2.33
  * standard deviations of the time that so many calls take to end, `(ahead / mean call) x V x (mean call / rate)^2`, with
  * V = (arrivals' + service's squared coefficient of variation) / 2: what Kingman's formula ("The single server queue in
@@ -90,12 +92,12 @@ export function predictFirstToken({
   arrivalVariation = 1,
 }: Outlook): Prediction | undefined {
   const free = prospects.reduce((sum, { service, limit }) => sum + Math.max(0, limit - service.running), 0);
-  if (free >= 1 && tokensAhead <= 0) return ofTheQuickest(prospects);
+  if (free >= 1 && tokensAhead <= 0) return withoutWaiting(prospects);
   const pace = paceTogether(prospects);
   if (!pace) return undefined;
   const meanTokens = pace.tokensPerMs / pace.callsPerMs;
   const tokens = tokensAhead - (free - 1) * meanTokens;
-  if (tokens <= 0) return ofTheQuickest(prospects);
+  if (tokens <= 0) return withoutWaiting(prospects);
   const queueMs = tokens / pace.tokensPerMs;
   const calls = tokens / meanTokens;
   const variation = (arrivalVariation + pace.variation) / 2;
@@ -197,20 +199,28 @@ function callsInTime({ service, limit, promptTokens }: Prospect, withinMs: numbe
   return least;
 }
 
-/** At once, on a back end that has a place free. One whose speed is unknown may be the quickest: then so is this. */
-function ofTheQuickest(prospects: readonly Prospect[]): Prediction | undefined {
-  let best: FirstTokenEstimate | undefined;
+/** At once, on the back end that was chosen, or else the quickest. One whose speed is unknown may be that: then so is this. */
+function withoutWaiting(prospects: readonly Prospect[]): Prediction | undefined {
+  const chosen = prospects.find(({ isChosen }) => isChosen);
+  if (chosen) return predictOn(chosen);
+  let best: Prediction | undefined;
   let isIdle = false;
-  for (const { service, limit, promptTokens } of prospects) {
-    if (service.running >= limit) continue;
-    const estimate = service.firstTokenMs(service.promptTokens + promptTokens, service.decoding);
-    if (!estimate) return undefined;
-    isIdle ||= service.running === 0;
-    if (!best || estimate.ms + estimate.marginMs < best.ms + best.marginMs) best = estimate;
+  for (const prospect of prospects) {
+    if (prospect.service.running >= prospect.limit) continue;
+    const prediction = predictOn(prospect);
+    if (!prediction) return undefined;
+    isIdle ||= prediction.isIdle;
+    if (!best || prediction.ms + prediction.marginMs < best.ms + best.marginMs) best = prediction;
   }
-  if (!best) return undefined;
-  const { ms, floorMs, marginMs } = best;
-  return { ms, queueMs: 0, promptMs: ms - floorMs, floorMs, marginMs, isIdle };
+  return best && { ...best, isIdle };
+}
+
+/** For a call that begins at once on this back end; undefined: not enough was measured yet. */
+export function predictOn({ service, promptTokens }: Prospect): Prediction | undefined {
+  const estimate = service.firstTokenMs(service.promptTokens + promptTokens, service.decoding);
+  if (!estimate) return undefined;
+  const { ms, floorMs, marginMs } = estimate;
+  return { ms, queueMs: 0, promptMs: ms - floorMs, floorMs, marginMs, isIdle: service.running === 0 };
 }
 
 /** On the last place of a full back end, after `queueMs` in which it went on with the prompts that it has now. */

@@ -12,6 +12,8 @@ export interface Candidate {
   readonly running: number;
   /** Calls that may run there; no more are given to it. */
   readonly limit: number;
+  /** The call's first token would most likely come too late there. */
+  readonly isLate: boolean;
   /** What those that run there still have before them, prompts and expected answers, in tokens. */
   readonly outstandingTokens: number;
   /** What the call would add to that: what of its prompt is not there yet, and its expected answer. */
@@ -82,11 +84,14 @@ export function pick(
   const tier = firstTierWithPlace(candidates);
   if (tier === undefined) return undefined;
   const scale = scaleOf(candidates.filter((one) => one.tier === tier && one.limit > 0));
+  const able = (one: Candidate) => one.tier === tier && hasPlace(one);
+  // No bonus is worth a first token that is late. Where it would be so everywhere, who asks has refused it or does not mind.
+  const isAnyInTime = candidates.some((one) => able(one) && !one.isLate);
   let best: number | undefined;
   let bestScore = Number.NEGATIVE_INFINITY;
   let equals = 0;
   for (const [index, candidate] of candidates.entries()) {
-    if (candidate.tier !== tier || !hasPlace(candidate)) continue;
+    if (!able(candidate) || (isAnyInTime && candidate.isLate)) continue;
     const score = scoreOf(candidate, scale, weights);
     if (score < bestScore) continue;
     equals = score === bestScore ? equals + 1 : 1;

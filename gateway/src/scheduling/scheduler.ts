@@ -333,9 +333,10 @@ export class Scheduler {
 
   #route(ticket: Ticket, placements: readonly Placement[]): Placement | undefined {
     const { routing: weights, random } = this.#options;
-    const { tenant, session } = ticket;
+    const { tenant, session, deadlineAt = Infinity } = ticket;
     const home = session === undefined ? undefined : this.#homes.homeOf(tenant, session);
-    return route(placements, ticket, { weights, random, home });
+    const withinMs = Math.max(0, deadlineAt - this.#options.clock.now());
+    return route(placements, ticket, { weights, random, home, withinMs });
   }
 
   #seatOf(backend: Backend): Seat {

@@ -77,8 +77,13 @@ export class ServiceModel {
   /** How long all places were taken, in all, until `#lookedAt`. */
   #fullMs = 0;
   #lookedAt = 0;
-  /** Decayed sums over calls that ended. */
+  /** Decayed sums over calls that ended after their first token. */
   readonly #holds = { weight: 0, ms: 0, squares: 0, tokens: 0, at: 0 };
+  /**
+   * The same time as `#holds.ms` as it passes, that of calls that have not ended among it. In a load that does not change both
+   * are alike. As it rises the short answers end first, and those that ended say too little; as it falls, this does.
+   */
+  #passedMs = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -116,10 +121,12 @@ export class ServiceModel {
         this.#countFull(now);
         this.#running -= 1;
         const holdMs = now - beganAt;
+        const wasSilent = isSilent;
         // Who was not waited for to the end took at least so long: without them only the quick ones would be learnt from,
         // and where all are too slow from the first call on, nothing, so that all would be let in for ever.
         if (speak(now) && holdMs > (expectedMs ?? 0)) this.#learn(causes, holdMs, expectedMs);
-        this.#held(now, holdMs, costTokens, this.#fullMs - fullBefore);
+        // Nothing was done for who had no token. Taken for done, it would make a back end the faster the more it fails.
+        if (!wasSilent) this.#held(now, holdMs, costTokens, this.#fullMs - fullBefore);
       },
     };
   }
@@ -152,13 +159,15 @@ export class ServiceModel {
 
   /** How long a call holds its place, in ms for each token of its cost; undefined: none has ended yet. */
   get holdMsPerToken(): number | undefined {
-    const { ms, tokens } = this.#holds;
+    const { tokens } = this.#holds;
+    const ms = this.#heldMs();
     return tokens > 0 && ms > 0 ? ms / tokens : undefined;
   }
 
   /** How long a call holds its place, in ms; undefined: none has ended yet. */
   get meanHoldMs(): number | undefined {
-    const { ms, weight } = this.#holds;
+    const { weight } = this.#holds;
+    const ms = this.#heldMs();
     return weight > 0 && ms > 0 ? ms / weight : undefined;
   }
 
@@ -197,6 +206,7 @@ export class ServiceModel {
     if (holdMs <= 0) return;
     const sums = this.#holds;
     const decay = decaySince(sums.at, now, Infinity);
+    this.#passedMs *= decay;
     const weight = UNSATURATED_WEIGHT + (1 - UNSATURATED_WEIGHT) * Math.min(1, fullMs / holdMs);
     sums.weight = sums.weight * decay + weight;
     sums.ms = sums.ms * decay + weight * holdMs;
@@ -205,8 +215,17 @@ export class ServiceModel {
     sums.at = now;
   }
 
+  /** In which as much was done as `#holds` says; rather too long than too short. */
+  #heldMs(): number {
+    this.#countFull(this.#clock.now());
+    return Math.max(this.#holds.ms, this.#passedMs);
+  }
+
   #countFull(now: number): void {
-    if (this.#running >= this.#limit) this.#fullMs += now - this.#lookedAt;
+    const ms = now - this.#lookedAt;
+    const isFull = this.#running >= this.#limit;
+    if (isFull) this.#fullMs += ms;
+    this.#passedMs += ms * this.#running * (isFull ? 1 : UNSATURATED_WEIGHT);
     this.#lookedAt = now;
   }
 }
