@@ -189,6 +189,7 @@ export class Admission {
       const turns = Math.min(rival.queues[priority].tokens, Math.min(classTokens, tenantTokens) + tokens);
       aboveTokens += turns + tokensIn(rival, ABOVE[priority]);
     }
+    for (const one of [priority, ...BELOW[priority]]) aboveTokens += pool.backTokens[one];
     return tokensAheadOf({
       aboveTokens,
       classTokens,

@@ -1,5 +1,5 @@
-// Who is next at a back end with a free slot: who lost its own first, then the class whose turn it is, then the set of back
-// ends whose calls were served least there, then who is next in that.
+// Who is next at a back end with a free slot: who lost its own first, then who came back for a place that was kept for it, then
+// the class whose turn it is, then the set of back ends whose calls were served least there, then who is next in that.
 import { PRIORITIES, type Priority } from '../core/priority.ts';
 import type { Heads, Turn } from './class-shares.ts';
 import type { Pool, Waiter } from './pool.ts';
@@ -21,10 +21,13 @@ export function nextCall({ pools, shares }: Seat, now: number): Choice | undefin
   const first: Partial<Record<Priority, Head>> = {};
   const heads: Partial<Record<Priority, number>> = {};
   let lost: Head | undefined;
+  let back: Head | undefined;
   for (const pool of pools) {
     pool.expire(now);
     const waiter = pool.resuming;
     if (waiter && !(lost && lost.waiter.since <= waiter.since)) lost = { pool, waiter };
+    const due = pool.back;
+    if (due && !(back && back.waiter.dueAt <= due.dueAt)) back = { pool, waiter: due };
     for (const priority of PRIORITIES) {
       const head = pool.queues[priority].next;
       const other = first[priority];
@@ -34,6 +37,12 @@ export function nextCall({ pools, shares }: Seat, now: number): Choice | undefin
     }
   }
   if (lost) return { ...lost, turn: { priority: lost.waiter.ticket.priority, isEarned: false }, heads };
+  if (back) {
+    // What its class owes for it comes out of its share.
+    const { priority } = back.waiter.ticket;
+    const isEarned = PRIORITIES.find((one) => heads[one] !== undefined) !== priority;
+    return { ...back, turn: { priority, isEarned }, heads };
+  }
   const turn = shares.next(heads);
   const next = turn && first[turn.priority];
   return turn && next && { ...next, turn, heads };

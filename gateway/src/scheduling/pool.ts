@@ -1,5 +1,5 @@
 // Calls that wait for the same back ends, whichever of these is free first. In it each class has its own queue; calls that
-// lost their back end go before all.
+// lost their back end go before all, and then those for whom a place was kept.
 import type { Backend } from '../core/backend.ts';
 import type { Clock } from '../core/clock.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
@@ -8,11 +8,12 @@ import { ArrivalList } from './arrival-list.ts';
 import { Burstiness } from './burstiness.ts';
 import type { Shares } from './class-shares.ts';
 import { FairQueue, type OverloadTest, type Place, type Waiting } from './fair-queue.ts';
+import { Heap, type HeapItem } from './heap.ts';
 import type { Lease } from './lease.ts';
 import { PromisedPlaces } from './promised-places.ts';
 
 /** A call that waits. */
-export interface Waiter extends Waiting {
+export interface Waiter extends Waiting, HeapItem {
   readonly ticket: Ticket;
   readonly predictedFirstTokenMs: number | undefined;
   /** Where it waits; undefined: among those that lost their back end. */
@@ -48,8 +49,12 @@ export class Pool {
   /** Tokens that each class was served, on the scale of the other pools. */
   readonly served: Record<Priority, number> = { interactive: 0, standard: 0, batch: 0 };
   readonly queues: Readonly<Record<Priority, FairQueue<Waiter>>>;
+  /** What those of each class who came back for their places and wait for a slot are expected to cost. */
+  readonly backTokens: Record<Priority, number> = { interactive: 0, standard: 0, batch: 0 };
   readonly #clock: Clock;
   readonly #resuming = new ArrivalList<Waiter>();
+  /** They are in their queues, too: what they cost is charged there. */
+  readonly #back = new Heap<Waiter>((a, b) => a.dueAt < b.dueAt);
 
   constructor(backends: readonly Backend[], clock: Clock, shares: Shares) {
     this.backends = backends;
@@ -73,6 +78,14 @@ export class Pool {
     return this.#resuming.oldest;
   }
 
+  /**
+   * Of those who came back for their places, the one that gives up first, of whatever class and tenant: the places were divided
+   * between those when they were promised.
+   */
+  get back(): Waiter | undefined {
+    return this.#back.first;
+  }
+
   /** Somebody comes who was not here before. */
   arrived({ priority, tenant, weight = 1 }: Ticket): void {
     this.arrivals.arrived(this.#clock.now());
@@ -90,11 +103,15 @@ export class Pool {
     const queue = this.queues[priority];
     if (queue.size === 0) this.#join(priority, others);
     waiter.place = queue.push(waiter);
+    if (!waiter.isPromised) return;
+    this.#back.push(waiter);
+    this.backTokens[priority] += waiter.tokens;
   }
 
   /** Takes out one that is not served. */
   remove(waiter: Waiter): void {
     waiter.isGone = true;
+    this.#waitsNoMore(waiter);
     if (waiter.place) this.queues[waiter.ticket.priority].remove(waiter.place);
     else this.#resuming.left();
   }
@@ -102,6 +119,7 @@ export class Pool {
   /** Takes out one that is served. */
   take(waiter: Waiter): void {
     waiter.isGone = true;
+    this.#waitsNoMore(waiter);
     if (!waiter.place) {
       this.#resuming.left();
       return;
@@ -119,6 +137,7 @@ export class Pool {
   /** Those who would be next, but have waited as long as they may, wait no longer. */
   expire(now: number): void {
     while (this.resuming && this.resuming.dueAt <= now) this.resuming.expire();
+    while (this.back && this.back.dueAt <= now) this.back.expire();
     for (const priority of PRIORITIES) {
       const queue = this.queues[priority];
       for (let head = queue.next; head && head.item.dueAt <= now; head = queue.next) head.item.expire();
@@ -129,6 +148,14 @@ export class Pool {
   *[Symbol.iterator](): Generator<Waiter> {
     yield* this.#resuming;
     for (const priority of PRIORITIES) yield* this.queues[priority];
+  }
+
+  /** As one who came back. */
+  #waitsNoMore(waiter: Waiter): void {
+    if (waiter.heapIndex < 0) return;
+    this.#back.remove(waiter);
+    const { priority } = waiter.ticket;
+    this.backTokens[priority] = this.#back.size === 0 ? 0 : this.backTokens[priority] - waiter.tokens;
   }
 
   #join(priority: Priority, others: Iterable<Pool>): void {

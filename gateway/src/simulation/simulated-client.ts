@@ -127,14 +127,15 @@ export class SimulatedClient {
   }
 
   async #untilEnd(leavesAt: number): Promise<RequestEnd['outcome']> {
-    const { clock, returns, returned } = this.#options;
+    const { clock, returns, returned, objectiveMs } = this.#options;
     for (;;) {
       const { outcome, retryAfterMs } = await this.#ask();
       if (outcome !== 'answered' && this.#leaving.signal.aborted) return 'left';
       if (outcome !== 'refused' || retryAfterMs === undefined) return outcome;
       if (!returns || this.#asked >= MOST_ASKED) return 'refused';
-      // Who is told a time beyond its patience does not wait for it.
-      if (clock.now() + retryAfterMs >= leavesAt) return 'left';
+      // Who is told a time beyond its patience, or too short before its end for a first token, does not wait for it.
+      const neededMs = Number.isFinite(objectiveMs) ? objectiveMs : 0;
+      if (clock.now() + retryAfterMs + neededMs >= leavesAt) return 'left';
       await new Promise<void>((resolve) => clock.after(retryAfterMs, resolve));
       returned.asked += 1;
     }
