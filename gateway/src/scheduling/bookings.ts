@@ -110,27 +110,12 @@ export class Bookings {
    * who is due later than that finds that much of the work done.
    */
   tokensDueBefore(at: number): number {
-    let sum = 0;
-    for (const { tokens } of this.#dueBefore(at)) sum += tokens;
-    return sum;
-  }
-
-  /** How many those are. */
-  callsDueBefore(at: number): number {
-    let calls = 0;
-    for (const { bookings } of this.#dueBefore(at)) calls += bookings.size;
-    return calls;
-  }
-
-  /** Their quarters of a second. */
-  *#dueBefore(at: number): Generator<Quarter> {
     this.#sweep();
     const first = quarterOf(this.#clock.now() - KEPT_MS);
     const last = quarterOf(Math.min(at, this.#clock.now() + HORIZON_MS));
-    for (let number = first; number <= last; number += 1) {
-      const quarter = this.#quarters.get(number);
-      if (quarter) yield quarter;
-    }
+    let tokens = 0;
+    for (let number = first; number <= last; number += 1) tokens += this.#quarters.get(number)?.tokens ?? 0;
+    return tokens;
   }
 
   /** The first time, in whole seconds from now, whose quarter of a second is not all taken. */

@@ -30,8 +30,8 @@ function setUp(...slots: readonly number[]) {
   };
   const tiers = slots.map(() => 0);
   const ticket = (rest: Partial<Ticket> = {}) => ticketFor(backends, { tiers, ...rest });
-  const find = (asked: Ticket, home?: string) => {
-    const routing = { weights: USUAL_WEIGHTS, random: () => 0.5, home };
+  const find = (asked: Ticket, home?: string, withinMs = Number.POSITIVE_INFINITY) => {
+    const routing = { weights: USUAL_WEIGHTS, random: () => 0.5, home, withinMs };
     return route(lookAt(asked, seatOf), asked, routing)?.seat.backend.id;
   };
   const begin = (index: number, asked: Ticket): RunningCall =>

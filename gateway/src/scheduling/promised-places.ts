@@ -98,21 +98,12 @@ export class PromisedPlaces {
 
   /** Tokens of those who go before a call of this class that comes fresh, if it has its slot at `at`. */
   tokensDueBefore(priority: Priority, at: number): number {
-    return this.#sumDownTo(priority, (bookings) => bookings.tokensDueBefore(at));
-  }
-
-  /** How many those are. */
-  callsDueBefore(priority: Priority, at: number): number {
-    return this.#sumDownTo(priority, (bookings) => bookings.callsDueBefore(at));
-  }
-
-  #sumDownTo(priority: Priority, amountOf: (bookings: Bookings) => number): number {
-    let sum = 0;
+    let tokens = 0;
     for (const one of PRIORITIES) {
-      sum += amountOf(this.#classes[one].bookings);
+      tokens += this.#classes[one].bookings.tokensDueBefore(at);
       if (one === priority) break;
     }
-    return sum;
+    return tokens;
   }
 
   /** 0 to 1: what of all that is served a class can count on. Those above it take all they want but its share. */

@@ -10,6 +10,7 @@ const IDLE: Candidate = {
   tier: 0,
   running: 0,
   limit: 16,
+  isLate: false,
   outstandingTokens: 0,
   callTokens: 500,
   tokensPerSecond: 1_000,
@@ -109,6 +110,7 @@ const candidate: fc.Arbitrary<Candidate> = fc.record({
   tier: fc.nat(2),
   running: fc.nat(20),
   limit: fc.nat(20),
+  isLate: fc.boolean(),
   outstandingTokens: fc.nat(100_000),
   callTokens: fc.nat(10_000),
   tokensPerSecond: fc.option(fc.integer({ min: 1, max: 10_000 }), { nil: undefined }),
@@ -119,7 +121,7 @@ const candidate: fc.Arbitrary<Candidate> = fc.record({
   price: fc.option(fc.double({ min: 0, max: 100, noNaN: true }), { nil: undefined }),
 });
 
-test('whoever is chosen has a free place, in the first tier with one, and somebody is chosen if there is one', () => {
+test('whoever is chosen has a free place, in the first tier with one, in time if one of these is, and somebody is chosen if there is one', () => {
   fc.assert(
     fc.property(fc.array(candidate, { maxLength: 8 }), fc.nat(), (candidates, seed) => {
       const chosen = pick(candidates, USUAL_WEIGHTS, seededRandom(seed));
@@ -129,7 +131,9 @@ test('whoever is chosen has a free place, in the first tier with one, and somebo
         return;
       }
       assert.ok(chosen !== undefined && free.includes(candidates[chosen]!));
-      assert.equal(candidates[chosen]!.tier, Math.min(...free.map(({ tier }) => tier)));
+      const { tier, isLate } = candidates[chosen]!;
+      assert.equal(tier, Math.min(...free.map((one) => one.tier)));
+      assert.ok(!isLate || free.every((one) => one.tier > tier || one.isLate), 'another would be in time');
     }),
   );
 });

@@ -153,6 +153,7 @@ function byScore(random: () => number): Choose {
           tier: 0,
           running,
           limit: PLACES,
+          isLate: false,
           outstandingTokens,
           callTokens: blocks.length * BLOCK_TOKENS * (1 - prefixShare) + 200,
           tokensPerSecond: 1_000,

@@ -70,8 +70,6 @@ interface Chosen {
   readonly random: () => number;
 }
 
-/** A slot that is kept for somebody is looked at again after so long: perhaps nobody came. */
-const LOOK_AGAIN_MS = 250;
 /** Weight of the newest call in the average that Retry-After is made of. */
 const HOLD_SMOOTHING = 0.1;
 
@@ -118,7 +116,6 @@ export class Scheduler {
       const placements = this.#lookAt(ticket);
       const free = this.#route(ticket, placements);
       if (!free || free.seat.pools.size > 0) return undefined;
-      if (this.#isKept(this.#pools.of(placements.map(({ seat }) => seat)), ticket)) return undefined;
       const tokens = this.#admission.tokensOf(ticket);
       const since = this.#options.clock.now();
       return this.#start(free.seat, { ticket, tokens, since, predictedFirstTokenMs: undefined });
@@ -187,13 +184,10 @@ export class Scheduler {
       if (refusal) return Promise.reject(refusal);
     }
     const start: Start = { ticket, tokens, since, predictedFirstTokenMs: prediction?.ms };
-    const isFree = free && free.seat.pools.size === 0;
-    if (isFree && (isPromised || !this.#isKept(pool, ticket))) {
-      return Promise.resolve(this.#start(free.seat, start));
-    }
-    // With a slot that it gets later than that it would compute in vain.
-    const latestStart =
-      (ticket.deadlineAt ?? Infinity) - (prediction ? prediction.ms - prediction.queueMs : 0);
+    if (free && free.seat.pools.size === 0) return Promise.resolve(this.#start(free.seat, start));
+    // With a slot that it gets later than that it would compute in vain. A promise is not broken for what is only likely.
+    const neededMs = prediction && !isPromised ? prediction.ms - prediction.queueMs : 0;
+    const latestStart = (ticket.deadlineAt ?? Infinity) - neededMs;
     const dueAt = Math.min(since + this.#options.maxWaitMs, latestStart);
     const wait: Wait = { ...start, pool, isPromised, dueAt };
     return new Promise((resolve, reject) => this.#wait(wait, resolve, reject));
@@ -275,35 +269,12 @@ export class Scheduler {
       const choice = nextCall(seat, this.#options.clock.now());
       if (!choice) break;
       const { pool, waiter, turn, heads } = choice;
-      if (!waiter.isPromised && !turn.isEarned && this.#isKept(pool, waiter.ticket)) {
-        seat.wakeIn(LOOK_AGAIN_MS, () => this.#seeTo(seat));
-        break;
-      }
       pool.take(waiter);
       seat.shares.served(turn, waiter.tokens, heads);
       waiter.give(this.#start(seat, waiter, choice));
     }
     for (const pool of seat.pools) this.#preemptFor(pool);
     if (seat.pools.size > 0) seat.wakeWhenReady(() => this.#seeTo(seat));
-  }
-
-  /**
-   * Whether what is free is left to those who come back for a place that was promised to them, until slots enough get free
-   * by themselves. Who has a deadline was let in with room for them, but nobody has asked who has none.
-   */
-  #isKept({ backends, promised }: Pool, { priority, deadlineAt, resumes }: Ticket): boolean {
-    if (deadlineAt !== undefined || resumes || promised.size === 0) return false;
-    let free = 0;
-    let callsPerMs = 0;
-    for (const backend of backends) {
-      const seat = this.#seats.get(backend);
-      if (!seat) continue;
-      const places = seat.places(backend.load());
-      free += Math.max(0, places - seat.running);
-      callsPerMs += places / (seat.service.meanHoldMs ?? Infinity);
-    }
-    const nextMs = callsPerMs > 0 ? 1 / callsPerMs : 0;
-    return promised.callsDueBefore(priority, this.#options.clock.now() + nextMs) >= free;
   }
 
   /**

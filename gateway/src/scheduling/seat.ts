@@ -101,12 +101,8 @@ export class Seat {
   /** Where it is to rest for a while, and will not tell when that is over: calls back then. */
   wakeWhenReady(wake: () => void): void {
     const { state, retryAfterMs } = this.backend.load();
-    if ((state === 'busy' || state === 'down') && retryAfterMs !== undefined) this.wakeIn(retryAfterMs, wake);
-  }
-
-  /** Calls back once after so long, unless nobody waits here any more. The first one asked for counts. */
-  wakeIn(ms: number, wake: () => void): void {
-    this.#cancelWake ??= this.#clock.after(ms, () => {
+    if ((state !== 'busy' && state !== 'down') || retryAfterMs === undefined || this.#cancelWake) return;
+    this.#cancelWake = this.#clock.after(retryAfterMs, () => {
       this.#cancelWake = undefined;
       wake();
     });

@@ -80,10 +80,10 @@ export class ServiceModel {
   /** Decayed sums over calls that ended after their first token. */
   readonly #holds = { weight: 0, ms: 0, squares: 0, tokens: 0, at: 0 };
   /**
-   * The same time as `#holds.ms` as it passes, that of calls that have not ended among it. In a load that does not change both
-   * are alike. As it rises the short answers end first, and those that ended say too little; as it falls, this does.
+   * How long all places together were taken, as that time passes, and what of it the calls that ended had: decayed alike. In a
+   * load that does not change both are. As it rises the short answers end first, and those that ended say too little.
    */
-  #passedMs = 0;
+  readonly #taken = { ms: 0, endedMs: 0 };
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -206,7 +206,8 @@ export class ServiceModel {
     if (holdMs <= 0) return;
     const sums = this.#holds;
     const decay = decaySince(sums.at, now, Infinity);
-    this.#passedMs *= decay;
+    this.#taken.ms *= decay;
+    this.#taken.endedMs = this.#taken.endedMs * decay + holdMs;
     const weight = UNSATURATED_WEIGHT + (1 - UNSATURATED_WEIGHT) * Math.min(1, fullMs / holdMs);
     sums.weight = sums.weight * decay + weight;
     sums.ms = sums.ms * decay + weight * holdMs;
@@ -215,17 +216,17 @@ export class ServiceModel {
     sums.at = now;
   }
 
-  /** In which as much was done as `#holds` says; rather too long than too short. */
+  /** In which as much was done as `#holds` says, those that still run counted; rather too long than too short. */
   #heldMs(): number {
     this.#countFull(this.#clock.now());
-    return Math.max(this.#holds.ms, this.#passedMs);
+    const { ms, endedMs } = this.#taken;
+    return endedMs > 0 ? this.#holds.ms * Math.max(1, ms / endedMs) : 0;
   }
 
   #countFull(now: number): void {
     const ms = now - this.#lookedAt;
-    const isFull = this.#running >= this.#limit;
-    if (isFull) this.#fullMs += ms;
-    this.#passedMs += ms * this.#running * (isFull ? 1 : UNSATURATED_WEIGHT);
+    if (this.#running >= this.#limit) this.#fullMs += ms;
+    this.#taken.ms += ms * this.#running;
     this.#lookedAt = now;
   }
 }
