@@ -144,12 +144,13 @@ export class Admission {
     const { clock } = this.#options;
     const { tenant, priority, weight = 1, prefix, isTrial = false } = ticket;
     const { code, message, afterMs, withinMs } = refusal;
-    const tokensPerMs = drainPerMs(prospects, withinMs);
-    if (!prefix || isTrial || tokensPerMs === undefined) {
-      return new GatewayError(code, message, { retryAfterMs: this.#options.retryAfterMs() });
-    }
+    const usualMs = this.#options.retryAfterMs();
+    if (!prefix || isTrial) return new GatewayError(code, message, { retryAfterMs: usualMs });
     const key = keyOf(tenant, prefix.whole);
-    const earliestAt = clock.now() + afterMs;
+    const measured = drainPerMs(prospects, withinMs);
+    // Before anything was measured one place is given at a time: a promise, too, and rather too few than broken.
+    const tokensPerMs = measured ?? tokens / usualMs;
+    const earliestAt = clock.now() + (measured === undefined ? usualMs : afterMs);
     const dueAt = pool.promised.book({ priority, tenant, weight, key, tokens, earliestAt, tokensPerMs });
     if (dueAt !== undefined) return new GatewayError(code, message, { retryAfterMs: dueAt - clock.now() });
     const full = `${message} Every place of the next minute is promised to others.`;

@@ -11,7 +11,7 @@ export interface Placement {
   readonly seat: Seat;
   readonly tier: number;
   readonly load: BackendLoad;
-  /** Calls that may run there at once; 0: it is not ready. */
+  /** Calls that may run there at once, seen from this one; 0: it is not ready. */
   readonly places: number;
   /** 0 to 1: the part of the call's prompt that lies there. */
   readonly prefixShare: number;
@@ -41,7 +41,7 @@ export function lookAt(ticket: Ticket, seatOf: (backend: Backend) => Seat): Plac
     if (load.state === 'closed') continue;
     const seat = seatOf(backend);
     const tier = tiers?.[index] ?? index;
-    found.push({ seat, tier, load, places: seat.places(load), prefixShare: seat.prefixShareOf(ticket) });
+    found.push({ seat, tier, load, places: seat.placesFor(ticket, load), prefixShare: seat.prefixShareOf(ticket) });
   }
   return found;
 }

@@ -269,12 +269,36 @@ export class Scheduler {
       const choice = nextCall(seat, this.#options.clock.now());
       if (!choice) break;
       const { pool, waiter, turn, heads } = choice;
+      if (seat.running >= seat.placesFor(waiter.ticket, seat.backend.load())) break;
+      const refusal = this.#secondThought(seat, waiter);
+      if (refusal) {
+        waiter.refuse(refusal);
+        continue;
+      }
       pool.take(waiter);
       seat.shares.served(turn, waiter.tokens, heads);
       waiter.give(this.#start(seat, waiter, choice));
     }
     for (const pool of seat.pools) this.#preemptFor(pool);
     if (seat.pools.size > 0) seat.wakeWhenReady(() => this.#seeTo(seat));
+  }
+
+  /**
+   * A call that was let in when nothing could be said yet may be refused by what is known now that it could begin here. Still too
+   * little to tell, but enough to see that it would come too late for certain, sends it away as well: it would only be in the
+   * way of others.
+   */
+  #secondThought(seat: Seat, { ticket, since, predictedFirstTokenMs, isPromised }: Waiter): GatewayError | undefined {
+    const { deadlineAt } = ticket;
+    if (predictedFirstTokenMs !== undefined || deadlineAt === undefined) return undefined;
+    if (isPromised || ticket.resumes || ticket.wasPreempted) return undefined;
+    const arrival = this.#arrivalOf(ticket);
+    const refusal = this.#admission.refusalOf(arrival, this.#admission.predict(arrival, true), false);
+    if (refusal) return refusal;
+    const now = this.#options.clock.now();
+    const { service } = seat;
+    const guessMs = service.guessFirstTokenMs(service.promptTokens + ticket.cost.promptTokens, service.decoding);
+    return now + guessMs > deadlineAt ? this.#admission.timeout(arrival, now - since) : undefined;
   }
 
   /**

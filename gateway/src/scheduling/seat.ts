@@ -67,6 +67,15 @@ export class Seat {
     return state === 'ready' ? Math.min(slots, this.limit.value) : 0;
   }
 
+  /**
+   * The same for one call: if its first token is due, no more than a back end of which too little is known may be tried with.
+   * It waits for the first tokens of those, and is refused by what is known then.
+   */
+  placesFor({ deadlineAt }: Ticket, load: BackendLoad): number {
+    const places = this.places(load);
+    return deadlineAt === undefined ? places : Math.min(places, this.service.mostTried);
+  }
+
   get running(): number {
     return this.calls.size;
   }

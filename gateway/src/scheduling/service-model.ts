@@ -41,8 +41,13 @@ const HALF_LIFE_MS = 600_000;
 /** Nothing fades further between two samples: after a quiet week the last busy day is still the best guess. */
 const LEAST_DECAY = 2 ** -10;
 
-/** Before so many first tokens nothing is predicted: admission lets all pass. */
+/** Before so many first tokens nothing is predicted: who is let in is then only bounded by how many are tried at once. */
 const LEAST_SAMPLES = 8;
+/**
+ * So many calls without a first token are tried at once until then, as TCP begins with a small window (RFC 5681): twice the time to
+ * a first token, and enough is known.
+ */
+const MOST_TRIED = 4;
 /** Errors of a line through fewer samples say nothing. */
 const LEAST_FITTED = 4;
 
@@ -140,6 +145,16 @@ export class ServiceModel {
     const ms = this.#line.at(causesOf(tokensAhead, decoding));
     const floorMs = this.#line.at(causesOf(0, decoding));
     return { ms, floorMs, marginMs: this.#errors.above * Math.sqrt(ms) };
+  }
+
+  /** Calls that may run while nothing can be said of the next one's first token; Infinity: it can. */
+  get mostTried(): number {
+    return this.#samples < LEAST_SAMPLES ? this.decoding + MOST_TRIED : Infinity;
+  }
+
+  /** The same by whatever was measured, in ms; 0: nothing was. Not to be told to anybody: it may be far off. */
+  guessFirstTokenMs(tokensAhead: number, decoding: number): number {
+    return this.#line.at(causesOf(tokensAhead, decoding));
   }
 
   /** Prompt tokens of the calls that have not spoken yet. */
