@@ -195,17 +195,96 @@ test('a full queue and a wait in vain book a place, too', async () => {
   assert.equal(lease?.backend, backend, 'before those who came fresh');
 });
 
-test('where nothing was measured a refusal says what calls lately took', async () => {
+test('where nothing was measured a refusal says what calls lately took, and that place is kept, too', async () => {
   const clock = new ManualClock();
   const scheduler = new Scheduler({ clock, maxWaitingTokens: 10, maxWaitMs: 500 });
   const backend = new StillBackend('a', 1);
   await scheduler.acquire(ticketFor([backend]));
   void scheduler.acquire(ticketFor([backend])).catch(() => {});
-  const prefix = { blocks: [], whole: 1 };
-  await assert.rejects(scheduler.acquire(ticketFor([backend], { prefix })), {
-    code: 'overloaded',
-    retryAfterMs: scheduler.retryAfterMs(),
-  });
+  const usualMs = scheduler.retryAfterMs();
+  const times: number[] = [];
+  const asked = [1, 2].map((whole) => ticketFor([backend], { prefix: { blocks: [], whole } }));
+  for (const ticket of asked) {
+    await scheduler.acquire(ticket).catch(({ code, retryAfterMs }: GatewayError) => {
+      assert.equal(code, 'overloaded');
+      times.push(Math.ceil(retryAfterMs! / 1_000) * 1_000);
+    });
+  }
+  assert.equal(times[0], usualMs);
+  assert.ok(times[1]! > times[0]!, 'one at a time');
+  clock.advance(usualMs);
+  let code = 'waits';
+  scheduler.acquire(asked[0]!).catch((error: GatewayError) => (code = error.code));
+  await turn();
+  assert.equal(code, 'waits');
+});
+
+test('who comes back for a place goes before fresh calls of other tenants and of higher classes, and keeps no turn of theirs', async () => {
+  const { clock, scheduler, ticket, due, refusal } = await setUp();
+  const running = await scheduler.acquire(ticket());
+  const asked: Ticket = { ...due(500), priority: 'standard' };
+  const { retryAfterMs } = await refusal(asked);
+  const started: string[] = [];
+  const wait = (name: string, one: Ticket) =>
+    void scheduler.acquire(one).then((lease) => {
+      started.push(name);
+      lease.release('ok');
+    });
+  wait('other tenant', ticket({ tenant: 'other', priority: 'standard' }));
+  wait('higher class', ticket());
+  clock.advance(retryAfterMs!);
+  wait('back', { ...asked, deadlineAt: clock.now() + 500 });
+  await turn();
+  running.release('ok');
+  await turn();
+  assert.deepEqual(started, ['back', 'higher class', 'other tenant']);
+});
+
+test('a back end of which nothing is known is tried with four calls that are due, the next one with each first token', async () => {
+  const clock = new ManualClock();
+  const scheduler = new Scheduler({ clock, maxWaitingTokens: 100_000, maxWaitMs: 20_000 });
+  const backend = new StillBackend('a', 16);
+  const leases: Lease[] = [];
+  let refused = 0;
+  for (let call = 0; call < 16; call += 1) {
+    const ticket = ticketFor([backend], { deadlineAt: 500, prefix: { blocks: [], whole: call } });
+    scheduler.acquire(ticket).then(
+      (lease) => leases.push(lease),
+      () => {
+        refused += 1;
+      },
+    );
+  }
+  await turn();
+  assert.deepEqual(scheduler.snapshot(), { waiting: 12, running: 4 });
+  clock.advance(20);
+  for (let spoken = 0; spoken < 16; spoken += 1) {
+    leases[spoken]?.spoke();
+    await turn();
+  }
+  assert.equal(leases.length, 16, 'it is fast: all have their slots after a moment');
+  assert.equal(refused, 0);
+});
+
+test('who waited for that is refused as soon as it is known that it would be late', async () => {
+  const clock = new ManualClock();
+  const scheduler = new Scheduler({ clock, maxWaitingTokens: 100_000, maxWaitMs: 20_000 });
+  const backend = new StillBackend('a', 16);
+  const leases: Lease[] = [];
+  const codes: string[] = [];
+  for (let call = 0; call < 8; call += 1) {
+    const ticket = ticketFor([backend], { deadlineAt: 500, prefix: { blocks: [], whole: call } });
+    scheduler.acquire(ticket).then(
+      (lease) => leases.push(lease),
+      ({ code }: GatewayError) => codes.push(code),
+    );
+  }
+  await turn();
+  clock.advance(300);
+  leases[0]!.spoke();
+  await turn();
+  assert.equal(leases.length, 4, 'what takes 300 ms is not begun 200 ms before it is due');
+  assert.deepEqual(codes, Array(4).fill('queue_timeout'));
 });
 
 test('who waits leaves as soon as a slot would come too late for its first token', async () => {

@@ -7,6 +7,7 @@ import { StillBackend, ticketFor } from '../../test/still-backend.ts';
 import type { Backend, BackendLoad } from '../core/backend.ts';
 import type { Ticket } from '../core/ticket.ts';
 import { lookAt, prospectsOf, route } from './placement.ts';
+import { predictFirstToken } from './prediction.ts';
 import { USUAL_WEIGHTS } from './router.ts';
 import { type RunningCall, Seat } from './seat.ts';
 
@@ -83,6 +84,29 @@ test('who has not enough tokens left for a call is asked only where there is nob
   assert.equal(find(large), 'b1');
   begin(1, large);
   assert.equal(find(large), 'b0');
+});
+
+test('a call goes where its first token is in time, though its beginning lies elsewhere; it is predicted for that', () => {
+  const { clock, seatOf, backends, ticket, find, begin } = setUp(8, 8);
+  for (const [index, ms] of [400, 20].entries()) {
+    for (let call = 0; call < 10; call += 1) {
+      const running = begin(index, ticket());
+      clock.advance(ms);
+      running.spoke();
+      running.release('ok');
+    }
+  }
+  const asked = ticket({ prefix: { blocks: [1, 2, 3, 4], whole: 5 } });
+  begin(0, asked);
+  assert.equal(find(asked), 'b0');
+  assert.equal(find(asked, undefined, 200), 'b1');
+  const placements = lookAt(asked, seatOf);
+  const { ms } = predictFirstToken({
+    prospects: prospectsOf(placements, asked, placements[0]),
+    tokensAhead: 0,
+  })!;
+  assert.ok(ms > 200, `${ms}: not that of the quickest`);
+  assert.equal(backends.length, 2);
 });
 
 test('a call is predicted from the tier that has room, and else from all who may be free first', () => {

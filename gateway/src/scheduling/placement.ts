@@ -41,7 +41,13 @@ export function lookAt(ticket: Ticket, seatOf: (backend: Backend) => Seat): Plac
     if (load.state === 'closed') continue;
     const seat = seatOf(backend);
     const tier = tiers?.[index] ?? index;
-    found.push({ seat, tier, load, places: seat.placesFor(ticket, load), prefixShare: seat.prefixShareOf(ticket) });
+    found.push({
+      seat,
+      tier,
+      load,
+      places: seat.placesFor(ticket, load),
+      prefixShare: seat.prefixShareOf(ticket),
+    });
   }
   return found;
 }

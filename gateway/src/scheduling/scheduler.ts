@@ -288,7 +288,10 @@ export class Scheduler {
    * little to tell, but enough to see that it would come too late for certain, sends it away as well: it would only be in the
    * way of others.
    */
-  #secondThought(seat: Seat, { ticket, since, predictedFirstTokenMs, isPromised }: Waiter): GatewayError | undefined {
+  #secondThought(
+    seat: Seat,
+    { ticket, since, predictedFirstTokenMs, isPromised }: Waiter,
+  ): GatewayError | undefined {
     const { deadlineAt } = ticket;
     if (predictedFirstTokenMs !== undefined || deadlineAt === undefined) return undefined;
     if (isPromised || ticket.resumes || ticket.wasPreempted) return undefined;
@@ -297,7 +300,10 @@ export class Scheduler {
     if (refusal) return refusal;
     const now = this.#options.clock.now();
     const { service } = seat;
-    const guessMs = service.guessFirstTokenMs(service.promptTokens + ticket.cost.promptTokens, service.decoding);
+    const guessMs = service.guessFirstTokenMs(
+      service.promptTokens + ticket.cost.promptTokens,
+      service.decoding,
+    );
     return now + guessMs > deadlineAt ? this.#admission.timeout(arrival, now - since) : undefined;
   }
 

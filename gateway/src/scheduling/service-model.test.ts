@@ -180,6 +180,39 @@ test('who waits longer than was expected and leaves before the first token says 
   assert.ok(model.firstTokenMs(200, 0)!.ms > 2 * before);
 });
 
+test('while more and more runs, the short answers that ended first do not pass for all', () => {
+  const clock = new ManualClock();
+  const model = new ServiceModel(clock);
+  // Every tenth answer takes half a second, the others ten.
+  const long: { ended(): void }[] = [];
+  for (let call = 0; call < 40; call += 1) {
+    const begun = model.began({ promptTokens: 10, costTokens: 100 }, 40);
+    clock.advance(50);
+    begun.spoke();
+    if (call % 10 > 0) long.push(begun);
+    else clock.after(450, () => begun.ended());
+  }
+  clock.advance(2_000);
+  assert.ok(model.meanHoldMs! > 5_000, `${model.meanHoldMs}`);
+  clock.advance(8_000);
+  for (const one of long) one.ended();
+  assert.ok(model.meanHoldMs! > 8_000, `${model.meanHoldMs}`);
+});
+
+test('a back end that ends its calls without a word gets nothing done by it', () => {
+  const { clock, model, ask } = setUp();
+  const before = model.tokensPerSecond()!;
+  for (let call = 0; call < 20; call += 1) {
+    const begun = model.began({ promptTokens: 200, costTokens: 210 }, 4);
+    clock.advance(10);
+    begun.ended();
+  }
+  assert.ok(model.tokensPerSecond()! <= before);
+  for (let call = 0; call < 200; call += 1) ask(200);
+  const after = model.tokensPerSecond()!;
+  assert.ok(Math.abs(after - before) < 0.15 * before, `${before} ${after}`);
+});
+
 test('where no first token was ever waited for, it learns that they take at least so long', () => {
   const clock = new ManualClock();
   const model = new ServiceModel(clock);

@@ -1,15 +1,17 @@
 // Guards what the scheduler promises under more load than can be served, over simulated minutes and hours: a tenant that
-// floods takes nothing from the others, and no class goes without its part.
+// floods takes nothing from the others, no class goes without its part, a time that was told is kept, and a back end that nobody
+// knows yet is not buried.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Priority } from '../core/priority.ts';
 import type { StepCurve } from '../core/step-curve.ts';
 import { quantile } from '../figures/statistics.ts';
 import { seededRandom } from '../load/seeded-random.ts';
+import { atRate, readTrace } from './loads.ts';
 import { simulate } from './simulate.ts';
 import type { RequestEnd } from './simulated-client.ts';
 import { arrival, optionsFor } from './testing.ts';
-import type { Arrival } from './workload.ts';
+import { type Arrival, workload } from './workload.ts';
 
 /** Prompts of 100 tokens and answers of 20 in the mean: 16 at once, about 30 of them a second. */
 const CURVE: StepCurve = {
@@ -113,6 +115,58 @@ test('over an hour of five times the load that can be served, no class starves',
 
 test('nor does one starve where first tokens are due, and those that would be late are refused', () =>
   checkParts(20_000));
+
+/** A large GPU: a prompt of 1,000 tokens takes about 80 ms, and 128 answers run at once. */
+const LARGE: StepCurve = {
+  name: 'large',
+  origin: 'made up',
+  slots: 128,
+  decodeMs: [
+    [1, 9],
+    [128, 24],
+  ],
+  prefillMs: [
+    [1, 9],
+    [512, 45],
+    [2048, 150],
+  ],
+  prompts: 'together',
+  sliceTokens: 2048,
+  cacheTokens: 400_000,
+};
+
+for (const [replicas, seed] of [
+  [1, 1],
+  [4, 2],
+] as const) {
+  test(`real requests twenty times as fast, cold, replicas: ${replicas}. Who comes back at its time is let in`, async () => {
+    const rows = atRate(readTrace('azure').rows, 20).filter(({ atMs }) => atMs < 45_000);
+    const arrivals = workload(rows, {
+      seed,
+      tenants: 8,
+      mix: { interactive: 0.7, standard: 0.2, batch: 0.1 },
+      turns: 0.5,
+      systemTokens: 300,
+    });
+    const { returned, ends } = await simulate(
+      optionsFor(arrivals, { curve: LARGE, replicas, seed, patienceMs: 60_000, returns: true }),
+    );
+    assert.ok(returned.asked > 100, `${returned.asked}`);
+    assert.ok(returned.admitted >= 0.95 * returned.asked, `${returned.admitted} of ${returned.asked}`);
+    const late = ends.filter(({ outcome }) => outcome === 'late').length;
+    assert.ok(late <= 0.02 * ends.length, `${late} of ${ends.length} had a slot and no first token in time`);
+  });
+}
+
+test('a burst on a back end that nobody knows yet: who is let in has its first token in time, or nearly all', async () => {
+  const burst = Array.from({ length: 60 }, (_, index) =>
+    arrival(index * 8, { promptTokens: 1_000, outputTokens: 50 + index }),
+  );
+  const { ends } = await simulate(optionsFor(burst, { curve: LARGE }));
+  const had = (outcome: RequestEnd['outcome']) => ends.filter((end) => end.outcome === outcome).length;
+  assert.ok(had('late') <= 3, `${had('late')} late`);
+  assert.ok(had('answered') >= 8, `${had('answered')} answered`);
+});
 
 /** Between two ends, in ms. */
 function longestPause(ends: readonly RequestEnd[]): number {
