@@ -117,7 +117,9 @@ export class Pipeline {
     const asked = { job, number: call.number, form, isTrial };
     const run = { record, push, signal: abort.signal, onFailed };
     const compute = (own: Run) => this.#runner.run(asked, own);
-    if (!mayShare || !mayDegrade) return await compute(run);
+    // Of an answer in several calls a part could come from elsewhere, and its head could not tell which.
+    const isWholeAnswer = call.number === undefined;
+    if (!mayShare || !mayDegrade || !isWholeAnswer) return await compute(run);
     return await this.#shared.answer({
       ...run,
       model: form.model,
