@@ -16,6 +16,7 @@ import { type RerankAsked, readRerank, rerankBody } from '../wire/dialects/reran
 import { parseJson } from '../wire/json.ts';
 import { answerHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
+import { clientLeft, watchClient } from './client-leaves.ts';
 import { clientTakes } from './client-takes.ts';
 import { type ComputeOptions, withinLimits } from './compute.ts';
 import { refuseUnlessReady } from './discovery.ts';
@@ -163,9 +164,7 @@ async function answer<
   const parallel = Math.min(PARALLEL, pieces.length);
   const compute = async (lanes: number): Promise<Iterable<string>> => {
     const abort = new AbortController();
-    const onClose = () => abort.abort(left());
-    exchange.response.once('close', onClose);
-    if (exchange.response.destroyed) onClose();
+    const unwatch = watchClient(exchange.response, (reason) => abort.abort(reason));
     try {
       const terms = {
         deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
@@ -193,7 +192,7 @@ async function answer<
       record.usage = usage;
       return sort.body(answers, usage, asked, exchange.id);
     } finally {
-      exchange.response.off('close', onClose);
+      unwatch();
     }
   };
   const limited = { exchange, key, model, record };
@@ -243,13 +242,13 @@ async function sendPieces(
   for (const piece of pieces) {
     text += piece;
     if (text.length < UNITS_A_TURN) continue;
-    if (response.destroyed) throw left();
+    if (response.destroyed) throw clientLeft();
     if (!response.headersSent) exchange.writeHead(200, { 'content-type': JSON_TYPE, ...headers });
     const isTaken = response.write(text);
     text = '';
     await (isTaken ? othersTurn() : clientTakes(response, 'drain', slowReaderLimitMs));
   }
-  if (response.destroyed) throw left();
+  if (response.destroyed) throw clientLeft();
   if (response.headersSent) response.end(text);
   else exchange.send(200, JSON_TYPE, text, headers);
 }
@@ -279,10 +278,6 @@ function ableOf<Asked extends { readonly request: { readonly model: string } }, 
       param: 'model',
     },
   );
-}
-
-function left(): GatewayError {
-  return new GatewayError('cancelled', 'The client left.');
 }
 
 function tokensOf(input: EmbeddingInput): number {
