@@ -8,6 +8,7 @@ import type { EmbeddingAnswer, EmbeddingInput, RerankAnswer } from '../core/embe
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import { newRecord, type RequestRecord } from '../core/observer.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
+import { inLanes } from '../pipeline/lanes.ts';
 import { addUsage } from '../pipeline/partial.ts';
 import type { WholeAnswer, WholeJob } from '../pipeline/whole-compute.ts';
 import { UNITS_PER_TOKEN } from '../scheduling/cost.ts';
@@ -187,7 +188,7 @@ async function answer<
           throw isOne ? thrown : sort.retold(thrown, pieces.slice(0, number));
         }
       };
-      const answers = await inLanes(pieces, lanes, run, abort);
+      const answers = await runAll(pieces, lanes, run, abort);
       const usage = { completionTokens: 0, ...answers.map((one) => one.usage).reduce(addUsage) };
       record.usage = usage;
       return sort.body(answers, usage, asked, exchange.id);
@@ -202,23 +203,17 @@ async function answer<
 }
 
 /** The results in the order of the pieces; the first that fails ends them all. */
-async function inLanes<Piece, Result>(
+async function runAll<Piece, Result>(
   pieces: readonly Piece[],
   lanes: number,
   run: (piece: Piece, number: number) => Promise<Result>,
   abort: AbortController,
 ): Promise<Result[]> {
   const results: Result[] = new Array(pieces.length);
-  // One iterator for all lanes: whoever is free takes the next piece.
-  const entries = pieces.entries();
-  const lane = async () => {
-    for (const [index, piece] of entries) {
-      if (abort.signal.aborted) return;
-      results[index] = await run(piece, index);
-    }
-  };
   try {
-    await Promise.all(Array.from({ length: Math.max(1, lanes) }, lane));
+    await inLanes(pieces.entries(), Math.max(1, lanes), abort.signal, async ([index, piece]) => {
+      results[index] = await run(piece, index);
+    });
   } catch (thrown) {
     abort.abort(toGatewayError(thrown));
     throw thrown;
