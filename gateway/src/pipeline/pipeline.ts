@@ -114,8 +114,8 @@ export class Pipeline {
     const run = { record, push, signal: abort.signal, onFailed };
     const compute = (own: Run) => this.#runner.run(asked, own);
     // Of an answer in several calls a part could come from elsewhere, and its head could not tell which.
-    const isWholeAnswer = call.number === undefined;
-    if (!mayShare || !mayDegrade || !isWholeAnswer) return await compute(run);
+    const isOnlyCall = call.number === undefined;
+    if (!mayShare || !mayDegrade || !isOnlyCall) return await compute(run);
     return await this.#shared.answer({
       ...run,
       model: form.model,

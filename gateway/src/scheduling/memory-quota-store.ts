@@ -68,7 +68,7 @@ export class MemoryQuotaStore implements QuotaStore {
         const window = windowOf(counted, limit);
         const amount = Math.min(wanted[limit.counts], most);
         shares.push({ window, counts: limit.counts, amount });
-        meet(`${limit.text}: ${limits[limit.name]})`, window.waitMs(now, most, amount));
+        meet(`${limit.text} (${limit.label}: ${limits[limit.name]})`, window.waitMs(now, most, amount));
       }
       const { maxParallel = Infinity } = limits;
       if (counted.running >= maxParallel) meet(`parallel requests (${maxParallel})`, PARALLEL_RETRY_MS);

@@ -22,51 +22,30 @@ export interface Amounts {
 
 export interface Limit {
   readonly name: LimitName;
-  /** As the configuration and the metrics have it. */
-  readonly setting: string;
+  /** For people; in small letters, for the configuration and the metrics. */
+  readonly label: string;
   readonly counts: keyof Amounts;
   readonly windowMs: number;
   /** Amounts in one of the limit's own unit. */
   readonly unit: number;
-  /** For people, before the limit itself. */
+  /** For people: what it limits. */
   readonly text: string;
 }
 
 /** Shorter windows first. */
 export const LIMITS: readonly Limit[] = [
-  {
-    name: 'rpm',
-    setting: 'rpm',
-    counts: 'requests',
-    windowMs: MINUTE_MS,
-    unit: 1,
-    text: 'requests a minute (RPM',
-  },
-  {
-    name: 'rph',
-    setting: 'rph',
-    counts: 'requests',
-    windowMs: HOUR_MS,
-    unit: 1,
-    text: 'requests an hour (RPH',
-  },
-  { name: 'rpd', setting: 'rpd', counts: 'requests', windowMs: DAY_MS, unit: 1, text: 'requests a day (RPD' },
-  {
-    name: 'tpm',
-    setting: 'tpm',
-    counts: 'tokens',
-    windowMs: MINUTE_MS,
-    unit: 1,
-    text: 'tokens a minute (TPM',
-  },
-  { name: 'tpd', setting: 'tpd', counts: 'tokens', windowMs: DAY_MS, unit: 1, text: 'tokens a day (TPD' },
+  { name: 'rpm', label: 'RPM', counts: 'requests', windowMs: MINUTE_MS, unit: 1, text: 'requests a minute' },
+  { name: 'rph', label: 'RPH', counts: 'requests', windowMs: HOUR_MS, unit: 1, text: 'requests an hour' },
+  { name: 'rpd', label: 'RPD', counts: 'requests', windowMs: DAY_MS, unit: 1, text: 'requests a day' },
+  { name: 'tpm', label: 'TPM', counts: 'tokens', windowMs: MINUTE_MS, unit: 1, text: 'tokens a minute' },
+  { name: 'tpd', label: 'TPD', counts: 'tokens', windowMs: DAY_MS, unit: 1, text: 'tokens a day' },
   {
     name: 'dailyBudget',
-    setting: 'daily_budget',
+    label: 'daily_budget',
     counts: 'spending',
     windowMs: DAY_MS,
     unit: BILLIONTHS,
-    text: 'spending a day (daily_budget',
+    text: 'spending a day',
   },
 ];
 

@@ -125,8 +125,8 @@ export class KeyQuotas {
     const quota = { account: accountOfModel(id), limits };
     const { windows, running } = this.#store.standing(quota);
     const uses = windows.map(({ name, used }) => {
-      const { unit, setting } = LIMITS.find((one) => one.name === name)!;
-      return { name: setting, limit: limits[name]!, used: used / unit };
+      const { unit, label } = LIMITS.find((one) => one.name === name)!;
+      return { name: label.toLowerCase(), limit: limits[name]!, used: used / unit };
     });
     const { maxParallel } = limits;
     return maxParallel === undefined
@@ -187,13 +187,8 @@ function standingsOf({ limits }: Scope, { windows }: AccountState): WindowStandi
 
 /** Of one kind, the one that leaves less; of equals the one that holds longer. */
 function tightest(kind: Limit['counts'], standings: readonly WindowStanding[]): LimitState | undefined {
-  let least: LimitState | undefined;
-  for (const { counts, state } of standings) {
-    if (counts !== kind) continue;
-    const by = least === undefined ? -1 : state.remaining - least.remaining || least.resetMs - state.resetMs;
-    if (by < 0) least = state;
-  }
-  return least;
+  const states = standings.filter(({ counts }) => counts === kind).map(({ state }) => state);
+  return states.sort((a, b) => a.remaining - b.remaining || b.resetMs - a.resetMs)[0];
 }
 
 /** In its two largest units: "23 h 12 min", "45 s". */
