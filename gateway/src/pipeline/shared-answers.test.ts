@@ -74,6 +74,8 @@ test('what differs in anything, or is promised something else, is computed for i
   const prompt = (words: string) => ({ prompt: { kind: 'text', text: words } }) as const;
   await ask({}, prompt('hello'));
   await ask({}, prompt('hellp'));
+  // Of a back end that has said nothing yet, too little is known for many that have a deadline.
+  a.last.push(text('a word'));
   await ask({ tenant: 'another' }, prompt('hello'));
   await ask({ priority: 'batch' }, prompt('hello'));
   await ask({ job: { deadlineMs: 9_000 } }, prompt('hello'));

@@ -300,6 +300,8 @@ export class Scheduler {
     if (refusal) return refusal;
     const now = this.#options.clock.now();
     const { service } = seat;
+    // Who finds a back end idle would gain nothing by waiting, whatever the few before it took.
+    if (service.running === 0) return undefined;
     const guessMs = service.guessFirstTokenMs(
       service.promptTokens + ticket.cost.promptTokens,
       service.decoding,
