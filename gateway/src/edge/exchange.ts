@@ -27,8 +27,7 @@ export class Exchange {
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request;
     this.response = response;
-    const asked = request.headers['x-request-id'];
-    this.id = typeof asked === 'string' && SANE_ID.test(asked) ? asked : randomUUID();
+    this.id = requestId(request.headers['x-request-id']);
     this.#headers = { 'x-request-id': this.id, 'x-siliconcloud-trace-id': this.id };
     const target = withoutAuthority(request.url ?? '/');
     const queryAt = target.indexOf('?');
@@ -118,12 +117,20 @@ export class Exchange {
   }
 }
 
+/** The client's own id, as it sent it, or a fresh one. */
+export function requestId(asked: unknown): string {
+  return typeof asked === 'string' && SANE_ID.test(asked) ? asked : randomUUID();
+}
+
+/** When to ask again, in whole ms; undefined: nobody is told a time that would not hold, nor to try its luck. */
+export function retryMs({ code, retryAfterMs = DEFAULT_RETRY_MS }: GatewayError): number | undefined {
+  return ERROR_TRAITS[code].retryable && retryAfterMs !== Infinity ? Math.ceil(retryAfterMs) : undefined;
+}
+
 function errorHeaders(error: GatewayError): OutgoingHttpHeaders {
-  const { retryable } = ERROR_TRAITS[error.code];
   if (error.code === 'unauthenticated') return { 'www-authenticate': 'Bearer', 'x-should-retry': 'false' };
-  // Nobody is told a time that would not hold, nor to try its luck.
-  if (!retryable || error.retryAfterMs === Infinity) return { 'x-should-retry': 'false' };
-  const ms = Math.ceil(error.retryAfterMs ?? DEFAULT_RETRY_MS);
+  const ms = retryMs(error);
+  if (ms === undefined) return { 'x-should-retry': 'false' };
   return { 'retry-after': `${Math.ceil(ms / 1000)}`, 'retry-after-ms': `${ms}`, 'x-should-retry': 'true' };
 }
 

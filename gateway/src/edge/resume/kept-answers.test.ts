@@ -12,6 +12,7 @@ const alice = { digest: hashKey('alice') };
 const bob = { digest: hashKey('bob') };
 const guise: Guise = {
   isStream: true,
+  contentType: 'text/event-stream; charset=utf-8',
   isNumbered: true,
   headers: () => ({}),
   errorHeaders: () => ({}),
