@@ -86,6 +86,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     queue: () => scheduler.snapshot(),
     placesOn: (backend) => scheduler.placesOn(backend),
     kept: () => kept,
+    sockets: () => server.sockets,
   });
   const observer = allObservers(metrics, requestLog(log));
   const pipeline = new Pipeline({

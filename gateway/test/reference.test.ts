@@ -31,6 +31,7 @@ test('metrics.md has every metric', async () => {
     queue: () => ({ waiting: 0, running: 0 }),
     placesOn: () => 0,
     kept: () => ({ count: 0, bytes: 0 }),
+    sockets: () => ({ connections: 0, frames: {} }),
   });
   const { text } = await metrics.render();
   const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]!);

@@ -29,10 +29,9 @@ export class Exchange {
     this.response = response;
     this.id = requestId(request.headers['x-request-id']);
     this.#headers = { 'x-request-id': this.id, 'x-siliconcloud-trace-id': this.id };
-    const target = withoutAuthority(request.url ?? '/');
-    const queryAt = target.indexOf('?');
-    this.path = queryAt < 0 ? target : target.slice(0, queryAt);
-    this.#query = queryAt < 0 ? '' : target.slice(queryAt + 1);
+    const { path, query } = splitTarget(request.url);
+    this.path = path;
+    this.#query = query;
   }
 
   get query(): URLSearchParams {
@@ -137,6 +136,14 @@ function errorHeaders(error: GatewayError): OutgoingHttpHeaders {
 function hasBody(request: IncomingMessage): boolean {
   const { headers } = request;
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** A request's target as it came, in its two parts. */
+export function splitTarget(url = '/'): { readonly path: string; readonly query: string } {
+  const target = withoutAuthority(url);
+  const queryAt = target.indexOf('?');
+  if (queryAt < 0) return { path: target, query: '' };
+  return { path: target.slice(0, queryAt), query: target.slice(queryAt + 1) };
 }
 
 /** Proxies may send the absolute form, `GET http://host/path`. */

@@ -21,6 +21,11 @@ export interface MetricsSources {
   readonly placesOn: (backend: Backend) => number;
   /** Answers that clients may come again for, and what they hold. */
   readonly kept: () => { readonly count: number; readonly bytes: number };
+  /** Open sockets, and their frames since the start by kind. */
+  readonly sockets: () => {
+    readonly connections: number;
+    readonly frames: Readonly<Record<string, number>>;
+  };
 }
 
 const LATENCY_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300];
@@ -141,7 +146,7 @@ export class Metrics implements RequestObserver {
     registers: [this.#registry],
   });
 
-  constructor({ backends, queue, placesOn, kept }: MetricsSources) {
+  constructor({ backends, queue, placesOn, kept, sockets }: MetricsSources) {
     this.#gauge(
       'error_rate',
       'Of the admitted requests of 5 minutes: the part that failed, 0 to 1.',
@@ -158,6 +163,10 @@ export class Metrics implements RequestObserver {
       gauge.set(kept().count),
     );
     this.#gauge('sluice_kept_bytes', 'What is kept of them.', [], (gauge) => gauge.set(kept().bytes));
+    this.#gauge('sluice_socket_connections', 'Open sockets.', [], (gauge) =>
+      gauge.set(sockets().connections),
+    );
+    this.#countedFrames(sockets);
     this.#gauge('sluice_slots', 'Calls that a back end runs at once.', ['backend'], (gauge) => {
       for (const backend of backends()) gauge.set({ backend: backend.id }, backend.load().slots);
     });
@@ -285,6 +294,20 @@ export class Metrics implements RequestObserver {
 
   #counter(name: string, help: string): Counter {
     return new Counter({ name, help, registers: [this.#registry] });
+  }
+
+  /** Counted where they pass, as plain numbers: a look-up of labels for each of them would be felt. */
+  #countedFrames(sockets: MetricsSources['sockets']): void {
+    new Counter({
+      name: 'sluice_socket_frames_total',
+      help: 'Frames on sockets, either way, by kind.',
+      labelNames: ['kind'],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const [kind, count] of Object.entries(sockets().frames)) this.inc({ kind }, count);
+      },
+    });
   }
 
   #gauge(name: string, help: string, labelNames: string[], read: (gauge: Gauge) => void): void {
