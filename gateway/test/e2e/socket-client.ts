@@ -94,7 +94,7 @@ export function chatText(frames: readonly Frame[]): string {
     .filter(({ type }) => type === 'event')
     .map(
       ({ data }) =>
-        (data as { choices: [{ delta?: { content?: string } }?] }).choices[0]?.delta?.content ?? '',
+        (data as { choices?: [{ delta?: { content?: string } }?] }).choices?.[0]?.delta?.content ?? '',
     )
     .join('');
 }
@@ -179,7 +179,7 @@ export function openRaw(port: number, headers: Readonly<Record<string, string>> 
 }
 
 /** The server's frames, which are not masked, as far as they are whole. */
-function framesIn(bytes: Buffer): { readonly opcode: number; readonly payload: Buffer }[] {
+export function framesIn(bytes: Buffer): { readonly opcode: number; readonly payload: Buffer }[] {
   const frames = [];
   for (let at = 0; at + 2 <= bytes.length; ) {
     const short = bytes[at + 1]! & 0x7f;

@@ -20,6 +20,7 @@ import {
   type ServerFrame,
 } from './frames.ts';
 import { SocketCall } from './socket-call.ts';
+import { textFrames } from './text-frames.ts';
 
 export interface ConnectionOptions extends BeginOptions {
   /** How long the client may stop reading, in ms. */
@@ -32,6 +33,8 @@ export interface ConnectionOptions extends BeginOptions {
 export const MOST_CALLS = 256;
 /** Messages that are no frames. */
 export const MOST_FAULTS = 20;
+/** UTF-16 units: no single write is made longer than this by joining frames. */
+const MOST_AT_ONCE = 16 * 1024;
 /** Answers to frames that the client does not read, in bytes; then its own are not read either. */
 const MOST_BACKLOG_BYTES = 1024 * 1024;
 /** Pings in a row that nothing came after. */
@@ -102,7 +105,7 @@ export class SocketConnection {
   /** No new calls; it closes when the last one has ended. */
   goAway(drainMs: number): void {
     this.#isGoing = true;
-    this.#send(goingAwayFrame(drainMs));
+    this.#send([goingAwayFrame(drainMs)]);
     this.#closeIfDone();
   }
 
@@ -134,7 +137,7 @@ export class SocketConnection {
         this.#cancel(frame.id);
         break;
       case 'ping':
-        this.#send(PONG);
+        this.#send([PONG]);
     }
   }
 
@@ -167,7 +170,7 @@ export class SocketConnection {
     this.#forget(call);
     const reason = new GatewayError('cancelled', 'The client wants this answer no more.');
     if (!call.kept.isRead) this.#options.kept.remove(call.kept, reason);
-    this.#send(endFrame(id, 'cancelled'));
+    this.#send([endFrame(id, 'cancelled')]);
     this.#closeIfDone();
   }
 
@@ -180,8 +183,8 @@ export class SocketConnection {
   }
 
   #refuse({ refusal, body }: Refusal, id: string | undefined): void {
-    this.#send(errorFrame(id, refusal.status, body, retryMs(refusal)));
-    if (id !== undefined) this.#send(endFrame(id, 'failed'));
+    const error = errorFrame(id, refusal.status, body, retryMs(refusal));
+    this.#send(id === undefined ? [error] : [error, endFrame(id, 'failed')]);
   }
 
   #takesTurn(call: SocketCall): void {
@@ -196,16 +199,22 @@ export class SocketConnection {
     this.#isTurnDue = true;
     setImmediate(() => {
       this.#isTurnDue = false;
-      this.#socket.cork();
       this.#turn();
-      this.#socket.uncork();
     });
   }
 
   /** Until nobody has anything to send, or the client is to read first. */
   #turn(): void {
+    while (this.#ready.size > 0 && this.#isOpen && !this.#socket.writableNeedDrain)
+      this.#send(this.#nextFrames());
+    this.#closeIfDone();
+  }
+
+  #nextFrames(): ServerFrame[] {
+    const frames: ServerFrame[] = [];
+    let length = 0;
     for (const call of this.#ready) {
-      if (this.#socket.writableNeedDrain || !this.#isOpen) return;
+      if (length > MOST_AT_ONCE) break;
       this.#ready.delete(call);
       const frame = call.next();
       if (!frame) {
@@ -215,16 +224,16 @@ export class SocketConnection {
       // Behind all others: a set is walked in the order in which it was filled, also while it is.
       this.#ready.add(call);
       if (frame.kind === 'end') this.#forget(call);
-      this.#send(frame);
+      frames.push(frame);
+      length += frame.text.length;
     }
-    this.#closeIfDone();
+    return frames;
   }
 
-  #send(frame: ServerFrame): void {
-    if (!this.#isOpen) return;
-    this.#options.count(frame.kind);
-    this.#ws.send(frame.text);
-    if (!this.#socket.writableNeedDrain) return;
+  #send(frames: readonly ServerFrame[]): void {
+    if (!this.#isOpen || frames.length === 0) return;
+    for (const { kind } of frames) this.#options.count(kind);
+    if (this.#socket.write(textFrames(frames.map(({ text }) => text)))) return;
     const { clock, slowReaderLimitMs } = this.#options;
     this.#stopWaiting ??= clock.after(slowReaderLimitMs, () =>
       this.#close(TRY_AGAIN_LATER, `Nothing was read for ${slowReaderLimitMs / 1000} s.`),
