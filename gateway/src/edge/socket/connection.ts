@@ -7,7 +7,7 @@ import { GatewayError } from '../../core/errors.ts';
 import { errorBody } from '../../wire/error-body.ts';
 import type { Caller } from '../access.ts';
 import { retryMs } from '../exchange.ts';
-import { type BeginOptions, beginCall, type Refusal, resumeCall } from './begin.ts';
+import { type BeginOptions, beginCall, type Reading, type Refusal, resumeCall } from './begin.ts';
 import {
   type CallFrame,
   endFrame,
@@ -148,12 +148,7 @@ export class SocketConnection {
       this.#refuseFrame(new GatewayError('invalid_request', message, { param: 'id' }), id);
       return;
     }
-    const begun =
-      this.#calls.size < MOST_CALLS
-        ? frame.type === 'call'
-          ? beginCall(frame, this.#caller, this.#options)
-          : resumeCall(frame, this.#caller, this.#options)
-        : tooMany();
+    const begun = this.#calls.size < MOST_CALLS ? this.#take(frame) : tooMany();
     if ('refusal' in begun) {
       this.#refuse(begun, id);
       return;
@@ -161,6 +156,12 @@ export class SocketConnection {
     const call = new SocketCall(id, begun);
     this.#calls.set(id, call);
     this.#takesTurn(call);
+  }
+
+  #take(frame: CallFrame | ResumeFrame): Reading | Refusal {
+    return frame.type === 'call'
+      ? beginCall(frame, this.#caller, this.#options)
+      : resumeCall(frame, this.#caller, this.#options);
   }
 
   /** Of a call that has ended meanwhile it is no mistake. */
