@@ -13,6 +13,7 @@ import {
   type ResumeOutcome,
   STUTTER_MS,
 } from '../core/observer.ts';
+import { ErrorRate } from './error-rate.ts';
 
 export interface MetricsSources {
   readonly backends: () => Iterable<Backend>;
@@ -26,6 +27,17 @@ export interface MetricsSources {
     readonly connections: number;
     readonly frames: Readonly<Record<string, number>>;
   };
+  /** The limits of models, each in its own unit. */
+  readonly limits: () => Iterable<LimitUse>;
+}
+
+/** How much of a model's limit is used now. */
+interface LimitUse {
+  readonly model: string;
+  /** As the configuration has it. */
+  readonly name: string;
+  readonly limit: number;
+  readonly used: number;
 }
 
 const LATENCY_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300];
@@ -34,9 +46,6 @@ const ERROR_BUCKETS = [-10, -5, -2, -1, -0.5, -0.2, -0.1, -0.05, 0, 0.05, 0.1, 0
 const GAP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10];
 const STEP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2];
 const LOOP_RESOLUTION_MS = 10;
-/** The window of `error_rate`, and the pieces in which it moves. */
-const ERROR_WINDOW_MS = 5 * 60 * 1000;
-const ERROR_SLICE_MS = 10 * 1000;
 
 /** Refused at the door: by these an honest burst would fire its own alert if they counted as errors. */
 const REFUSALS: ReadonlySet<RequestOutcome> = new Set<ErrorCode>(['rate_limited', 'overloaded', 'not_ready']);
@@ -146,7 +155,7 @@ export class Metrics implements RequestObserver {
     registers: [this.#registry],
   });
 
-  constructor({ backends, queue, placesOn, kept, sockets }: MetricsSources) {
+  constructor({ backends, queue, placesOn, kept, sockets, limits }: MetricsSources) {
     this.#gauge(
       'error_rate',
       'Of the admitted requests of 5 minutes: the part that failed, 0 to 1.',
@@ -167,6 +176,22 @@ export class Metrics implements RequestObserver {
       gauge.set(sockets().connections),
     );
     this.#countedFrames(sockets);
+    this.#gauge(
+      'sluice_model_limit',
+      'What all keys together may use of a model, by the limits of its configuration.',
+      ['model', 'limit'],
+      (gauge) => {
+        for (const { model, name, limit } of limits()) gauge.set({ model, limit: name }, limit);
+      },
+    );
+    this.#gauge(
+      'sluice_model_limit_used',
+      'What is used of such a limit now.',
+      ['model', 'limit'],
+      (gauge) => {
+        for (const { model, name, used } of limits()) gauge.set({ model, limit: name }, used);
+      },
+    );
     this.#gauge('sluice_slots', 'Calls that a back end runs at once.', ['backend'], (gauge) => {
       for (const backend of backends()) gauge.set({ backend: backend.id }, backend.load().slots);
     });
@@ -347,37 +372,4 @@ export class Metrics implements RequestObserver {
 /** 5xx and broken streams. A client that left, or sent nonsense, is no failure of ours. */
 function isFailure(outcome: RequestOutcome): boolean {
   return outcome !== 'ok' && outcome !== 'cancelled' && ERROR_TRAITS[outcome].status >= 500;
-}
-
-/** Failures over all, in a window that moves by slices. */
-class ErrorRate {
-  readonly #slices: { at: number; total: number; failed: number }[] = [];
-
-  add(now: number, failed: boolean): void {
-    const at = Math.floor(now / ERROR_SLICE_MS);
-    let slice = this.#slices.at(-1);
-    if (slice?.at !== at) {
-      slice = { at, total: 0, failed: 0 };
-      this.#slices.push(slice);
-      this.#forget(now);
-    }
-    slice.total += 1;
-    if (failed) slice.failed += 1;
-  }
-
-  value(now: number): number {
-    this.#forget(now);
-    let total = 0;
-    let failed = 0;
-    for (const slice of this.#slices) {
-      total += slice.total;
-      failed += slice.failed;
-    }
-    return total === 0 ? 0 : failed / total;
-  }
-
-  #forget(now: number): void {
-    const oldest = Math.floor((now - ERROR_WINDOW_MS) / ERROR_SLICE_MS);
-    while (this.#slices[0] && this.#slices[0].at < oldest) this.#slices.shift();
-  }
 }
