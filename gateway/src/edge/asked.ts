@@ -12,6 +12,7 @@ import {
   ignoredWarning,
   mayShareOf,
   priorityOf,
+  reportIsWanted,
   resumableOf,
   sessionOf,
 } from './request-options.ts';
@@ -70,7 +71,7 @@ export function understand(call: Call, record: RequestRecord, body: Buffer, inst
     session: sessionOf(exchange),
     hops: hopsOf(exchange, instanceId),
     meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
-    wantsReport: exchange.header('x-sluice-report') === '1',
+    wantsReport: reportIsWanted(exchange),
     isResumable: request.stream && resumableOf(exchange, model),
   };
 }
