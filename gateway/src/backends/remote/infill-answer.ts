@@ -38,7 +38,7 @@ export class InfillAnswer implements UpstreamAnswer {
     }
     if (stop === true) {
       this.#parts.start(piece.model);
-      this.#parts.choice(0).ended(isCut(piece) ? 'length' : 'stop');
+      this.#parts.choice(0).ended(isCut(piece) ? 'length' : 'stop', piece.stopping_word);
       this.#parts.finish(usageOf(piece));
     } else if (this.#parts.isStopped) this.#parts.finish(usageOf(piece));
   }
