@@ -60,6 +60,18 @@ test('its words say the same', () => {
   assert.equal(retold(undefined, 'These messages are bad.')[1], 'These messages are bad.');
 });
 
+test('what is named by another number is not taken for a number of the back end', () => {
+  const names: FieldNames = {
+    messages: 'messages',
+    origins: [{ field: 'system' }, { field: 'messages[0]' }],
+    renamed: [],
+  };
+  assert.deepEqual(retold('messages[1]', 'messages[1] is bad.', false, names), [
+    'messages[0]',
+    'messages[0] is bad.',
+  ]);
+});
+
 test('where there are no messages, none is named', () => {
   const names: FieldNames = { origins: [], renamed: [], known: undefined };
   assert.deepEqual(retold('messages[0].role', 'messages[0].role is bad.', false, names), [

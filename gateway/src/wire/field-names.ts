@@ -69,8 +69,10 @@ function fieldOf(named: string, { messages, origins, renamed, known }: FieldName
 function messageOf({ message, param }: GatewayError, field: string | undefined, names: FieldNames): string {
   // Our own refusals begin with the field.
   const isOurs = param !== undefined && message.startsWith(`${param} `);
-  const begun = isOurs ? (field ?? 'The request') + message.slice(param.length) : message;
-  return begun.replace(MESSAGE_PLACES, (named, at: number) => {
+  const begun = isOurs ? (field ?? 'The request') : '';
+  const rest = isOurs ? message.slice(param.length) : message;
+  const told = rest.replace(MESSAGE_PLACES, (named, at: number) => {
     return fieldOf(named, names) ?? (at === 0 ? 'The request' : 'the request');
   });
+  return begun + told;
 }
