@@ -7,8 +7,8 @@ import { missingModel } from '../parts.ts';
 import { descendants, type Sluice, startSluice, statusOf, waitUntil } from './harness.ts';
 import { attempt, eventsIn, RESUMABLE_ROUTES, type ResumableRoute, readResuming } from './resuming-client.ts';
 
-const ROUNDS = 3;
-const MAX_TOKENS = 128;
+const ROUNDS = 2;
+const MAX_TOKENS = 96;
 /** Of which a head takes a fourth: more resets would be of heads alone. */
 const MOST_BYTES = 3_000;
 const MOST_RESETS = 20;

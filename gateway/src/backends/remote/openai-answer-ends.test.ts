@@ -231,6 +231,13 @@ test('a stop string that the server has passed over is told as well', () => {
   assert.deepEqual(events.at(-2), { type: 'choice-end', choice: 0, reason: 'stop', stop: 'END' });
 });
 
+test('so is one that began in what the client had before its back end was lost', () => {
+  const begun = { text: 'a E', reasoning: '', toolCalls: [], reason: undefined };
+  const continueFrom = { speaker: 'up', choices: [begun], usage: undefined };
+  const events = play(Buffer.from(text('ND b')), { request: { stop: ['END'], continueFrom } });
+  assert.deepEqual(events.at(-2), { type: 'choice-end', choice: 0, reason: 'stop', stop: 'END' });
+});
+
 test('numbers of a whole answer are counted', () => {
   const { answer, events } = open();
   answer.whole(whole([{ message: { content: 'a' }, finish_reason: 'stop' }], { usage: usage(5, 1) }));
