@@ -8,7 +8,7 @@ import { descendants, type Sluice, startSluice, statusOf, waitUntil } from './ha
 import { attempt, eventsIn, RESUMABLE_ROUTES, type ResumableRoute, readResuming } from './resuming-client.ts';
 
 const ROUNDS = 2;
-const MAX_TOKENS = 96;
+const MAX_TOKENS = 64;
 /** Of which a head takes a fourth: more resets would be of heads alone. */
 const MOST_BYTES = 3_000;
 const MOST_RESETS = 20;
