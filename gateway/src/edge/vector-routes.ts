@@ -6,11 +6,13 @@ import { setImmediate as othersTurn } from 'node:timers/promises';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import { newRecord, type RequestRecord } from '../core/observer.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
+import { inLanes } from '../pipeline/lanes.ts';
 import { addUsage } from '../pipeline/partial.ts';
 import type { WholeAnswer } from '../pipeline/whole-compute.ts';
 import { parseJson } from '../wire/json.ts';
 import { answerHeaders, reportOf } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
+import { clientLeft, watchClient } from './client-leaves.ts';
 import { clientTakes } from './client-takes.ts';
 import { type ComputeOptions, withinLimits } from './compute.ts';
 import { refuseUnlessReady } from './discovery.ts';
@@ -150,16 +152,13 @@ async function answer<Body extends AskedModel, Answer extends WholeAnswer>(
   options: VectorOptions,
 ): Promise<void> {
   const { exchange, record, model } = asked;
-  const { response } = exchange;
   const abort = new AbortController();
-  const onClose = () => abort.abort(left());
-  response.once('close', onClose);
-  if (response.destroyed) onClose();
+  const unwatch = watchClient(exchange.response, (reason) => abort.abort(reason));
   let text: Iterable<string>;
   try {
     text = await compute(asked, options, abort);
   } finally {
-    response.off('close', onClose);
+    unwatch();
   }
   // Nothing is held of the key any more: a slow reader keeps nobody out.
   await sendPieces(exchange, text, answerHeaders(record, model), options.slowReaderLimitMs);
@@ -251,7 +250,7 @@ function compute<Body extends AskedModel, Answer extends WholeAnswer>(
     cost: { promptTokens: sort.promptTokens(body), outputTokens: 0 },
   };
   return withinLimits(asked, wanted, options.quotas, async (lanes) => {
-    const answers = await inLanes(pieces, lanes, run, abort);
+    const answers = await runAll(pieces, lanes, run, abort);
     const usage = { completionTokens: 0, ...answers.map((one) => one.usage).reduce(addUsage) };
     record.usage = usage;
     const report = wantsReport ? reportOf(record) : undefined;
@@ -260,23 +259,17 @@ function compute<Body extends AskedModel, Answer extends WholeAnswer>(
 }
 
 /** The results in the order of the pieces; the first that fails ends them all. */
-async function inLanes<Piece, Result>(
+async function runAll<Piece, Result>(
   pieces: readonly Piece[],
   lanes: number,
   run: (piece: Piece, number: number) => Promise<Result>,
   abort: AbortController,
 ): Promise<Result[]> {
   const results: Result[] = new Array(pieces.length);
-  // One iterator for all lanes: whoever is free takes the next piece.
-  const entries = pieces.entries();
-  const lane = async () => {
-    for (const [index, piece] of entries) {
-      if (abort.signal.aborted) return;
-      results[index] = await run(piece, index);
-    }
-  };
   try {
-    await Promise.all(Array.from({ length: Math.max(1, lanes) }, lane));
+    await inLanes(pieces.entries(), Math.max(1, lanes), abort.signal, async ([index, piece]) => {
+      results[index] = await run(piece, index);
+    });
   } catch (thrown) {
     abort.abort(toGatewayError(thrown));
     throw thrown;
@@ -297,14 +290,14 @@ async function sendPieces(
 ): Promise<void> {
   const { response } = exchange;
   for (const text of inTurns(pieces)) {
-    if (response.destroyed) throw left();
+    if (response.destroyed) throw clientLeft();
     if (text.length < UNITS_A_TURN && !response.headersSent)
       return exchange.send(200, JSON_TYPE, text, headers);
     if (!response.headersSent) exchange.writeHead(200, { 'content-type': JSON_TYPE, ...headers });
     const isTaken = response.write(text);
     await (isTaken ? othersTurn() : clientTakes(response, 'drain', slowReaderLimitMs));
   }
-  if (response.destroyed) throw left();
+  if (response.destroyed) throw clientLeft();
   response.end();
 }
 
@@ -345,8 +338,4 @@ function ableOf<Body extends AskedModel, Answer extends WholeAnswer>(
       param: 'model',
     },
   );
-}
-
-function left(): GatewayError {
-  return new GatewayError('cancelled', 'The client left.');
 }
