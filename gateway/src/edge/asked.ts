@@ -11,6 +11,7 @@ import {
   ignoredWarning,
   mayShareOf,
   priorityOf,
+  reportIsWanted,
   resumableOf,
   sessionOf,
 } from './request-options.ts';
@@ -76,7 +77,7 @@ export function understand<From extends Envelope>(
     session: sessionOf(exchange),
     hops: hopsOf(exchange, instanceId),
     meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
-    wantsReport: exchange.header('x-sluice-report') === '1',
+    wantsReport: reportIsWanted(exchange),
     isResumable: request.stream && resumableOf(exchange, model),
   };
 }

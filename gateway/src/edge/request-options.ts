@@ -121,6 +121,11 @@ export function hopsOf(exchange: Envelope, instanceId: string): readonly string[
   );
 }
 
+/** Whether the answer is to say how it came to be. */
+export function reportIsWanted(exchange: Exchange): boolean {
+  return exchange.header('x-sluice-report') === '1';
+}
+
 /** The value of `x-sluice-warning`. */
 export function ignoredWarning(names: readonly string[]): string {
   return `ignored=${names.slice(0, MOST_IGNORED_NAMES).map(encodeURIComponent).join(',')}`;

@@ -162,6 +162,7 @@ export const chatCompletions: Dialect = {
         message: messageBody(choice),
         logprobs: choice.logprobs ? chatLogprobs(choice.logprobs) : null,
         finish_reason: choice.reason ?? null,
+        ...(choice.stop !== undefined && { stop_reason: choice.stop }),
       })),
       usage: usageBody(answer.usage ?? {}),
       ...(report && { sluice: report }),

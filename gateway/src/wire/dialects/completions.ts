@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { GatewayError } from '../../core/errors.ts';
 import type { Dialect } from '../dialect.ts';
+import type { FieldNames } from '../field-names.ts';
 import { stringifyLine } from '../json.ts';
 import { completionLogprobs } from '../logprobs.ts';
 import {
@@ -51,6 +52,9 @@ const CHUNK: ChunkShape = {
   closing: '"text":"","logprobs":null',
 };
 
+/** Its fields have the names that back ends know; messages it has none. */
+const NAMES: FieldNames = { origins: [], renamed: [] };
+
 /** `POST /v1/completions`. */
 export const completions: Dialect = {
   name: 'completions',
@@ -76,6 +80,7 @@ export const completions: Dialect = {
       stream: fields.stream ?? false,
       includeUsage: fields.stream_options?.include_usage ?? false,
       ignored: [],
+      names: NAMES,
     };
   },
 
@@ -90,12 +95,13 @@ export const completions: Dialect = {
       object: 'text_completion',
       created,
       model,
-      choices: answer.choices.map(({ text, reasoning, reason, logprobs }, index) => ({
+      choices: answer.choices.map(({ text, reasoning, reason, stop, logprobs }, index) => ({
         index,
         text,
         ...(reasoning !== '' && { reasoning_content: reasoning }),
         logprobs: logprobs ? completionLogprobs(logprobs) : null,
         finish_reason: reason ?? null,
+        ...(stop !== undefined && { stop_reason: stop }),
       })),
       usage: usageBody(answer.usage ?? {}),
       ...(report && { sluice: report }),

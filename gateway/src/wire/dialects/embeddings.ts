@@ -2,6 +2,7 @@
 // Pure.
 import { z } from 'zod';
 import type { EmbeddingAnswer, EmbeddingInput, EmbeddingRequest } from '../../core/embedding.ts';
+import type { Report } from '../dialect.ts';
 import { stringifyLine } from '../json.ts';
 import { integerField, modelField, optional, readBody } from '../request-fields.ts';
 import { toBase64 } from './float-base64.ts';
@@ -37,6 +38,7 @@ export function readEmbeddings(body: unknown): EmbeddingsAsked {
 export function* embeddingsBody(
   { vectors, usage: { promptTokens } }: EmbeddingAnswer,
   { request: { model }, format }: EmbeddingsAsked,
+  report?: Report,
 ): Generator<string> {
   yield '{"object":"list","data":[';
   for (const [index, vector] of vectors.entries()) {
@@ -45,7 +47,7 @@ export function* embeddingsBody(
     yield `${index === 0 ? '' : ','}{"object":"embedding","index":${index},"embedding":${numbers}}`;
   }
   const usage = { prompt_tokens: promptTokens, total_tokens: promptTokens };
-  yield `],${stringifyLine({ model, usage }).slice(1)}\n`;
+  yield `],${stringifyLine({ model, usage, ...(report && { sluice: report }) }).slice(1)}\n`;
 }
 
 /** Looked at by hand, and up to the first fault: there can be millions of numbers. */

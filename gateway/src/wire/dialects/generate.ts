@@ -6,6 +6,7 @@ import type { FinishReason, Message, TokenEvent, Usage } from '../../core/chat.t
 import { GatewayError } from '../../core/errors.ts';
 import type { AnswerMeta, Dialect, ParsedRequest, Report, StreamCodec } from '../dialect.ts';
 import { errorBody } from '../error-body.ts';
+import type { FieldNames } from '../field-names.ts';
 import { stringifyLine } from '../json.ts';
 import {
   integerField,
@@ -35,6 +36,8 @@ const schema = z.object({
   batch_size: integerField(1, MAX_PARALLEL),
   response_format: responseFormatField,
 });
+
+const KNOWN: ReadonlySet<string> = new Set([...Object.keys(schema.shape), 'model']);
 
 /** `POST /v1/models/{model}/generate`: one JSON object, unless `stream` is true. */
 export const generate = dialect('generate', false);
@@ -85,7 +88,14 @@ function parse(body: unknown, modelInPath: string | undefined, streamsByDefault:
     stream: fields.stream ?? streamsByDefault,
     includeUsage: true,
     ignored: ignoredOf(extra),
+    names: namesOf(system.length > 0),
   };
+}
+
+function namesOf(hasSystem: boolean): FieldNames {
+  const prompt = { field: 'prompt' };
+  const origins = hasSystem ? [{ field: 'system_message' }, prompt] : [prompt];
+  return { messages: 'prompt', origins, renamed: [], known: KNOWN };
 }
 
 function modelOf(modelInPath: string | undefined): string {
