@@ -122,7 +122,7 @@ export function hopsOf(exchange: Envelope, instanceId: string): readonly string[
 }
 
 /** Whether the answer is to say how it came to be. */
-export function reportIsWanted(exchange: Exchange): boolean {
+export function reportIsWanted(exchange: Envelope): boolean {
   return exchange.header('x-sluice-report') === '1';
 }
 

@@ -110,8 +110,8 @@ async function take<Body extends AskedModel, Answer extends WholeAnswer>(
 ): Promise<Taken<Body, Answer>> {
   const { exchange, key } = call;
   const bytes = await exchange.readBody(options.bodyLimits);
-  const name = requestName(exchange, sort.name, key, bytes);
-  const earlier = findNamed(name, options);
+  const name = requestName(exchange, sort.name, key, () => bytes);
+  const earlier = name && findNamed(name, options);
   if (earlier) return { kept: earlier, coming: 'again' };
   refuseUnlessReady(options.readiness());
   const asked = understand(sort, call, record, sort.read(parseJson(bytes)), options.instanceId);
@@ -183,6 +183,7 @@ function guiseOf(record: RequestRecord, speaker: string): Guise {
   return {
     // Written in pieces, which are there at once.
     isStream: true,
+    contentType: JSON_TYPE,
     isNumbered: false,
     headers: () => ({ 'content-type': JSON_TYPE, ...answerHeaders(record, { speaker }) }),
     errorHeaders: () => answerHeaders(record),
