@@ -6,11 +6,11 @@ import type { Dialect } from '../dialect.ts';
 import { stringifyLine } from '../json.ts';
 import { completionLogprobs } from '../logprobs.ts';
 import {
+  bodyReader,
   choicesField,
   integerField,
   modelField,
   promptsField,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -40,6 +40,7 @@ const schema = z.object({
   logprobs: integerField(0, MAX_LOGPROBS),
   stream_options: streamOptionsField,
 });
+const readFields = bodyReader(schema);
 
 const CHUNK: ChunkShape = {
   opening: undefined,
@@ -56,7 +57,7 @@ export const completions: Dialect = {
   name: 'completions',
 
   parse(body) {
-    const { fields, extra } = readBody(schema, body);
+    const { fields, extra } = readFields(body);
     const choices = fields.n ?? 1;
     refuseChoosing(choices, fields.best_of ?? choices);
     const shared = {

@@ -8,11 +8,11 @@ import type { AnswerMeta, Dialect, ParsedRequest, Report, StreamCodec } from '..
 import { errorBody } from '../error-body.ts';
 import { stringifyLine } from '../json.ts';
 import {
+  bodyReader,
   integerField,
   isObject,
   modelField,
   promptsField,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -35,6 +35,7 @@ const schema = z.object({
   batch_size: integerField(1, MAX_PARALLEL),
   response_format: responseFormatField,
 });
+const readFields = bodyReader(schema);
 
 /** `POST /v1/models/{model}/generate`: one JSON object, unless `stream` is true. */
 export const generate = dialect('generate', false);
@@ -63,7 +64,7 @@ function dialect(name: string, streamsByDefault: boolean): Dialect {
 function parse(body: unknown, modelInPath: string | undefined, streamsByDefault: boolean): ParsedRequest {
   const model = modelOf(modelInPath);
   refuseMessages(body);
-  const { fields, extra } = readBody(schema, body);
+  const { fields, extra } = readFields(body);
   const system: readonly Message[] =
     fields.system_message === undefined ? [] : [{ role: 'system', content: fields.system_message }];
   const sampling = samplingOf(fields);

@@ -7,13 +7,13 @@ import type { ChatRequest, ContentPart, Message, Tool, ToolChoice } from '../../
 import { plainContent } from '../../plain-content.ts';
 import { type MarkedMessage, prefillOf } from '../../prefill.ts';
 import {
+  bodyReader,
   isNullish,
   isObject,
   listOf,
   modelField,
   numberField,
   optional,
-  readBody,
   samplingFields,
   stopsOf,
   textOr,
@@ -249,6 +249,7 @@ const prompt = {
 };
 
 const countSchema = z.object(prompt);
+const readCountedFields = bodyReader(countSchema);
 
 const LIMIT = 'must be a whole number above 0: this dialect wants a limit';
 
@@ -264,10 +265,11 @@ const schema = z.object({
   top_k,
   stream,
 });
+const readFields = bodyReader(schema);
 
 /** What a body asks for. Throws `invalid_request` with the first fault's place as `param`. */
 export function readMessages(body: unknown): { readonly request: ChatRequest; readonly stream: boolean } {
-  const { fields } = readBody(schema, body);
+  const { fields } = readFields(body);
   const { stop_sequences: stops, stream = false, temperature, top_p: topP, top_k: topK } = fields;
   const request = {
     ...promptOf(fields),
@@ -280,7 +282,7 @@ export function readMessages(body: unknown): { readonly request: ChatRequest; re
 
 /** What a body of `count_tokens` asks to be counted. */
 export function readCounted(body: unknown): ChatRequest {
-  return { ...promptOf(readBody(countSchema, body).fields), sampling: {}, stop: [] };
+  return { ...promptOf(readCountedFields(body).fields), sampling: {}, stop: [] };
 }
 
 function promptOf(fields: z.output<typeof countSchema>): Omit<ChatRequest, 'sampling' | 'stop'> {

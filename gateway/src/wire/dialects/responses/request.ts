@@ -6,6 +6,7 @@ import type { ChatRequest } from '../../../core/chat.ts';
 import { GatewayError } from '../../../core/errors.ts';
 import type { ParsedRequest } from '../../dialect.ts';
 import {
+  bodyReader,
   booleanField,
   integerField,
   isNullish,
@@ -13,7 +14,6 @@ import {
   listOf,
   modelField,
   optional,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -71,12 +71,13 @@ const schema = z.object({
   previous_response_id: optional(z.unknown()),
   conversation: optional(z.unknown()),
 });
+const readFields = bodyReader(schema);
 
 type Fields = z.output<typeof schema>;
 
 /** Throws `invalid_request` with the first thing that is wrong, its path as `param`. */
 export function parseResponsesRequest(body: unknown): ParsedRequest {
-  const { fields, extra } = readBody(schema, body);
+  const { fields, extra } = readFields(body);
   refuseWhatNeedsAStore(fields, extra);
   if (fields.input.length === 0) throw refusal('input', 'holds nothing that was said');
   const messages = [
