@@ -21,7 +21,8 @@ export interface LoggerOptions {
 export function createLog({ level, isTerminal, useColour }: LoggerOptions): Log {
   const destination = isTerminal ? prettyLines(useColour) : bufferedLines();
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
-  return (lineLevel, message, { cause, ...fields } = {}) => {
+  return (lineLevel, message, fields = {}) => {
+    const { cause } = fields;
     logger[lineLevel](cause === undefined ? fields : { ...fields, cause: describe(cause) }, message);
   };
 }
