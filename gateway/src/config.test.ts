@@ -272,6 +272,42 @@ test('limits of a key come out by their names', () => {
   assert.match(complaint('keys: [{key: a, priority: urgent}]'), /"keys\[0\]\.priority"/);
 });
 
+test('limits stand for a key, for single models of it by any name, and for a model', () => {
+  const models =
+    'backends: [{url: "http://h"}]\nmodels: [{id: m, aliases: [em], limits: {rpm: 7, max_parallel: 3}}, {id: n}]';
+  const config = fromFile(
+    `${models}\nkeys: [{key: a, rpm: 9, model_limits: {em: {tpm: 5, daily_budget: 0.5}, n: {}}}]`,
+  );
+  assert.equal(config.keys[0]!.rpm, 9);
+  assert.deepEqual(
+    [...config.keys[0]!.modelLimits!].map(([id, { tpm, dailyBudget, rpm }]) => [id, tpm, dailyBudget, rpm]),
+    [
+      ['m', 5, 0.5, undefined],
+      ['n', undefined, undefined, undefined],
+    ],
+  );
+  const [m, n] = config.models!;
+  assert.deepEqual([m!.limits!.rpm, m!.limits!.maxParallel, n!.limits], [7, 3, undefined]);
+  const wrong = (limits: string) => complaint(`${models}\nkeys: [{key: a, model_limits: ${limits}}]`);
+  assert.match(
+    wrong('{mm: {rpm: 1}}'),
+    /"keys\[0\]\.model_limits\.mm" in .*no such model. Did you mean "m"\?/,
+  );
+  assert.match(wrong('{m: {rpm: 1}, em: {rpm: 1}}'), /"keys\[0\]\.model_limits\.em" in .* "m" a second time/);
+  assert.match(wrong('{m: {rpn: 1}}'), /"keys\[0\]\.model_limits\.m\.rpn" in .*Did you mean "rpm"\?/);
+  assert.match(wrong('{m: {rpm: 0}}'), /"keys\[0\]\.model_limits\.m\.rpm"/);
+});
+
+test('a limit of a model that is not served here, where only one is, is warned of', () => {
+  const { warnings } = fromFile(
+    `keys: [{key: "\${A}", model_limits: {other: {rpm: 1}, deepseek-r1: {rpm: 1}}}]`,
+    { A: 'a' },
+  );
+  assert.deepEqual(warnings, []);
+  const file = `keys: [{key: "\${A}", model_limits: {other: {rpm: 1}}}]`;
+  assert.match(fromFile(file, { A: 'a' }).warnings.join(), /keys\[0\]\.model_limits has not "deepseek-r1"/);
+});
+
 test('a back end of any kind may have a price, whole and never negative', () => {
   const price = '{input: 0.5, output: 2, cached: 0.1}';
   for (const kind of ['kind: fake', 'kind: embedded', 'url: "http://h"']) {

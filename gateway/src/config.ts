@@ -136,7 +136,7 @@ function assemble(
   const known = backends ?? [{ id: EMBEDDED_ID }];
   const models = isByFlags ? undefined : rawModels && resolveModels(rawModels, known, fault);
   const fileKeys = resolveKeys(rawKeys, sources);
-  if (!models && !backends?.some(isRemote)) warnings.push(...uselessKeys(fileKeys, settings.model_id));
+  if (!models && !backends?.some(isRemote)) warnings.push(...uselessParts(fileKeys, settings.model_id));
   const keys = [...(models ? withKnownModels(fileKeys, models, fault) : fileKeys), ...keysOfEnvironment(env)];
   const adminKey = nonEmpty(env.SLUICE_ADMIN_KEY);
   return Object.freeze({
@@ -151,13 +151,16 @@ function assemble(
   });
 }
 
-/** Where one model is served, a key for others alone opens nothing: it may be meant so, but hardly is. */
-function uselessKeys(keys: readonly KeyConfig[], modelId: string): string[] {
-  return keys.flatMap(({ models }, index) =>
-    models === undefined || models.includes(modelId)
+/** Where one model is served, a key or a limit for others alone does nothing: it may be meant so, but hardly is. */
+function uselessParts(keys: readonly KeyConfig[], modelId: string): string[] {
+  return keys.flatMap(({ models, modelLimits }, index) => [
+    ...(models === undefined || models.includes(modelId)
       ? []
-      : [`keys[${index}].models has not "${modelId}", the only model here: the key opens nothing.`],
-  );
+      : [`keys[${index}].models has not "${modelId}", the only model here: the key opens nothing.`]),
+    ...(modelLimits === undefined || modelLimits.has(modelId)
+      ? []
+      : [`keys[${index}].model_limits has not "${modelId}", the only model here: it limits nothing.`]),
+  ]);
 }
 
 function portOf(name: string, text: string | undefined): number | undefined {

@@ -81,11 +81,16 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     bufferBytes: config.replay_buffer_bytes,
     memoryBytes: config.resume_memory_bytes,
   });
+  const quotas = new KeyQuotas(new MemoryQuotaStore(systemClock));
   const metrics = new Metrics({
     backends: () => registry.open,
     queue: () => scheduler.snapshot(),
     placesOn: (backend) => scheduler.placesOn(backend),
     kept: () => kept,
+    limits: () =>
+      [...new Set(world.models.values())].flatMap((model) =>
+        quotas.usesOf(model).map((use) => ({ model: model.id, ...use })),
+      ),
   });
   const observer = allObservers(metrics, requestLog(log));
   const pipeline = new Pipeline({
@@ -117,7 +122,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
   };
   const server = new HttpServer({
     pipeline,
-    quotas: new KeyQuotas(new MemoryQuotaStore(systemClock)),
+    quotas,
     kept,
     observer,
     clock: systemClock,

@@ -30,6 +30,7 @@ test('metrics.md has every metric', async () => {
     backends: () => [],
     queue: () => ({ waiting: 0, running: 0 }),
     placesOn: () => 0,
+    limits: () => [],
     kept: () => ({ count: 0, bytes: 0 }),
   });
   const { text } = await metrics.render();

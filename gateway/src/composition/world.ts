@@ -109,6 +109,7 @@ function servedModel(
     isPaced: model.isPaced,
     type: model.type,
     isResumable: model.isResumable,
+    limits: model.limits,
   };
 }
 

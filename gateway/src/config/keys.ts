@@ -2,27 +2,19 @@
 import { hash } from 'node:crypto';
 import type { Fault } from './config-error.ts';
 import { suggestion } from './hints.ts';
+import { type LimitsConfig, resolveLimits } from './limits.ts';
 import type { ModelConfig } from './models.ts';
 import type { RawKey } from './schema.ts';
 import { type Environment, readSecret, type SecretSources } from './secrets.ts';
 
-export interface KeyConfig {
+export interface KeyConfig extends LimitsConfig {
   readonly tenant: string;
   /** SHA-256 of the secret. */
   readonly digest: Buffer;
   /** Ids of models; absent: all. */
   readonly models: readonly string[] | undefined;
-  /** Calls that may run or wait at once. */
-  readonly maxParallel?: number | undefined;
-  /** Requests a minute, an hour, a day. */
-  readonly rpm?: number | undefined;
-  readonly rph?: number | undefined;
-  readonly rpd?: number | undefined;
-  /** Tokens a minute, a day. */
-  readonly tpm?: number | undefined;
-  readonly tpd?: number | undefined;
-  /** In the currency of the back ends' prices. */
-  readonly dailyBudget?: number | undefined;
+  /** Beside its own, by the ids of models. */
+  readonly modelLimits?: ReadonlyMap<string, LimitsConfig> | undefined;
   /** The highest priority that it may have. */
   readonly priority?: RawKey['priority'];
   /** Its share against the others'. */
@@ -35,13 +27,8 @@ export function resolveKeys(entries: readonly RawKey[], sources: SecretSources):
     tenant: entry.name ?? `key-${index + 1}`,
     digest: digestOf(entry, ['keys', index, 'key'], sources),
     models: entry.models,
-    maxParallel: entry.max_parallel,
-    rpm: entry.rpm,
-    rph: entry.rph,
-    rpd: entry.rpd,
-    tpm: entry.tpm,
-    tpd: entry.tpd,
-    dailyBudget: entry.daily_budget,
+    ...resolveLimits(entry),
+    modelLimits: entry.model_limits && modelLimitsOf(entry.model_limits),
     priority: entry.priority,
     weight: entry.weight,
   }));
@@ -70,19 +57,32 @@ export function withKnownModels(
   const idOf = new Map(
     models.flatMap(({ id, aliases }) => [id, ...aliases].map((name) => [name, id] as const)),
   );
-  return keys.map((key, index) => ({
-    ...key,
-    models: key.models?.map((name, place) => {
-      const id = idOf.get(name);
-      if (id !== undefined) return id;
-      const rest = `names "${name}", and there is no such model. ${suggestion(name, [...idOf.keys()])}`;
-      throw fault(['keys', index, 'models', place], rest);
-    }),
-  }));
+  const known = (name: string, path: readonly PropertyKey[]) => {
+    const id = idOf.get(name);
+    if (id !== undefined) return id;
+    const rest = `names "${name}", and there is no such model. ${suggestion(name, [...idOf.keys()])}`;
+    throw fault(path, rest);
+  };
+  return keys.map((key, index) => {
+    const models = key.models?.map((name, place) => known(name, ['keys', index, 'models', place]));
+    if (!key.modelLimits) return { ...key, models };
+    const modelLimits = new Map<string, LimitsConfig>();
+    for (const [name, limits] of key.modelLimits) {
+      const path = ['keys', index, 'model_limits', name];
+      const id = known(name, path);
+      if (modelLimits.has(id)) throw fault(path, `limits the model "${id}" a second time.`);
+      modelLimits.set(id, limits);
+    }
+    return { ...key, models, modelLimits };
+  });
 }
 
 export function sha256(secret: string): Buffer {
   return hash('sha256', secret, 'buffer');
+}
+
+function modelLimitsOf(raw: NonNullable<RawKey['model_limits']>): ReadonlyMap<string, LimitsConfig> {
+  return new Map(Object.entries(raw).map(([name, limits]) => [name, resolveLimits(limits)]));
 }
 
 function digestOf({ key }: RawKey, path: readonly PropertyKey[], sources: SecretSources): Buffer {

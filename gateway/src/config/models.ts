@@ -4,6 +4,7 @@
 import type { Fault } from './config-error.ts';
 import { type DegradeConfig, type KnownBackend, resolveDegrade } from './degrade.ts';
 import { suggestion } from './hints.ts';
+import { type LimitsConfig, resolveLimits } from './limits.ts';
 import type { RawModel, RawModelType, RawPriority } from './schema.ts';
 
 export interface ModelConfig {
@@ -34,6 +35,8 @@ export interface ModelConfig {
   readonly type: RawModelType | undefined;
   /** Its streams can be resumed. */
   readonly isResumable: boolean;
+  /** Of all keys together. */
+  readonly limits?: LimitsConfig | undefined;
 }
 
 /** `backends`: all that there are, preferred first. Throws ConfigError. */
@@ -79,6 +82,7 @@ export function resolveModels(
       isPaced: entry.pacing,
       type: entry.type,
       isResumable: entry.resumable,
+      limits: entry.limits && resolveLimits(entry.limits),
     };
   });
 }

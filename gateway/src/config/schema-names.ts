@@ -50,6 +50,7 @@ function knownKeys(path: readonly PropertyKey[], values: unknown): string[] {
     type = chosen(unwrapped(type), value);
     if (type instanceof z.ZodObject) type = type.shape[String(step)];
     else if (type instanceof z.ZodArray) type = type.element;
+    else if (type instanceof z.ZodRecord) type = type.valueType;
     value = (value as Record<PropertyKey, unknown> | undefined)?.[step];
   }
   return namesOf(chosen(unwrapped(type), value));

@@ -2,6 +2,7 @@
 // Pure: what needs the environment or another file is resolved elsewhere. Unknown keys are refused everywhere: a setting
 // that is spelled wrong and silently ignored is found on the day of the surge.
 import { z } from 'zod';
+import { limitSettings } from './limits.ts';
 
 /** The kinds of servers that can be a back end. */
 export const REMOTE_KINDS = [
@@ -27,7 +28,6 @@ const ms = z.int().min(1).max(86_400_000);
 const count = z.int().min(1);
 const guarantee = z.number().min(0.01).max(0.45);
 const weight = z.number().min(0).max(1_000);
-const most = z.int().min(1).max(1_000_000_000_000);
 const backendId = z.string().min(1).max(64);
 const modelId = z.string().min(1).max(200);
 const secret = z.union([z.string().min(1), z.strictObject({ file: z.string().min(1) })], {
@@ -116,6 +116,8 @@ const remoteBackend = z.strictObject({
 });
 
 const backend = z.discriminatedUnion('kind', [fakeBackend, embeddedBackend, remoteBackend]);
+
+const limits = z.strictObject(limitSettings);
 
 const trim = z.strictObject({
   max_tokens: count.describe('Tokens of a conversation that are kept, estimated.'),
@@ -209,6 +211,7 @@ const model = z.strictObject({
     .describe(
       'The priority of its requests, where neither they nor their kind say. Default: streams interactive, others standard.',
     ),
+  limits: limits.optional().describe('What all keys together may use of it.'),
 });
 
 const accessKey = z.strictObject({
@@ -222,18 +225,11 @@ const accessKey = z.strictObject({
     .optional()
     .describe('Whose it is: for logs, and to keep what is computed for one apart from others.'),
   models: z.array(z.string().min(1)).min(1).optional().describe('The models it may use. Default: all.'),
-  max_parallel: count.max(1_000_000).optional().describe('Calls that may run or wait at once.'),
-  rpm: most.optional().describe('Requests a minute.'),
-  rph: most.optional().describe('Requests an hour.'),
-  rpd: most.optional().describe('Requests a day.'),
-  tpm: most.optional().describe('Tokens a minute, of prompts and answers.'),
-  tpd: most.optional().describe('Tokens a day, of prompts and answers.'),
-  daily_budget: z
-    .number()
-    .positive()
-    .max(1_000_000)
+  ...limitSettings,
+  model_limits: z
+    .record(z.string().min(1), limits)
     .optional()
-    .describe('What its requests may cost a day, by the prices of the back ends.'),
+    .describe('The same limits for single models, by their names: both hold.'),
   priority: z
     .enum(PRIORITIES)
     .optional()

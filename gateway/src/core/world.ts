@@ -42,6 +42,8 @@ export interface ServedModel {
   readonly isResumable?: boolean | undefined;
   /** What it is for, and for nothing else, by its owner's word; absent: for what its back ends are. */
   readonly type?: ModelType | undefined;
+  /** What all keys together may use of it; absent: there is no such limit. */
+  readonly limits?: UsageLimits | undefined;
 }
 
 /** How a long conversation is shortened. */
@@ -80,14 +82,9 @@ export interface AnswerCachePolicy {
 /** Back ends to which any model's name may be sent. */
 export type OpenModels = Pick<ServedModel, 'backends' | 'tiers' | 'created' | 'prices'>;
 
-/** Someone who may call. The secret itself is not kept: only its SHA-256. */
-export interface AccessKey {
-  /** Whose key it is: for logs, and to keep tenants apart. */
-  readonly tenant: string;
-  readonly digest: Buffer;
-  /** The model ids it may use; absent: all. */
-  readonly models: readonly string[] | undefined;
-  /** Calls that it may have at once, running or waiting; absent, here and below: any number. */
+/** What may be used in a time; absent, each: any number. */
+export interface UsageLimits {
+  /** Calls at once, running or waiting. */
   readonly maxParallel?: number | undefined;
   /** Requests a minute, an hour, a day. */
   readonly rpm?: number | undefined;
@@ -96,8 +93,19 @@ export interface AccessKey {
   /** Tokens a minute, a day, of prompts and answers. */
   readonly tpm?: number | undefined;
   readonly tpd?: number | undefined;
-  /** What its requests may cost a day, in the currency of the prices. */
+  /** What the requests may cost a day, in the currency of the prices. */
   readonly dailyBudget?: number | undefined;
+}
+
+/** Someone who may call, and what of everything. The secret itself is not kept: only its SHA-256. */
+export interface AccessKey extends UsageLimits {
+  /** Whose key it is: for logs, and to keep tenants apart. */
+  readonly tenant: string;
+  readonly digest: Buffer;
+  /** The model ids it may use; absent: all. */
+  readonly models: readonly string[] | undefined;
+  /** What it may use of single models, by their ids: beside its own limits, which hold as well. */
+  readonly modelLimits?: ReadonlyMap<string, UsageLimits> | undefined;
   /** The highest priority that its requests have, whatever they ask for. */
   readonly priority?: Priority | undefined;
   /** Its share of what is computed where keys wait at once, against the others'; absent: 1. */

@@ -1,5 +1,5 @@
-// The compute of an answer within the limits of a key: takes what the key may have of it, begins, and gives back in every ending
-// what was not used. Who reads the answer, and how, is its caller's.
+// The compute of an answer within the limits of its key and model: takes what may be had of it, begins, and gives back in every
+// ending what was not used. Who reads the answer, and how, is its caller's.
 import { toGatewayError } from '../core/errors.ts';
 import type { RequestRecord } from '../core/observer.ts';
 import { dearest, type Price } from '../core/price.ts';
@@ -34,7 +34,7 @@ export async function compute(
   });
 }
 
-/** What a request wants of its key. */
+/** What a request wants of its limits. */
 export interface Wanted {
   /** Calls at once. */
   readonly parallel: number;
@@ -65,9 +65,9 @@ function reserve(
   quotas: KeyQuotas,
 ): Reservation | Promise<Reservation> {
   try {
-    return quotas.admit(key, { parallel, cost, price: highestPrice(model) });
+    return quotas.admit(key, model, { parallel, cost, price: highestPrice(model) });
   } finally {
-    setRateLimitHeaders(exchange, quotas.standing(key));
+    setRateLimitHeaders(exchange, quotas.standing(key, model));
   }
 }
 

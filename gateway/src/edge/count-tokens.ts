@@ -8,6 +8,7 @@ import { estimateCost } from '../scheduling/cost.ts';
 import { readCounted } from '../wire/dialects/messages/request.ts';
 import { parseJson } from '../wire/json.ts';
 import type { BodyLimits } from './body.ts';
+import { watchClient } from './client-leaves.ts';
 import type { Exchange } from './exchange.ts';
 import { findModel } from './served-models.ts';
 
@@ -46,10 +47,9 @@ async function countedBy(
   tenant: string,
 ): Promise<number | undefined> {
   const abort = new AbortController();
-  const end = (reason: string) => abort.abort(new GatewayError('cancelled', reason));
-  const onClose = () => end('The client left.');
-  const timer = setTimeout(() => end('Counting took too long.'), LIMIT_MS);
-  response.once('close', onClose);
+  const tooLong = new GatewayError('cancelled', 'Counting took too long.');
+  const timer = setTimeout(() => abort.abort(tooLong), LIMIT_MS);
+  const unwatch = watchClient(response, (reason) => abort.abort(reason));
   try {
     return await backend.countTokens!(request, { callId: id, tenant, signal: abort.signal });
   } catch (thrown) {
@@ -58,6 +58,6 @@ async function countedBy(
     return undefined;
   } finally {
     clearTimeout(timer);
-    response.off('close', onClose);
+    unwatch();
   }
 }

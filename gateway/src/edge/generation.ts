@@ -1,6 +1,6 @@
 // Requests to a model, in any dialect: understand, compute, write, tell the observers. One path for all of them; an answer
 // belongs to its connection, or is kept for whoever comes again (resume/).
-import { GatewayError, toGatewayError } from '../core/errors.ts';
+import { toGatewayError } from '../core/errors.ts';
 import type { RequestRecord } from '../core/observer.ts';
 import type { Readiness } from '../core/world.ts';
 import type { Answer } from '../pipeline/pipeline.ts';
@@ -8,6 +8,7 @@ import { answerHeaders, streamHeaders } from './answer-headers.ts';
 import { readStream, readWhole } from './answer-reader.ts';
 import { type Asked, type Call, understand } from './asked.ts';
 import type { BodyLimits } from './body.ts';
+import { watchClient } from './client-leaves.ts';
 import { clientTakes } from './client-takes.ts';
 import { compute } from './compute.ts';
 import { ConnectionSink } from './connection-sink.ts';
@@ -86,14 +87,12 @@ export class Generation {
   async #answer(asked: Asked): Promise<void> {
     const { response } = asked.exchange;
     await compute(asked, this.#options, async (answer) => {
-      const onClose = () => answer.cancel(new GatewayError('cancelled', 'The client left.'));
-      response.once('close', onClose);
-      if (response.destroyed) onClose();
+      const unwatch = watchClient(response, (reason) => answer.cancel(reason));
       try {
         if (asked.request.stream) await this.#stream(asked, answer);
         else await this.#whole(asked, answer);
       } finally {
-        response.off('close', onClose);
+        unwatch();
       }
     });
   }

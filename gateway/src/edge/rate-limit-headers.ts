@@ -1,9 +1,9 @@
-// `x-ratelimit-*`: what a key has left, under the names and in the form that OpenAI's clients know. Known before the head of
-// an answer leaves, so streams show it too.
+// `x-ratelimit-*`: what a key has left, alone and of the model that it asks for, under the names and in the form that OpenAI's
+// clients know. Known before the head of an answer leaves, so streams show it too.
 import type { LimitState, Standing } from '../scheduling/quota.ts';
 import type { Exchange } from './exchange.ts';
 
-/** For whatever the answer will be; a key without limits gets none. */
+/** For whatever the answer will be; where nothing is limited there are none. */
 export function setRateLimitHeaders(exchange: Exchange, { requests, tokens }: Standing): void {
   setHeaders(exchange, 'requests', requests);
   setHeaders(exchange, 'tokens', tokens);

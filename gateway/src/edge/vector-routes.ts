@@ -8,6 +8,7 @@ import type { EmbeddingAnswer, EmbeddingInput, RerankAnswer } from '../core/embe
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import { newRecord, type RequestRecord } from '../core/observer.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
+import { inLanes } from '../pipeline/lanes.ts';
 import { addUsage } from '../pipeline/partial.ts';
 import type { WholeAnswer, WholeJob } from '../pipeline/whole-compute.ts';
 import { UNITS_PER_TOKEN } from '../scheduling/cost.ts';
@@ -16,6 +17,7 @@ import { type RerankAsked, readRerank, rerankBody } from '../wire/dialects/reran
 import { parseJson } from '../wire/json.ts';
 import { answerHeaders } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
+import { clientLeft, watchClient } from './client-leaves.ts';
 import { clientTakes } from './client-takes.ts';
 import { type ComputeOptions, withinLimits } from './compute.ts';
 import { refuseUnlessReady } from './discovery.ts';
@@ -163,9 +165,7 @@ async function answer<
   const parallel = Math.min(PARALLEL, pieces.length);
   const compute = async (lanes: number): Promise<Iterable<string>> => {
     const abort = new AbortController();
-    const onClose = () => abort.abort(left());
-    exchange.response.once('close', onClose);
-    if (exchange.response.destroyed) onClose();
+    const unwatch = watchClient(exchange.response, (reason) => abort.abort(reason));
     try {
       const terms = {
         deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
@@ -188,12 +188,12 @@ async function answer<
           throw isOne ? thrown : sort.retold(thrown, pieces.slice(0, number));
         }
       };
-      const answers = await inLanes(pieces, lanes, run, abort);
+      const answers = await runAll(pieces, lanes, run, abort);
       const usage = { completionTokens: 0, ...answers.map((one) => one.usage).reduce(addUsage) };
       record.usage = usage;
       return sort.body(answers, usage, asked, exchange.id);
     } finally {
-      exchange.response.off('close', onClose);
+      unwatch();
     }
   };
   const limited = { exchange, key, model, record };
@@ -203,23 +203,17 @@ async function answer<
 }
 
 /** The results in the order of the pieces; the first that fails ends them all. */
-async function inLanes<Piece, Result>(
+async function runAll<Piece, Result>(
   pieces: readonly Piece[],
   lanes: number,
   run: (piece: Piece, number: number) => Promise<Result>,
   abort: AbortController,
 ): Promise<Result[]> {
   const results: Result[] = new Array(pieces.length);
-  // One iterator for all lanes: whoever is free takes the next piece.
-  const entries = pieces.entries();
-  const lane = async () => {
-    for (const [index, piece] of entries) {
-      if (abort.signal.aborted) return;
-      results[index] = await run(piece, index);
-    }
-  };
   try {
-    await Promise.all(Array.from({ length: Math.max(1, lanes) }, lane));
+    await inLanes(pieces.entries(), Math.max(1, lanes), abort.signal, async ([index, piece]) => {
+      results[index] = await run(piece, index);
+    });
   } catch (thrown) {
     abort.abort(toGatewayError(thrown));
     throw thrown;
@@ -243,13 +237,13 @@ async function sendPieces(
   for (const piece of pieces) {
     text += piece;
     if (text.length < UNITS_A_TURN) continue;
-    if (response.destroyed) throw left();
+    if (response.destroyed) throw clientLeft();
     if (!response.headersSent) exchange.writeHead(200, { 'content-type': JSON_TYPE, ...headers });
     const isTaken = response.write(text);
     text = '';
     await (isTaken ? othersTurn() : clientTakes(response, 'drain', slowReaderLimitMs));
   }
-  if (response.destroyed) throw left();
+  if (response.destroyed) throw clientLeft();
   if (response.headersSent) response.end(text);
   else exchange.send(200, JSON_TYPE, text, headers);
 }
@@ -279,10 +273,6 @@ function ableOf<Asked extends { readonly request: { readonly model: string } }, 
       param: 'model',
     },
   );
-}
-
-function left(): GatewayError {
-  return new GatewayError('cancelled', 'The client left.');
 }
 
 function tokensOf(input: EmbeddingInput): number {

@@ -1,6 +1,6 @@
 // One attempt of a call: the compute on one lease, its events passed on as they come.
 // It keeps back ends to their contract, and tells how it ended instead of throwing. It must never decide what follows.
-import type { Backend, CallContext } from '../core/backend.ts';
+import type { Backend } from '../core/backend.ts';
 import {
   type ChatRequest,
   type EventSink,
@@ -9,9 +9,9 @@ import {
   type TokenEvent,
   type Usage,
 } from '../core/chat.ts';
-import type { Clock } from '../core/clock.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../core/errors.ts';
 import type { Call, Standing } from './call.ts';
+import { contextOf, dueSignal } from './call-context.ts';
 import { answerSoFar, isWorthKeeping, wholeUsage } from './going-on.ts';
 import type { Turn } from './next-turn.ts';
 import { AnswerFold } from './partial.ts';
@@ -71,11 +71,12 @@ export async function runAttempt(
   let usage: Usage | undefined;
   // Once any call of an answer has spoken, its first token has come; who goes on owes a word of its own.
   const hasSpoken = () => spoke || (way === 'anew' && record.firstTokenMs !== undefined);
-  const clocked = firstTokenClock(clock, ticket.deadlineAt, signal, hasSpoken);
+  const message = 'The first token did not come before the deadline.';
+  const clocked = dueSignal({ clock, at: ticket.deadlineAt, hasCome: hasSpoken, message }, signal);
   try {
     if (isKept(call, turn)) fold = new AnswerFold(soFar);
     const asked = askedOf(call, backend, way === 'rethink' ? request.continueFrom : soFar);
-    await backend.chat(asked, contextOf(call, clocked.signal, ticket.deadlineAt), (event) => {
+    await backend.chat(asked, contextOf(call, ticket, clocked.signal), (event) => {
       if (event.type === 'finish') {
         usage = event.usage;
         return;
@@ -128,32 +129,8 @@ function askedOf(
   return isAsItCame ? request : { ...request, model, continueFrom };
 }
 
-function contextOf(call: Call, signal: AbortSignal, deadlineAt: number | undefined): CallContext {
-  const { record, clock, callId, hops, ticket } = call;
-  const deadlineMs = deadlineAt === undefined ? undefined : Math.max(0, deadlineAt - clock.now());
-  const { session } = ticket;
-  const origin = { requestId: record.id, priority: record.priority, deadlineMs, hops, session };
-  return { callId, tenant: record.tenant, signal, origin };
-}
-
 /** Whether the client has more than before, so that the call cannot begin anew. */
 function givesSomething(event: TokenEvent): boolean {
   if (event.type === 'text-delta' || event.type === 'reasoning-delta') return event.text !== '';
   return event.type !== 'start';
-}
-
-/** A signal that also aborts when the attempt's first token does not come in time. */
-function firstTokenClock(
-  clock: Clock,
-  due: number | undefined,
-  signal: AbortSignal,
-  hasSpoken: () => boolean,
-): { readonly signal: AbortSignal; readonly stop: () => void } {
-  if (due === undefined) return { signal, stop: () => {} };
-  const late = new AbortController();
-  const stop = clock.after(Math.max(0, due - clock.now()), () => {
-    if (hasSpoken()) return;
-    late.abort(new GatewayError('deadline_exceeded', 'The first token did not come before the deadline.'));
-  });
-  return { signal: AbortSignal.any([signal, late.signal]), stop };
 }

@@ -12,6 +12,7 @@ import { AttemptBudget } from './attempt-budget.ts';
 import { runCall } from './attempts.ts';
 import type { Standing } from './call.ts';
 import type { Form } from './degraded-forms.ts';
+import { firstTicket } from './first-ticket.ts';
 import { type HedgeAfter, Hedging } from './hedging.ts';
 import type { Job } from './job.ts';
 
@@ -71,21 +72,17 @@ export class CallRunner {
     // Once the answer has begun, the promise is kept: its later calls are bound by it no more.
     const isDue = deadlineMs !== undefined && record.firstTokenMs === undefined;
     const ticket: Ticket = {
-      id: record.id,
-      model: model.id,
-      backends: model.backends,
-      tiers: model.tiers,
-      tenant: record.tenant,
-      priority: record.priority,
-      deadlineAt: isDue ? record.startedAt + deadlineMs : undefined,
-      resumes: false,
+      ...firstTicket({
+        record,
+        model,
+        cost: estimateCost(request),
+        deadlineMs: isDue ? deadlineMs : undefined,
+        weight,
+        signal,
+      }),
       isTrial,
-      signal,
-      cost: estimateCost(request),
       prefix: promptPrefix(request, `${record.tenant} ${model.id}`),
       session,
-      weight,
-      prices: model.prices,
     };
     return await runCall(
       {

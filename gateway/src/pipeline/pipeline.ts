@@ -8,6 +8,7 @@ import { addChoice, countCalls, type PlannedCall, planCalls } from './choices.ts
 import { type FormRun, runMildest } from './degrade.ts';
 import { type Form, formAsAsked } from './degraded-forms.ts';
 import type { Job } from './job.ts';
+import { inLanes } from './lanes.ts';
 import { addUsage } from './partial.ts';
 import { recorded } from './recorder.ts';
 import { SharedAnswers } from './shared-answers.ts';
@@ -78,16 +79,11 @@ export class Pipeline {
     const usages: Usage[] = [];
     const { clock, observer } = this.#options;
     const push = recorded(job.record, log, clock, observer);
-    const lane = async () => {
-      // One generator for all lanes: whoever is free takes the next call.
-      for (const call of calls) {
-        if (abort.signal.aborted) return;
-        const usage = await this.#call(course, call, shifted(push, call.firstChoice));
-        usages[call.prompt] = addChoice(usages[call.prompt], usage);
-      }
-    };
     const lanes = Math.min(job.parallel, countCalls(job.calls, backends));
-    await Promise.all(Array.from({ length: lanes }, lane));
+    await inLanes(calls, lanes, abort.signal, async (call) => {
+      const usage = await this.#call(course, call, shifted(push, call.firstChoice));
+      usages[call.prompt] = addChoice(usages[call.prompt], usage);
+    });
     const usage = usages.length === 0 ? {} : usages.reduce(addUsage);
     job.record.usage = usage;
     log.push({ type: 'finish', usage });
@@ -117,7 +113,9 @@ export class Pipeline {
     const asked = { job, number: call.number, form, isTrial };
     const run = { record, push, signal: abort.signal, onFailed };
     const compute = (own: Run) => this.#runner.run(asked, own);
-    if (!mayShare || !mayDegrade) return await compute(run);
+    // Of an answer in several calls a part could come from elsewhere, and its head could not tell which.
+    const isOnlyCall = call.number === undefined;
+    if (!mayShare || !mayDegrade || !isOnlyCall) return await compute(run);
     return await this.#shared.answer({
       ...run,
       model: form.model,

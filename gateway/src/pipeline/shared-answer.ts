@@ -107,7 +107,7 @@ export class SharedAnswer {
     this.#tellSpeaker(reader);
     const { record } = reader;
     // Before a word of it, another form of the answer may still be given.
-    if (event.type !== 'start' && this.#isOfAnother(reader) && !record.degraded.includes('coalesced')) {
+    if (event.type !== 'start' && reader.isFollower && !record.degraded.includes('coalesced')) {
       noteDegraded(record, 'coalesced');
     }
     try {
@@ -115,11 +115,6 @@ export class SharedAnswer {
     } catch (thrown) {
       this.#leave(reader, thrown);
     }
-  }
-
-  /** It joined what was begun for another request: one that asks for the same several times shares it with nobody. */
-  #isOfAnother({ isFollower, record }: Reader): boolean {
-    return isFollower && record !== this.#options.record;
   }
 
   /** Until an answer speaks, who will speak may change. */
@@ -133,14 +128,12 @@ export class SharedAnswer {
     record.predictedFirstTokenMs = this.record.predictedFirstTokenMs;
   }
 
-  /** Once a request, however often it reads. */
-  #tellCourse(reader: Reader): void {
-    if (reader.isFollower && !this.#isOfAnother(reader)) return;
+  #tellCourse({ record }: Reader): void {
     const { failovers, continued, hedged, preempted } = this.record;
-    reader.record.failovers += failovers;
-    reader.record.continued += continued;
-    reader.record.hedged += hedged;
-    reader.record.preempted += preempted;
+    record.failovers += failovers;
+    record.continued += continued;
+    record.hedged += hedged;
+    record.preempted += preempted;
   }
 
   #leave(reader: Reader, reason: unknown): void {

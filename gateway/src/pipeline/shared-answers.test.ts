@@ -215,35 +215,36 @@ test('what would fail the same way everywhere, nobody tries itself', async () =>
   assert.deepEqual([a.calls.length, b.calls.length], [1, 0]);
 });
 
-test('several answers at temperature 0 are one, read several times', async () => {
-  const { a, ask } = setUp();
-  const answer = await ask({ job: { parallel: 3 } }, { choices: 3 });
-  a.finish(text('same'));
-  const { events } = await readAll(answer);
-  assert.equal(a.calls.length, 1);
-  assert.deepEqual(
-    events.flatMap((event) => (event.type === 'text-delta' ? [[event.choice, event.text]] : [])),
-    [
-      [0, 'same'],
-      [1, 'same'],
-      [2, 'same'],
-    ],
-  );
-  assert.deepEqual(answer.record.degraded, [], 'nobody shares with itself');
+test('of an answer in several calls no part comes from elsewhere: its head could not tell which', async () => {
+  const { a, ask } = setUp({ coalesces: true, ...CACHE });
+  const kept = await ask();
+  a.finish(text('kept'));
+  await readAll(kept);
+  const running = await ask({}, { maxTokens: 9 });
+  for (const request of [{ choices: 3 }, { choices: 2, maxTokens: 9 }]) {
+    const before = a.calls.length;
+    const several = await ask({}, request);
+    for (let choice = 0; choice < request.choices; choice += 1) {
+      a.finish(text('own'));
+      await turn();
+    }
+    assert.equal((await readAll(several)).words, 'own');
+    assert.deepEqual([a.calls.length - before, several.record.degraded], [request.choices, []]);
+  }
+  running.cancel(left());
+  await readAll(running);
 });
 
-test('several answers that read along with another request are shared, and what befell it counts once', async () => {
-  const { a, b, ask } = setUp();
-  const first = await ask({ id: 'first', job: { parallel: 2 } }, { choices: 2 });
-  const second = await ask({ id: 'second', job: { parallel: 2 } }, { choices: 2 });
-  a.last.fail('backend_failed');
-  await turn();
-  b.finish(text('same'));
+test('several answers in one call are kept and shared as one', async () => {
+  const a = Object.assign(new HandBackend('a'), { answersSeveral: true });
+  const { ask } = handPipeline([a], { model: CACHE });
+  const again = () => ask({ request: { ...GREEDY, choices: 2 } });
+  const first = await again();
+  a.finish(text('one'));
   await readAll(first);
-  await readAll(second);
-  const { record } = second;
-  assert.deepEqual([first.record.degraded, record.degraded], [[], ['coalesced']]);
-  assert.equal(first.record.failovers, 1);
+  const second = await again();
+  assert.equal((await readAll(second)).words, 'one');
+  assert.deepEqual([a.calls.length, second.record.degraded], [1, ['cache']]);
 });
 
 test('whoever comes and leaves when, each reads a beginning of the answer, and who stays reads all of it', async () => {

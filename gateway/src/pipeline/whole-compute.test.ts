@@ -106,6 +106,7 @@ test('an answer: who made it, how long it took, what it was asked by', async () 
     priority: 'standard',
     deadlineMs: 900,
     hops: ['before', 'here'],
+    session: undefined,
   });
   last().answer();
   assert.deepEqual(await done, { speaker: 'speaker of a', usage: { promptTokens: 3 } });

@@ -4,7 +4,7 @@
 import type { Backend, CallContext } from '../core/backend.ts';
 import type { Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
-import { ERROR_TRAITS, GatewayError, toGatewayError } from '../core/errors.ts';
+import { ERROR_TRAITS, type GatewayError, toGatewayError } from '../core/errors.ts';
 import type { RequestObserver, RequestRecord } from '../core/observer.ts';
 import type { Cost, Ticket } from '../core/ticket.ts';
 import type { ServedModel } from '../core/world.ts';
@@ -13,6 +13,8 @@ import type { Scheduler } from '../scheduling/scheduler.ts';
 import { comesBack } from './attempt.ts';
 import type { AttemptBudget } from './attempt-budget.ts';
 import { isPaid, MOST_ATTEMPTS } from './attempts.ts';
+import { contextOf, dueSignal } from './call-context.ts';
+import { firstTicket } from './first-ticket.ts';
 
 export interface WholeJob<Answer extends WholeAnswer> {
   /** Filled in as the request goes its way. */
@@ -95,32 +97,18 @@ export async function computeWhole<Answer extends WholeAnswer>(
 /** Gives its lease back, however it ends. Never rejects. */
 async function attempt<Answer extends WholeAnswer>(
   job: WholeJob<Answer>,
-  { deadlineAt }: Ticket,
+  ticket: Ticket,
   lease: Lease,
   { clock, instanceId }: WholeComputeOptions,
 ): Promise<Answer | Loss> {
-  const { model, record, hops, signal } = job;
+  const { model, record, callId, signal } = job;
   const { backend } = lease;
-  const late = new AbortController();
-  const leftMs = deadlineAt === undefined ? undefined : Math.max(0, deadlineAt - clock.now());
-  const stop =
-    leftMs === undefined
-      ? undefined
-      : clock.after(leftMs, () =>
-          late.abort(new GatewayError('deadline_exceeded', 'The answer did not come before the deadline.')),
-        );
+  const hops = instanceId === undefined ? job.hops : [...job.hops, instanceId];
+  const message = 'The answer did not come before the deadline.';
+  const due = dueSignal({ clock, at: ticket.deadlineAt, hasCome: () => false, message }, lease.signal);
   try {
-    const answer = await job.compute(backend, model.names?.get(backend.id) ?? model.id, {
-      callId: job.callId,
-      tenant: record.tenant,
-      signal: AbortSignal.any([lease.signal, late.signal]),
-      origin: {
-        requestId: record.id,
-        priority: record.priority,
-        deadlineMs: leftMs,
-        hops: instanceId === undefined ? hops : [...hops, instanceId],
-      },
-    });
+    const context = contextOf({ record, clock, callId, hops }, ticket, due.signal);
+    const answer = await job.compute(backend, model.names?.get(backend.id) ?? model.id, context);
     record.speaker ??= answer.speaker;
     lease.spoke();
     lease.release('ok', answer.usage);
@@ -131,30 +119,16 @@ async function attempt<Answer extends WholeAnswer>(
     lease.release(!isPreempted && ERROR_TRAITS[error.code].shrinksLimit ? 'overload' : 'ignored');
     return { by: backend, error, isPreempted };
   } finally {
-    stop?.();
+    due.stop();
   }
 }
 
-function ticketOf(
-  { record, model, cost, deadlineMs, weight, signal }: WholeJob<WholeAnswer>,
-  failed: ReadonlySet<Backend>,
-  loss: Loss | undefined,
-): Ticket {
+function ticketOf(job: WholeJob<WholeAnswer>, failed: ReadonlySet<Backend>, loss: Loss | undefined): Ticket {
   return {
-    id: record.id,
-    model: model.id,
-    backends: model.backends,
-    tiers: model.tiers,
+    ...firstTicket(job),
     excluded: new Set(failed),
-    tenant: record.tenant,
-    priority: record.priority,
-    deadlineAt: deadlineMs === undefined ? undefined : record.startedAt + deadlineMs,
     resumes: loss !== undefined && !loss.isPreempted,
     wasPreempted: loss?.isPreempted,
-    signal,
-    cost,
-    prices: model.prices,
-    weight,
   };
 }
 

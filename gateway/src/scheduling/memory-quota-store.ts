@@ -1,19 +1,21 @@
-// What keys have used, in the memory of one process: gone when it ends. Its memory grows with the keys, and with nothing else.
+// What was used, in the memory of one process: gone when it ends. Its memory grows with the keys and models that have limits,
+// and with nothing else.
 import type { Clock } from '../core/clock.ts';
+import type { UsageLimits } from '../core/world.ts';
 import {
+  type AccountState,
   type Amounts,
   type Holding,
   type Hurdle,
   LIMITS,
   type Limit,
   type LimitName,
-  type QuotaLimits,
+  type Quota,
   type QuotaStore,
-  type WindowState,
 } from './quota-store.ts';
 import { SlidingWindow } from './sliding-window.ts';
 
-/** What was counted for one key. */
+/** What was counted together. */
 interface Account {
   running: number;
   /** Of each limit that it had when it asked. */
@@ -27,63 +29,91 @@ interface Share {
   readonly amount: number;
 }
 
-/** When a call of the key may have ended is not known: its client asks again after this. */
+/** What a request has taken, and when. */
+interface Taken {
+  readonly parallel: number;
+  readonly shares: readonly Share[];
+  readonly at: number;
+  readonly clock: Clock;
+  readonly giveBack: () => void;
+}
+
+/** When a call may have ended is not known: its client asks again after this. */
 const PARALLEL_RETRY_MS = 1_000;
 
 export class MemoryQuotaStore implements QuotaStore {
   readonly #clock: Clock;
   /** Who holds nothing any more is forgotten when a new one comes. */
   readonly #accounts = new Map<string, Account>();
+  #running = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  take(id: string, limits: QuotaLimits, wanted: Amounts, parallel: number): Holding | Hurdle {
-    const account = this.#accountOf(id);
+  take(quotas: readonly Quota[], wanted: Amounts, parallel: number): Holding | Hurdle {
     const now = this.#clock.now();
-    const { maxParallel = Infinity } = limits;
+    const accounts = this.#accountsOf(quotas);
     const shares: Share[] = [];
+    let lanes = parallel;
     let hurdle: Hurdle | undefined;
-    const meet = (limit: string, waitMs: number) => {
-      if (waitMs > (hurdle?.waitMs ?? 0)) hurdle = { kind: 'hurdle', limit, waitMs };
-    };
-    for (const limit of LIMITS) {
-      const most = mostOf(limit, limits);
-      if (most === undefined) continue;
-      const window = windowOf(account, limit);
-      const amount = Math.min(wanted[limit.counts], most);
-      shares.push({ window, counts: limit.counts, amount });
-      meet(`${limit.text}: ${limits[limit.name]})`, window.waitMs(now, most, amount));
+    for (const [index, { account, limits }] of quotas.entries()) {
+      const counted = accounts[index]!;
+      const meet = (limit: string, waitMs: number) => {
+        if (waitMs > (hurdle?.waitMs ?? 0)) hurdle = { kind: 'hurdle', account, limit, waitMs };
+      };
+      for (const limit of LIMITS) {
+        const most = mostOf(limit, limits);
+        if (most === undefined) continue;
+        const window = windowOf(counted, limit);
+        const amount = Math.min(wanted[limit.counts], most);
+        shares.push({ window, counts: limit.counts, amount });
+        meet(`${limit.text} (${limit.label}: ${limits[limit.name]})`, window.waitMs(now, most, amount));
+      }
+      const { maxParallel = Infinity } = limits;
+      if (counted.running >= maxParallel) meet(`parallel requests (${maxParallel})`, PARALLEL_RETRY_MS);
+      lanes = Math.min(lanes, maxParallel - counted.running);
     }
-    if (account.running >= maxParallel) meet(`parallel requests (${maxParallel})`, PARALLEL_RETRY_MS);
     if (hurdle) return hurdle;
-    return new MemoryHolding(account, shares, Math.min(parallel, maxParallel - account.running), this.#clock);
+    for (const { window, amount } of shares) window.add(now, amount);
+    this.#hold(accounts, lanes);
+    const giveBack = () => this.#hold(accounts, -lanes);
+    return new MemoryHolding({ parallel: lanes, shares, at: now, clock: this.#clock, giveBack });
   }
 
-  standing(id: string, limits: QuotaLimits): readonly WindowState[] {
+  standing({ account, limits }: Quota): AccountState {
     const now = this.#clock.now();
-    const windows = this.#accounts.get(id)?.windows;
-    return LIMITS.filter((limit) => mostOf(limit, limits) !== undefined).map(({ name }) => {
-      const window = windows?.get(name);
-      return { name, used: window?.total(now) ?? 0, resetMs: window?.emptyInMs(now) ?? 0 };
-    });
+    const { windows, running = 0 } = this.#accounts.get(account) ?? {};
+    const limited = LIMITS.filter((limit) => mostOf(limit, limits) !== undefined);
+    return {
+      windows: limited.map(({ name }) => {
+        const window = windows?.get(name);
+        return { name, used: window?.total(now) ?? 0, resetMs: window?.emptyInMs(now) ?? 0 };
+      }),
+      running,
+    };
   }
 
   get running(): number {
-    let sum = 0;
-    for (const { running } of this.#accounts.values()) sum += running;
-    return sum;
+    return this.#running;
   }
 
-  #accountOf(id: string): Account {
-    let account = this.#accounts.get(id);
-    if (!account) {
-      this.#forgetIdle();
-      account = { running: 0, windows: new Map() };
-      this.#accounts.set(id, account);
-    }
-    return account;
+  #hold(accounts: readonly Account[], calls: number): void {
+    this.#running += calls;
+    for (const account of accounts) account.running += calls;
+  }
+
+  #accountsOf(quotas: readonly Quota[]): Account[] {
+    // Before any is looked up: one that is made here is idle too, until something is taken.
+    if (quotas.some(({ account }) => !this.#accounts.has(account))) this.#forgetIdle();
+    return quotas.map(({ account: id }) => {
+      let account = this.#accounts.get(id);
+      if (!account) {
+        account = { running: 0, windows: new Map() };
+        this.#accounts.set(id, account);
+      }
+      return account;
+    });
   }
 
   /** An account that holds nothing says no more than a new one. */
@@ -99,21 +129,13 @@ export class MemoryQuotaStore implements QuotaStore {
 class MemoryHolding implements Holding {
   readonly kind = 'holding';
   readonly parallel: number;
-  readonly #account: Account;
-  readonly #shares: readonly Share[];
-  readonly #clock: Clock;
-  readonly #at: number;
+  readonly #taken: Taken;
   #isCounted = false;
   #isHeld = true;
 
-  constructor(account: Account, shares: readonly Share[], parallel: number, clock: Clock) {
-    this.parallel = parallel;
-    this.#account = account;
-    this.#shares = shares;
-    this.#clock = clock;
-    this.#at = clock.now();
-    account.running += parallel;
-    for (const { window, amount } of shares) window.add(this.#at, amount);
+  constructor(taken: Taken) {
+    this.parallel = taken.parallel;
+    this.#taken = taken;
   }
 
   settle(amounts: Amounts): void {
@@ -127,21 +149,20 @@ class MemoryHolding implements Holding {
   release(): void {
     if (!this.#isHeld) return;
     this.#isHeld = false;
-    this.#account.running -= this.parallel;
+    this.#taken.giveBack();
   }
 
   #correct(actual: Amounts): void {
     if (this.#isCounted) return;
     this.#isCounted = true;
-    const now = this.#clock.now();
-    for (const { window, counts, amount } of this.#shares) {
-      window.correct(now, this.#at, amount, actual[counts]);
-    }
+    const { shares, at, clock } = this.#taken;
+    const now = clock.now();
+    for (const { window, counts, amount } of shares) window.correct(now, at, amount, actual[counts]);
   }
 }
 
 /** In amounts. */
-function mostOf({ name, unit }: Limit, limits: QuotaLimits): number | undefined {
+function mostOf({ name, unit }: Limit, limits: UsageLimits): number | undefined {
   const most = limits[name];
   return most === undefined ? undefined : Math.round(most * unit);
 }

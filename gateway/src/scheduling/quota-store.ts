@@ -1,15 +1,18 @@
-// Where what keys have used is counted: the limits there are, and what is asked of whoever counts. In memory for one process
+// Where what was used is counted: the limits there are, and what is asked of whoever counts. In memory for one process
 // (`memory-quota-store.ts`); for several, a shared store can take its place.
 import { BILLIONTHS } from '../core/price.ts';
-import type { AccessKey } from '../core/world.ts';
+import type { UsageLimits } from '../core/world.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from './sliding-window.ts';
 
 export type LimitName = 'rpm' | 'rph' | 'rpd' | 'tpm' | 'tpd' | 'dailyBudget';
 
-/** A key's limits; absent: it has none of that name. */
-export type QuotaLimits = Readonly<Pick<AccessKey, LimitName | 'maxParallel'>>;
+/** What is counted together, and the limits of it. */
+export interface Quota {
+  readonly account: string;
+  readonly limits: UsageLimits;
+}
 
-/** What a request takes of a key, in whole numbers. */
+/** What a request takes, in whole numbers. */
 export interface Amounts {
   readonly requests: number;
   readonly tokens: number;
@@ -19,27 +22,30 @@ export interface Amounts {
 
 export interface Limit {
   readonly name: LimitName;
+  /** For people; in small letters, for the configuration and the metrics. */
+  readonly label: string;
   readonly counts: keyof Amounts;
   readonly windowMs: number;
   /** Amounts in one of the limit's own unit. */
   readonly unit: number;
-  /** For people, before the limit itself. */
+  /** For people: what it limits. */
   readonly text: string;
 }
 
 /** Shorter windows first. */
 export const LIMITS: readonly Limit[] = [
-  { name: 'rpm', counts: 'requests', windowMs: MINUTE_MS, unit: 1, text: 'requests a minute (RPM' },
-  { name: 'rph', counts: 'requests', windowMs: HOUR_MS, unit: 1, text: 'requests an hour (RPH' },
-  { name: 'rpd', counts: 'requests', windowMs: DAY_MS, unit: 1, text: 'requests a day (RPD' },
-  { name: 'tpm', counts: 'tokens', windowMs: MINUTE_MS, unit: 1, text: 'tokens a minute (TPM' },
-  { name: 'tpd', counts: 'tokens', windowMs: DAY_MS, unit: 1, text: 'tokens a day (TPD' },
+  { name: 'rpm', label: 'RPM', counts: 'requests', windowMs: MINUTE_MS, unit: 1, text: 'requests a minute' },
+  { name: 'rph', label: 'RPH', counts: 'requests', windowMs: HOUR_MS, unit: 1, text: 'requests an hour' },
+  { name: 'rpd', label: 'RPD', counts: 'requests', windowMs: DAY_MS, unit: 1, text: 'requests a day' },
+  { name: 'tpm', label: 'TPM', counts: 'tokens', windowMs: MINUTE_MS, unit: 1, text: 'tokens a minute' },
+  { name: 'tpd', label: 'TPD', counts: 'tokens', windowMs: DAY_MS, unit: 1, text: 'tokens a day' },
   {
     name: 'dailyBudget',
+    label: 'daily_budget',
     counts: 'spending',
     windowMs: DAY_MS,
     unit: BILLIONTHS,
-    text: 'spending a day (daily_budget',
+    text: 'spending a day',
   },
 ];
 
@@ -59,6 +65,8 @@ export interface Holding {
 /** Why nothing was taken. */
 export interface Hurdle {
   readonly kind: 'hurdle';
+  /** Whose limit it is. */
+  readonly account: string;
   /** The limit that holds longest, for people: "requests a minute (RPM: 10)". */
   readonly limit: string;
   /** Until it lets the request through, in ms. */
@@ -73,9 +81,17 @@ export interface WindowState {
   readonly resetMs: number;
 }
 
+export interface AccountState {
+  /** One for each limit that the quota has. */
+  readonly windows: readonly WindowState[];
+  /** Calls that are held of it. */
+  readonly running: number;
+}
+
 export interface QuotaStore {
   /**
-   * Takes all of it or nothing, in one step: of several limits that are reached, the answer names the one that holds longest.
+   * Takes of every quota or of none, in one step: of several limits that are reached, the answer names the one that holds
+   * longest, of equals the first.
    * A request that is larger than a whole limit is counted as large as that: it passes when nothing else counts.
    *
    * A store on this machine answers at once, so that a request does not wait for a promise; one that many share answers by a
@@ -83,13 +99,12 @@ export interface QuotaStore {
    * them without losing what was counted.
    */
   take(
-    account: string,
-    limits: QuotaLimits,
+    quotas: readonly Quota[],
     wanted: Amounts,
     parallel: number,
   ): Holding | Hurdle | Promise<Holding | Hurdle>;
-  /** Of the windows that `limits` names, for headers: never waited for, so a shared store tells what it heard last. */
-  standing(account: string, limits: QuotaLimits): readonly WindowState[];
+  /** Of the quota's limits, for headers and metrics: never waited for, so a shared store tells what it heard last. */
+  standing(quota: Quota): AccountState;
   /** Calls that are held. */
   readonly running: number;
 }

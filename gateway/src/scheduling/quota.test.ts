@@ -1,17 +1,17 @@
-// Guards the limits of keys: what is refused takes nothing, what is taken comes back in every ending, and no minute ever
-// sees more than its limit.
+// Guards the limits of keys and models: what is refused takes nothing, what is taken comes back in every ending, and no
+// minute ever sees more than its limit.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ManualClock } from '../../test/manual-clock.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Price } from '../core/price.ts';
-import type { AccessKey } from '../core/world.ts';
+import type { AccessKey, UsageLimits } from '../core/world.ts';
 import { MemoryQuotaStore } from './memory-quota-store.ts';
-import { type Demand, KeyQuotas, type Reservation } from './quota.ts';
-import type { QuotaLimits, QuotaStore } from './quota-store.ts';
+import { type Demand, KeyQuotas, type LimitedModel, type Reservation } from './quota.ts';
+import type { QuotaStore } from './quota-store.ts';
 
-function keyOf(limits: QuotaLimits, name = 'a'): AccessKey {
+function keyOf(limits: UsageLimits, name = 'a'): AccessKey {
   return { tenant: name, digest: Buffer.from(name), models: undefined, ...limits };
 }
 
@@ -19,9 +19,11 @@ function demand(promptTokens = 1, outputTokens = 1, parallel = 1, price?: Price)
   return { parallel, cost: { promptTokens, outputTokens }, price };
 }
 
+const FREE: LimitedModel = { id: 'free' };
+
 /** As it is counted in memory: at once. */
-function admitAt(quotas: KeyQuotas, key: AccessKey, wanted: Demand): Reservation {
-  const reservation = quotas.admit(key, wanted);
+function admitAt(quotas: KeyQuotas, key: AccessKey, wanted: Demand, model = FREE): Reservation {
+  const reservation = quotas.admit(key, model, wanted);
   assert.ok(!(reservation instanceof Promise));
   return reservation;
 }
@@ -37,7 +39,7 @@ function refusal(take: () => unknown): GatewayError {
   assert.fail('it was let in');
 }
 
-function setUp(limits: QuotaLimits) {
+function setUp(limits: UsageLimits) {
   const clock = new ManualClock();
   const quotas = new KeyQuotas(new MemoryQuotaStore(clock));
   const key = keyOf(limits);
@@ -160,11 +162,11 @@ test('what was cancelled is as if it had never been; after it was settled it can
 test('each key has its own account; a key with new limits keeps what was counted', () => {
   const { quotas, admit } = setUp({ rpm: 1 });
   admit();
-  quotas.admit(keyOf({ rpm: 1 }, 'b'), demand());
+  admitAt(quotas, keyOf({ rpm: 1 }, 'b'), demand());
   refusal(admit);
   const raised = keyOf({ rpm: 2 });
   assert.equal(quotas.standing(raised).requests!.remaining, 1);
-  quotas.admit(raised, demand());
+  admitAt(quotas, raised, demand());
   refusal(() => admitAt(quotas, raised, demand()));
   assert.equal(quotas.standing(keyOf({ rpm: 1 })).requests!.remaining, 0, 'never negative');
 });
@@ -289,16 +291,16 @@ test('a store that many share answers by a promise, and so does admission; its r
   const memory = new MemoryQuotaStore(new ManualClock());
   const shared: QuotaStore = {
     take: async (...asked) => memory.take(...asked),
-    standing: (account, limits) => memory.standing(account, limits),
+    standing: (quota) => memory.standing(quota),
     get running() {
       return memory.running;
     },
   };
   const quotas = new KeyQuotas(shared);
   const key = keyOf({ rpm: 1 });
-  const reservation = await quotas.admit(key, demand());
+  const reservation = await quotas.admit(key, FREE, demand());
   assert.equal(quotas.running, 1);
-  await assert.rejects(async () => await quotas.admit(key, demand()), { code: 'rate_limited' });
+  await assert.rejects(async () => await quotas.admit(key, FREE, demand()), { code: 'rate_limited' });
   reservation.cancel();
   reservation.release();
   assert.equal(quotas.running, 0);
@@ -306,7 +308,7 @@ test('a store that many share answers by a promise, and so does admission; its r
 });
 
 test('thousands of random calls: no minute over its limit, nothing below zero, and in the end nothing in use', () => {
-  const limits: QuotaLimits = { rpm: 20, tpm: 4_000, maxParallel: 4 };
+  const limits: UsageLimits = { rpm: 20, tpm: 4_000, maxParallel: 4 };
   const action = fc.record({
     afterMs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 4_000 })),
     key: fc.integer({ min: 0, max: 2 }),
@@ -363,6 +365,167 @@ test('thousands of random calls: no minute over its limit, nothing below zero, a
         assert.deepEqual(quotas.standing(key).tokens, { limit: 4_000, remaining: 4_000, resetMs: 0 });
       }
     }),
+    { numRuns: 60 },
+  );
+});
+
+test('a limit for one model holds for that one, beside what the key has for all', () => {
+  const clock = new ManualClock();
+  const quotas = new KeyQuotas(new MemoryQuotaStore(clock));
+  const key = { ...keyOf({ rpm: 4 }), modelLimits: new Map([['large', { rpm: 1 }]]) };
+  const large = { id: 'large' };
+  admitAt(quotas, key, demand(), large);
+  assert.match(
+    refusal(() => admitAt(quotas, key, demand(), large)).message,
+    /^This API key has reached its limit for the model "large" of requests a minute \(RPM: 1\)\. Ask again in/,
+  );
+  for (let call = 0; call < 3; call += 1) admitAt(quotas, key, demand());
+  assert.match(
+    refusal(() => admitAt(quotas, key, demand())).message,
+    /^This API key has .* limit of requests/,
+  );
+  admitAt(quotas, { ...key, digest: Buffer.from('b') }, demand(), large);
+});
+
+test("a model's own limit is one for all keys, also for those without limits, and the refusal says so", () => {
+  const { quotas } = setUp({});
+  const model = { id: 'm', limits: { rpm: 3, maxParallel: 2 } };
+  const first = admitAt(quotas, keyOf({}, 'a'), demand(1, 1, 8), model);
+  assert.equal(first.parallel, 2);
+  const { message } = refusal(() => admitAt(quotas, keyOf({}, 'b'), demand(), model));
+  assert.match(
+    message,
+    /^The model "m" has reached its limit for all keys together of parallel requests \(2\)/,
+  );
+  first.release();
+  for (const name of ['b', 'c']) admitAt(quotas, keyOf({}, name), demand(), model).release();
+  assert.match(refusal(() => admitAt(quotas, keyOf({}, 'd'), demand(), model)).message, /all keys.*RPM: 3/);
+  admitAt(quotas, keyOf({}, 'd'), demand());
+});
+
+test('what one limit refuses takes nothing of the others; what is given back, all of them get', () => {
+  const { clock, quotas } = setUp({});
+  const key = { ...keyOf({ tpm: 1_000 }), modelLimits: new Map([['m', { rpm: 2 }]]) };
+  const model = { id: 'm', limits: { tpm: 500, maxParallel: 3 } };
+  const left = () => {
+    const { requests, tokens } = quotas.standing(key, model);
+    return [requests!.remaining, tokens!.remaining, quotas.standing(key).tokens!.remaining, quotas.running];
+  };
+  const one = admitAt(quotas, key, demand(100, 100, 2), model);
+  assert.deepEqual(left(), [1, 300, 800, 2]);
+  refusal(() => admitAt(quotas, key, demand(100, 300), model));
+  assert.deepEqual(left(), [1, 300, 800, 2]);
+  one.settle({ promptTokens: 100, completionTokens: 10 });
+  one.release();
+  assert.deepEqual(left(), [1, 390, 890, 0]);
+  const two = admitAt(quotas, key, demand(100, 100), model);
+  two.cancel();
+  two.release();
+  assert.deepEqual(left(), [1, 390, 890, 0]);
+  clock.advance(61_000);
+  assert.deepEqual(left(), [2, 500, 1_000, 0]);
+});
+
+test('of all limits that hold for a request, headers show the one that leaves least', () => {
+  const { quotas } = setUp({});
+  const key = { ...keyOf({ rpm: 10, rpd: 12 }), modelLimits: new Map([['m', { rph: 11 }]]) };
+  const model = { id: 'm', limits: { rpd: 40, tpd: 5_000 } };
+  assert.equal(quotas.standing(key, model).requests!.limit, 10);
+  for (let call = 0; call < 8; call += 1) admitAt(quotas, keyOf({}, 'other'), demand(100, 400), model);
+  assert.deepEqual(
+    [quotas.standing(key, model).tokens!.remaining, quotas.standing(key).tokens],
+    [1_000, undefined],
+  );
+  for (let call = 0; call < 24; call += 1) admitAt(quotas, keyOf({}, 'other'), demand(1, 0), model);
+  const { requests } = quotas.standing(key, model);
+  assert.deepEqual([requests!.limit, requests!.remaining], [40, 8]);
+});
+
+test('how much of a model is used is told for each of its limits, and of one without limits nothing', () => {
+  const { quotas } = setUp({});
+  const model = { id: 'm', limits: { rpm: 5, dailyBudget: 2, maxParallel: 3 } };
+  admitAt(quotas, keyOf({}), demand(500_000, 0, 2, PRICE), model);
+  assert.deepEqual(quotas.usesOf(model), [
+    { name: 'rpm', limit: 5, used: 1 },
+    { name: 'daily_budget', limit: 2, used: 0.5 },
+    { name: 'max_parallel', limit: 3, used: 2 },
+  ]);
+  assert.deepEqual(quotas.usesOf(FREE), []);
+});
+
+test('thousands of random calls of several keys and models: no window of key, model or both over its limit', () => {
+  const most = fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined });
+  const tokens = fc.option(fc.integer({ min: 100, max: 2_000 }), { nil: undefined });
+  const limits: fc.Arbitrary<UsageLimits> = fc.record({ rpm: most, tpm: tokens, maxParallel: most });
+  const action = fc.record({
+    afterMs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 8_000 })),
+    key: fc.nat(1),
+    model: fc.nat(1),
+    prompt: fc.integer({ min: 1, max: 90 }),
+    parallel: fc.integer({ min: 1, max: 4 }),
+    isCancelled: fc.boolean(),
+    isHeld: fc.boolean(),
+  });
+  const four = <T>(one: fc.Arbitrary<T>) => fc.tuple(one, one, one, one);
+  fc.assert(
+    fc.property(
+      fc.tuple(limits, limits),
+      fc.tuple(limits, limits),
+      four(limits),
+      fc.array(action, { minLength: 100, maxLength: 300 }),
+      (ofKeys, ofModels, ofBoth, actions) => {
+        const clock = new ManualClock();
+        const quotas = new KeyQuotas(new MemoryQuotaStore(clock));
+        const models = ofModels.map((own, number) => ({ id: `model ${number}`, limits: own }));
+        const keys = ofKeys.map((own, number) => ({
+          ...keyOf(own, `key ${number}`),
+          modelLimits: new Map(models.map(({ id }, model) => [id, ofBoth[number * 2 + model]!])),
+        }));
+        const scopes = [...ofKeys, ...ofModels, ...ofBoth].map((own) => ({
+          own,
+          running: 0,
+          passed: [] as { at: number; tokens: number }[],
+        }));
+        const open: (() => void)[] = [];
+        for (const { afterMs, key, model, prompt, parallel, isCancelled, isHeld } of actions) {
+          clock.advance(afterMs);
+          const concerned = [scopes[key]!, scopes[2 + model]!, scopes[4 + key * 2 + model]!];
+          let reservation: Reservation;
+          try {
+            reservation = admitAt(quotas, keys[key]!, demand(prompt, 0, parallel), models[model]!);
+          } catch {
+            open.shift()?.();
+            continue;
+          }
+          for (const scope of concerned) {
+            scope.running += reservation.parallel;
+            assert.ok(
+              scope.running <= (scope.own.maxParallel ?? Infinity),
+              'more calls at once than are allowed',
+            );
+            if (!isCancelled) scope.passed.push({ at: clock.now(), tokens: prompt });
+          }
+          if (isCancelled) reservation.cancel();
+          else reservation.settle({ promptTokens: prompt, completionTokens: 0 });
+          const release = () => {
+            reservation.release();
+            for (const scope of concerned) scope.running -= reservation.parallel;
+          };
+          if (isHeld) open.push(release);
+          else release();
+        }
+        for (const { own, passed } of scopes) {
+          for (const { at } of passed) {
+            const within = passed.filter((one) => one.at >= at && one.at <= at + MINUTE);
+            assert.ok(within.length <= (own.rpm ?? Infinity), 'more requests than a minute allows');
+            const used = within.reduce((sum, one) => sum + one.tokens, 0);
+            assert.ok(used <= (own.tpm ?? Infinity), 'more tokens than a minute allows');
+          }
+        }
+        for (const release of open) release();
+        assert.equal(quotas.running, 0);
+      },
+    ),
     { numRuns: 60 },
   );
 });

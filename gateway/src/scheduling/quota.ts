@@ -1,20 +1,24 @@
-// May it? The limits of a key: requests, tokens and money in any minute, hour or day, and calls at once. What is refused takes
-// nothing, and what is taken is a reservation that ends with its scope, whatever the ending. Where it is counted is the
-// store's concern.
+// May it? The limits of a key, of a key for a model, and of a model: requests, tokens and money in any minute, hour or day, and
+// calls at once. All of them must allow it. What is refused takes nothing, and what is taken is a reservation that ends with
+// its scope, whatever the ending. Where it is counted is the store's concern.
 import type { Usage } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 import { billionthsOf, type Price } from '../core/price.ts';
 import type { Cost } from '../core/ticket.ts';
-import type { AccessKey } from '../core/world.ts';
+import type { AccessKey, ServedModel, UsageLimits } from '../core/world.ts';
 import {
+  type AccountState,
   type Amounts,
   type Holding,
   type Hurdle,
   LIMITS,
-  type LimitName,
+  type Limit,
+  type Quota,
   type QuotaStore,
-  type WindowState,
 } from './quota-store.ts';
+
+/** What a limit needs to know of a model. */
+export type LimitedModel = Pick<ServedModel, 'id' | 'limits'>;
 
 /** What a request would take. */
 export interface Demand {
@@ -41,7 +45,7 @@ export interface Reservation {
   release(): void;
 }
 
-/** How a key stands with one of its limits. */
+/** How a key stands with a limit. */
 export interface LimitState {
   readonly limit: number;
   /** Never negative. */
@@ -50,7 +54,7 @@ export interface LimitState {
   readonly resetMs: number;
 }
 
-/** How a key stands with the shortest of its limits of either kind; absent: it has no such limit. */
+/** How a key stands with the limit of each kind that leaves it least; absent: there is no such limit. */
 export interface Standing {
   readonly requests: LimitState | undefined;
   readonly tokens: LimitState | undefined;
@@ -58,7 +62,26 @@ export interface Standing {
   readonly spending: LimitState | undefined;
 }
 
-const UNLIMITED: Standing = { requests: undefined, tokens: undefined, spending: undefined };
+/** How much of a limit is used now, both in its own unit. */
+export interface LimitUse {
+  /** As the configuration has it. */
+  readonly name: string;
+  readonly limit: number;
+  /** May be more than the limit, where that was lowered or an answer was longer than could be known. */
+  readonly used: number;
+}
+
+/** A quota, and how its refusal begins. */
+interface Scope extends Quota {
+  readonly whose: string;
+}
+
+/** How a key stands with one window, and what that counts. */
+interface WindowStanding {
+  readonly counts: Limit['counts'];
+  readonly state: LimitState;
+}
+
 const DURATION_UNITS: readonly [unit: string, ms: number][] = [
   ['h', 3_600_000],
   ['min', 60_000],
@@ -76,25 +99,39 @@ export class KeyQuotas {
    * Throws, or rejects with, `rate_limited`, which names the limit that will hold longest and says when to ask again. Answers by
    * a promise where the store does, and never else.
    */
-  admit(key: AccessKey, demand: Demand): Reservation | Promise<Reservation> {
-    if (!isLimited(key)) return new Unlimited(demand.parallel);
+  admit(key: AccessKey, model: LimitedModel, demand: Demand): Reservation | Promise<Reservation> {
+    const scopes = scopesOf(key, model);
+    if (scopes.length === 0) return new Unlimited(demand.parallel);
     const { cost, price, parallel } = demand;
     const wanted = amountsOf({ promptTokens: cost.promptTokens, completionTokens: cost.outputTokens }, price);
-    const taken = this.#store.take(idOf(key), key, wanted, parallel);
+    const taken = this.#store.take(scopes, wanted, parallel);
     return taken instanceof Promise
-      ? taken.then((answer) => reservationOf(answer, cost))
-      : reservationOf(taken, cost);
+      ? taken.then((answer) => reservationOf(answer, scopes, cost))
+      : reservationOf(taken, scopes, cost);
   }
 
-  /** For headers: how the key stands now. */
-  standing(key: AccessKey): Standing {
-    if (!isLimited(key)) return UNLIMITED;
-    const states = this.#store.standing(idOf(key), key);
+  /** For headers: how the key stands now, and with it the model that it asks for, once that is known. */
+  standing(key: AccessKey, model?: LimitedModel): Standing {
+    const all = scopesOf(key, model).flatMap((scope) => standingsOf(scope, this.#store.standing(scope)));
     return {
-      requests: shortest(key, states, ['rpm', 'rph', 'rpd']),
-      tokens: shortest(key, states, ['tpm', 'tpd']),
-      spending: shortest(key, states, ['dailyBudget']),
+      requests: tightest('requests', all),
+      tokens: tightest('tokens', all),
+      spending: tightest('spending', all),
     };
+  }
+
+  /** For metrics: what all keys together use of a model that has limits. */
+  usesOf({ id, limits = {} }: LimitedModel): readonly LimitUse[] {
+    const quota = { account: accountOfModel(id), limits };
+    const { windows, running } = this.#store.standing(quota);
+    const uses = windows.map(({ name, used }) => {
+      const { unit, label } = LIMITS.find((one) => one.name === name)!;
+      return { name: label.toLowerCase(), limit: limits[name]!, used: used / unit };
+    });
+    const { maxParallel } = limits;
+    return maxParallel === undefined
+      ? uses
+      : [...uses, { name: 'max_parallel', limit: maxParallel, used: running }];
   }
 
   /** Calls that reservations hold. */
@@ -116,10 +153,11 @@ class Unlimited implements Reservation {
 }
 
 /** Throws `rate_limited`. */
-function reservationOf(taken: Holding | Hurdle, cost: Cost): Reservation {
+function reservationOf(taken: Holding | Hurdle, scopes: readonly Scope[], cost: Cost): Reservation {
   if (taken.kind === 'hurdle') {
-    const { limit, waitMs } = taken;
-    const message = `This API key has reached its limit of ${limit}. Ask again in ${durationText(waitMs)}.`;
+    const { account, limit, waitMs } = taken;
+    const { whose } = scopes.find((scope) => scope.account === account)!;
+    const message = `${whose} of ${limit}. Ask again in ${durationText(waitMs)}.`;
     throw new GatewayError('rate_limited', message, { retryAfterMs: waitMs });
   }
   return {
@@ -139,16 +177,18 @@ function amountsOf(usage: Usage, price: Price | undefined): Amounts {
   return { requests: 1, tokens: promptTokens + completionTokens, spending };
 }
 
-function shortest(
-  key: AccessKey,
-  states: readonly WindowState[],
-  names: readonly LimitName[],
-): LimitState | undefined {
-  const state = states.find(({ name }) => names.includes(name));
-  const limit = state && key[state.name];
-  if (state === undefined || limit === undefined) return undefined;
-  const { unit } = LIMITS.find(({ name }) => name === state.name)!;
-  return { limit, remaining: Math.max(0, limit - state.used / unit), resetMs: state.resetMs };
+function standingsOf({ limits }: Scope, { windows }: AccountState): WindowStanding[] {
+  return windows.map(({ name, used, resetMs }) => {
+    const { counts, unit } = LIMITS.find((one) => one.name === name)!;
+    const limit = limits[name]!;
+    return { counts, state: { limit, remaining: Math.max(0, limit - used / unit), resetMs } };
+  });
+}
+
+/** Of one kind, the one that leaves less; of equals the one that holds longer. */
+function tightest(kind: Limit['counts'], standings: readonly WindowStanding[]): LimitState | undefined {
+  const states = standings.filter(({ counts }) => counts === kind).map(({ state }) => state);
+  return states.sort((a, b) => a.remaining - b.remaining || b.resetMs - a.resetMs)[0];
 }
 
 /** In its two largest units: "23 h 12 min", "45 s". */
@@ -163,10 +203,29 @@ function durationText(ms: number): string {
   return parts.slice(0, 2).join(' ');
 }
 
-function isLimited(key: AccessKey): boolean {
-  return key.maxParallel !== undefined || LIMITS.some(({ name }) => key[name] !== undefined);
+/** Those with limits only, the key's own first: of what holds equally long, that is what its client knows best. */
+function scopesOf(key: AccessKey, model: LimitedModel | undefined): Scope[] {
+  const scopes: Scope[] = [];
+  const add = (account: string, limits: UsageLimits | undefined, whose: string) => {
+    if (limits && isLimited(limits)) scopes.push({ account, limits, whose });
+  };
+  const digest = key.digest.toString('base64');
+  add(`key ${digest}`, key, 'This API key has reached its limit');
+  if (!model) return scopes;
+  const { id, limits } = model;
+  add(
+    `key ${digest} ${id}`,
+    key.modelLimits?.get(id),
+    `This API key has reached its limit for the model "${id}"`,
+  );
+  add(accountOfModel(id), limits, `The model "${id}" has reached its limit for all keys together`);
+  return scopes;
 }
 
-function idOf({ digest }: AccessKey): string {
-  return digest.toString('base64');
+function accountOfModel(id: string): string {
+  return `model ${id}`;
+}
+
+function isLimited(limits: UsageLimits): boolean {
+  return limits.maxParallel !== undefined || LIMITS.some(({ name }) => limits[name] !== undefined);
 }

@@ -12,6 +12,7 @@ const NONE = {
   queue: () => ({ waiting: 0, running: 0 }),
   placesOn: () => 0,
   kept: () => ({ count: 0, bytes: 0 }),
+  limits: () => [],
 };
 
 function backend(id: string, load: BackendLoad): Backend {
@@ -282,4 +283,11 @@ test('what is kept is read at the scrape, and who comes for it is counted by wha
   assert.equal(values.get('sluice_kept_bytes'), 8192);
   assert.equal(values.get('sluice_resumes_total{outcome="resumed"}'), 2);
   assert.equal(values.get('sluice_resumes_total{outcome="gone"}'), 1);
+});
+
+test("a model's limits and what is used of them are told by their names", async () => {
+  const limits = () => [{ model: 'm', name: 'rpm', limit: 60, used: 12 }];
+  const values = await scrape(new Metrics({ ...NONE, limits }));
+  assert.equal(values.get('sluice_model_limit{model="m",limit="rpm"}'), 60);
+  assert.equal(values.get('sluice_model_limit_used{model="m",limit="rpm"}'), 12);
 });

@@ -22,6 +22,17 @@ export interface MetricsSources {
   readonly placesOn: (backend: Backend) => number;
   /** Answers that clients may come again for, and what they hold. */
   readonly kept: () => { readonly count: number; readonly bytes: number };
+  /** The limits of models, each in its own unit. */
+  readonly limits: () => Iterable<LimitUse>;
+}
+
+/** How much of a model's limit is used now. */
+interface LimitUse {
+  readonly model: string;
+  /** As the configuration has it. */
+  readonly name: string;
+  readonly limit: number;
+  readonly used: number;
 }
 
 const LATENCY_BUCKETS = [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300];
@@ -141,7 +152,7 @@ export class Metrics implements RequestObserver {
     registers: [this.#registry],
   });
 
-  constructor({ backends, queue, placesOn, kept }: MetricsSources) {
+  constructor({ backends, queue, placesOn, kept, limits }: MetricsSources) {
     this.#gauge(
       'error_rate',
       'Of the admitted requests of 5 minutes: the part that failed, 0 to 1.',
@@ -158,6 +169,22 @@ export class Metrics implements RequestObserver {
       gauge.set(kept().count),
     );
     this.#gauge('sluice_kept_bytes', 'What is kept of them.', [], (gauge) => gauge.set(kept().bytes));
+    this.#gauge(
+      'sluice_model_limit',
+      'What all keys together may use of a model, by the limits of its configuration.',
+      ['model', 'limit'],
+      (gauge) => {
+        for (const { model, name, limit } of limits()) gauge.set({ model, limit: name }, limit);
+      },
+    );
+    this.#gauge(
+      'sluice_model_limit_used',
+      'What is used of such a limit now.',
+      ['model', 'limit'],
+      (gauge) => {
+        for (const { model, name, used } of limits()) gauge.set({ model, limit: name }, used);
+      },
+    );
     this.#gauge('sluice_slots', 'Calls that a back end runs at once.', ['backend'], (gauge) => {
       for (const backend of backends()) gauge.set({ backend: backend.id }, backend.load().slots);
     });

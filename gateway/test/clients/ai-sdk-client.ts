@@ -3,7 +3,7 @@
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { generateText, jsonSchema, type LanguageModel, streamText, type ToolSet, tool } from 'ai';
-import { ALL, type Asked, type Client, errorOf, nothingSeen, type Seen, WEATHER } from './client.ts';
+import { ALL, type Asked, type Client, errorOf, type Seen, use, WEATHER } from './client.ts';
 
 type ModelOf = (asked: Asked) => LanguageModel;
 
@@ -31,14 +31,12 @@ export const aiSdkOpenAi: Client = {
     ask(asked, ({ url, model }) => createOpenAI({ baseURL: `${url}/v1`, apiKey: 'none' })(model)),
 };
 
-async function ask(asked: Asked, modelOf: ModelOf): Promise<Seen> {
-  const seen = nothingSeen();
-  try {
-    await (asked.stream ? stream(asked, modelOf, seen) : whole(asked, modelOf, seen));
-  } catch (thrown) {
-    seen.error = errorOf(thrown);
-  }
-  return seen;
+function ask(asked: Asked, modelOf: ModelOf): Promise<Seen> {
+  return use(
+    asked,
+    (_, seen) => stream(asked, modelOf, seen),
+    (_, seen) => whole(asked, modelOf, seen),
+  );
 }
 
 async function whole(asked: Asked, modelOf: ModelOf, seen: Seen): Promise<void> {

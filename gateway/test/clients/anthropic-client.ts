@@ -1,8 +1,13 @@
 // Anthropic's client for Node, as its users write it: a stream read event by event, or a message.
 import Anthropic from '@anthropic-ai/sdk';
-import { ALL, type Asked, type Client, errorOf, nothingSeen, type Seen, WEATHER } from './client.ts';
+import { ALL, type Asked, type Client, type Seen, use, WEATHER } from './client.ts';
 
-export const anthropicNode: Client = { name: 'Anthropic (Node)', shows: ALL, missing: undefined, ask };
+export const anthropicNode: Client = {
+  name: 'Anthropic (Node)',
+  shows: ALL,
+  missing: undefined,
+  ask: (asked) => use(asked, stream, whole),
+};
 
 /** Why it ended, in the words of the suite's other clients. */
 const FINISHES: Readonly<Record<string, string>> = {
@@ -11,23 +16,12 @@ const FINISHES: Readonly<Record<string, string>> = {
   tool_use: 'tool_calls',
 };
 
-async function ask(asked: Asked): Promise<Seen> {
-  const seen = nothingSeen();
-  const client = new Anthropic({ baseURL: asked.url, apiKey: 'none', maxRetries: 0 });
-  try {
-    await (asked.stream ? stream(client, asked, seen) : whole(client, asked, seen));
-  } catch (thrown) {
-    seen.error = errorOf(thrown);
-  }
-  return seen;
+async function whole(asked: Asked, seen: Seen): Promise<void> {
+  note(await clientOf(asked).messages.create({ ...bodyOf(asked), stream: false }), seen);
 }
 
-async function whole(client: Anthropic, asked: Asked, seen: Seen): Promise<void> {
-  note(await client.messages.create({ ...bodyOf(asked), stream: false }), seen);
-}
-
-async function stream(client: Anthropic, asked: Asked, seen: Seen): Promise<void> {
-  const events = client.messages.stream(bodyOf(asked));
+async function stream(asked: Asked, seen: Seen): Promise<void> {
+  const events = clientOf(asked).messages.stream(bodyOf(asked));
   for await (const event of events) {
     if (event.type !== 'content_block_delta') continue;
     if (event.delta.type === 'text_delta') seen.pieces.push(event.delta.text);
@@ -51,6 +45,10 @@ function note({ content, stop_reason: reason, usage }: Anthropic.Message, texts:
   }
   seen.finish = reason === null ? undefined : (FINISHES[reason] ?? reason);
   seen.completionTokens = usage.output_tokens;
+}
+
+function clientOf({ url }: Asked): Anthropic {
+  return new Anthropic({ baseURL: url, apiKey: 'none', maxRetries: 0 });
 }
 
 function bodyOf({ model, prompt, maxTokens, tools }: Asked) {

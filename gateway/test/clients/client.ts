@@ -90,6 +90,20 @@ export function nothingSeen(): Seen {
   };
 }
 
+/** One of the two ways to use a library: it notes in `seen` what its user sees. Rejects with what the library throws. */
+type Use = (asked: Asked, seen: Seen) => Promise<void>;
+
+/** Uses a library as it was asked to; what it throws its user sees as well. */
+export async function use(asked: Asked, stream: Use, whole: Use): Promise<Seen> {
+  const seen = nothingSeen();
+  try {
+    await (asked.stream ? stream : whole)(asked, seen);
+  } catch (thrown) {
+    seen.error = errorOf(thrown);
+  }
+  return seen;
+}
+
 /** What a thrown value tells its user. */
 export function errorOf(thrown: unknown): SeenError {
   if (typeof thrown === 'string') return { status: undefined, message: thrown };

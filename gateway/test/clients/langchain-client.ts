@@ -1,19 +1,14 @@
 // LangChain's ChatOpenAI for JavaScript, as its users write it.
 import type { AIMessageChunk } from '@langchain/core/messages';
 import { ChatOpenAI } from '@langchain/openai';
-import { ALL, type Asked, type Client, errorOf, nothingSeen, type Seen, WEATHER } from './client.ts';
+import { ALL, type Asked, type Client, type Seen, use, WEATHER } from './client.ts';
 
-export const langchainNode: Client = { name: 'LangChain (JavaScript)', shows: ALL, missing: undefined, ask };
-
-async function ask(asked: Asked): Promise<Seen> {
-  const seen = nothingSeen();
-  try {
-    await (asked.stream ? stream(asked, seen) : whole(asked, seen));
-  } catch (thrown) {
-    seen.error = errorOf(thrown);
-  }
-  return seen;
-}
+export const langchainNode: Client = {
+  name: 'LangChain (JavaScript)',
+  shows: ALL,
+  missing: undefined,
+  ask: (asked) => use(asked, stream, whole),
+};
 
 async function whole(asked: Asked, seen: Seen): Promise<void> {
   const answer = await modelOf(asked).invoke(asked.prompt);

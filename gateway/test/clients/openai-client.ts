@@ -1,27 +1,24 @@
 // OpenAI's client for Node, as its users write it.
 import OpenAI from 'openai';
-import { ALL, type Asked, type Client, errorOf, nothingSeen, type Seen, WEATHER } from './client.ts';
+import { ALL, type Asked, type Client, type Seen, use, WEATHER } from './client.ts';
 
 /** What servers that show their thinking add to OpenAI's own types. */
 interface Thinking {
   readonly reasoning_content?: string;
 }
 
-export const openaiNode: Client = { name: 'openai (Node)', shows: ALL, missing: undefined, ask };
+export const openaiNode: Client = {
+  name: 'openai (Node)',
+  shows: ALL,
+  missing: undefined,
+  ask: (asked) => use(asked, stream, whole),
+};
 
-async function ask(asked: Asked): Promise<Seen> {
-  const seen = nothingSeen();
-  const client = new OpenAI({ baseURL: `${asked.url}/v1`, apiKey: 'none', maxRetries: 0 });
-  try {
-    await (asked.stream ? stream(client, asked, seen) : whole(client, asked, seen));
-  } catch (thrown) {
-    seen.error = errorOf(thrown);
-  }
-  return seen;
-}
-
-async function whole(client: OpenAI, asked: Asked, seen: Seen): Promise<void> {
-  const { choices, usage } = await client.chat.completions.create({ ...bodyOf(asked), stream: false });
+async function whole(asked: Asked, seen: Seen): Promise<void> {
+  const { choices, usage } = await clientOf(asked).chat.completions.create({
+    ...bodyOf(asked),
+    stream: false,
+  });
   const { message, finish_reason } = choices[0]!;
   if (message.content) seen.pieces.push(message.content);
   seen.reasoning = (message as Thinking).reasoning_content ?? '';
@@ -33,8 +30,8 @@ async function whole(client: OpenAI, asked: Asked, seen: Seen): Promise<void> {
   });
 }
 
-async function stream(client: OpenAI, asked: Asked, seen: Seen): Promise<void> {
-  const chunks = await client.chat.completions.create({
+async function stream(asked: Asked, seen: Seen): Promise<void> {
+  const chunks = await clientOf(asked).chat.completions.create({
     ...bodyOf(asked),
     stream: true,
     stream_options: { include_usage: true },
@@ -57,6 +54,10 @@ async function stream(client: OpenAI, asked: Asked, seen: Seen): Promise<void> {
   }
   if (asked.leaveAfter !== undefined) await asked.afterLeaving?.();
   seen.toolCalls = calls.map((call) => ({ name: call.name, arguments: JSON.parse(call.arguments) }));
+}
+
+function clientOf({ url }: Asked): OpenAI {
+  return new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
 }
 
 function bodyOf({ model, prompt, maxTokens, tools }: Asked) {

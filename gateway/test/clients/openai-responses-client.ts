@@ -1,31 +1,20 @@
 // OpenAI's client for Node in its newer dialect, as its users write it.
 import OpenAI from 'openai';
 import type { Response, ResponseOutputItem } from 'openai/resources/responses/responses';
-import { ALL, type Asked, type Client, errorOf, nothingSeen, type Seen, WEATHER } from './client.ts';
+import { ALL, type Asked, type Client, type Seen, use, WEATHER } from './client.ts';
 
 export const openaiResponsesNode: Client = {
   name: 'openai (Node), Responses',
   shows: ALL,
   missing: undefined,
-  ask,
+  ask: (asked) => use(asked, stream, whole),
 };
 
 /** Why it ended, in the words of the suite's other clients. */
 const FINISHES: Readonly<Record<string, string>> = { max_output_tokens: 'length' };
 
-async function ask(asked: Asked): Promise<Seen> {
-  const seen = nothingSeen();
-  const client = new OpenAI({ baseURL: `${asked.url}/v1`, apiKey: 'none', maxRetries: 0 });
-  try {
-    await (asked.stream ? stream(client, asked, seen) : whole(client, asked, seen));
-  } catch (thrown) {
-    seen.error = errorOf(thrown);
-  }
-  return seen;
-}
-
-async function whole(client: OpenAI, asked: Asked, seen: Seen): Promise<void> {
-  const response = await client.responses.create({ ...bodyOf(asked), stream: false });
+async function whole(asked: Asked, seen: Seen): Promise<void> {
+  const response = await clientOf(asked).responses.create({ ...bodyOf(asked), stream: false });
   if (response.output_text) seen.pieces.push(response.output_text);
   for (const item of response.output) {
     if (item.type === 'reasoning') seen.reasoning += item.content?.map(({ text }) => text).join('') ?? '';
@@ -34,8 +23,8 @@ async function whole(client: OpenAI, asked: Asked, seen: Seen): Promise<void> {
   noteEnd(response, seen);
 }
 
-async function stream(client: OpenAI, asked: Asked, seen: Seen): Promise<void> {
-  const events = await client.responses.create({ ...bodyOf(asked), stream: true });
+async function stream(asked: Asked, seen: Seen): Promise<void> {
+  const events = await clientOf(asked).responses.create({ ...bodyOf(asked), stream: true });
   for await (const event of events) {
     switch (event.type) {
       case 'response.output_text.delta':
@@ -70,6 +59,10 @@ function noteEnd({ status, incomplete_details, usage }: Response, seen: Seen): v
       ? whole
       : (FINISHES[String(incomplete_details?.reason)] ?? incomplete_details?.reason);
   seen.completionTokens = usage?.output_tokens;
+}
+
+function clientOf({ url }: Asked): OpenAI {
+  return new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
 }
 
 function bodyOf({ model, prompt, maxTokens, tools }: Asked) {

@@ -1,4 +1,4 @@
-// The limits of keys over real sockets: what a client reads of them, that the one too many is refused, and that no ending of
+// The limits of keys and models over real sockets: what a client reads of them, that the one too many is refused, and that no ending of
 // an answer keeps a place that others need. And what the operator's own key opens.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -19,6 +19,16 @@ const CONFIG = {
     { key: 'of-days', name: 'days', rpd: 2, tpd: 100_000 },
     { key: 'of-means', name: 'means', daily_budget: 3 },
     { key: 'of-all', name: 'all' },
+  ],
+};
+
+/** Two models of one back end: one that all keys share, and one that a key has little of. */
+const BY_MODEL = {
+  backends: [{ kind: 'fake', id: 'quick', first_token_ms: 5, token_ms: 2 }],
+  models: [{ id: 'shared', aliases: ['common'], limits: { rpm: 3 } }, { id: 'other' }],
+  keys: [
+    { key: 'of-one', name: 'one', rpm: 50, model_limits: { common: { rpm: 2 } } },
+    { key: 'of-two', name: 'two' },
   ],
 };
 
@@ -141,6 +151,31 @@ test('tokens are what was used, not what was feared', async () => {
   assert.match(await second.text(), /TPM/);
   abort.abort();
   await first.text().catch(() => {});
+});
+
+test('a limit for one model and that of a model for all keys hold under any of its names, and say whose they are', async () => {
+  const sluice = await startSluice({ config: BY_MODEL });
+  try {
+    const ask = async (key: string, model: string) => {
+      const response = await post(`${sluice.url}/v1/chat/completions`, chat({ model }), withKey(key));
+      const head = ['limit', 'remaining'].map((what) => response.headers.get(`x-ratelimit-${what}-requests`));
+      return { status: response.status, head, text: await response.text() };
+    };
+    assert.deepEqual((await ask('of-one', 'shared')).head, ['2', '1']);
+    assert.deepEqual((await ask('of-one', 'common')).head, ['2', '0']);
+    const own = await ask('of-one', 'shared');
+    assert.deepEqual([own.status, own.head], [429, ['2', '0']]);
+    assert.match(own.text, /This API key has reached its limit for the model .*shared.* \(RPM: 2\)/);
+    assert.deepEqual((await ask('of-one', 'other')).head, ['50', '47']);
+    assert.deepEqual((await ask('of-two', 'shared')).head, ['3', '0']);
+    const all = await ask('of-two', 'common');
+    assert.deepEqual([all.status, all.head], [429, ['3', '0']]);
+    assert.match(all.text, /The model .*shared.* for all keys together .*\(RPM: 3\)/);
+    const metrics = await (await fetch(`${sluice.url}/metrics`, withKey('of-two'))).text();
+    assert.match(metrics, /sluice_model_limit_used\{model="shared",limit="rpm"\} 3/);
+  } finally {
+    await sluice.stop();
+  }
 });
 
 /** Path, body, whether it streams. */

@@ -58,38 +58,50 @@ export function readAnswer(raw: RawAnswer): Answer {
   return { ...raw, ...folded([]), form: 'none', events: [], isDone: false, keepAlives: 0 };
 }
 
-/** Events of `data: `, a line and a blank one; a bare line end between them is a keep-alive; nothing else. */
+/** Events of `data: `, a line and a blank one, and keep-alives; nothing else. */
 function readEventStream(raw: RawAnswer): Answer {
-  const { text } = raw;
   const events: ReadEvent[] = [];
-  let keepAlives = 0;
   let isDone = false;
-  for (let at = 0; at < text.length; ) {
-    if (text[at] === '\n') {
-      keepAlives += 1;
-      at += 1;
-      continue;
-    }
-    const end = text.indexOf('\n\n', at);
-    assert.ok(end >= 0, `an event without its end: ${quoted(text.slice(at))}`);
-    assert.ok(text.startsWith('data: ', at), `no data: ${quoted(text.slice(at, end))}`);
-    const data = text.slice(at + 'data: '.length, end);
+  const keepAlives = eachEvent(raw.text, (event, end) => {
+    assert.ok(event.startsWith('data: '), `no data: ${quoted(event)}`);
+    const data = event.slice('data: '.length);
     assert.ok(!data.includes('\n'), `an event of several lines: ${quoted(data)}`);
     assert.ok(!isDone, `something comes after [DONE]: ${quoted(data)}`);
     if (data === '[DONE]') isDone = true;
-    else events.push({ value: parsed(data), at: timeOf(raw, end + 2) });
-    at = end + 2;
-  }
+    else events.push({ value: parsed(data), at: timeOf(raw, end) });
+  });
   return { ...raw, ...folded(events), form: 'sse', events, isDone, keepAlives };
 }
 
-/** Events of two lines, `event: ` and `data: `, and a blank one; a bare line end between them is a keep-alive. */
+/** Events of two lines, `event: ` and `data: `, and a blank one, and keep-alives; some of the events are keep-alives too. */
 function readNamedEvents(raw: RawAnswer): Answer {
-  const { text } = raw;
   const events: ReadEvent[] = [];
   let read: EventReader | undefined;
-  let keepAlives = 0;
+  let namedKeepAlives = 0;
   let isDone = false;
+  const keepAlives = eachEvent(raw.text, (event, end) => {
+    const [, name = '', data = ''] = /^event: (.+)\ndata: (.+)$/.exec(event) ?? [];
+    assert.ok(name !== '', `no named event: ${quoted(event)}`);
+    assert.ok(!isDone, `something comes after the end: ${quoted(data)}`);
+    read ??= readerOf(name);
+    const told = read(name, parsed(data));
+    if (told.isKeepAlive) namedKeepAlives += 1;
+    if (told.chunk) events.push({ value: told.chunk, at: timeOf(raw, end) });
+    isDone = told.isDone ?? false;
+  });
+  return {
+    ...raw,
+    ...folded(events),
+    form: 'named',
+    events,
+    isDone,
+    keepAlives: keepAlives + namedKeepAlives,
+  };
+}
+
+/** Tells each event, and where its blank line ends. Returns how many bare line ends are between them: keep-alives. */
+function eachEvent(text: string, tell: (event: string, end: number) => void): number {
+  let keepAlives = 0;
   for (let at = 0; at < text.length; ) {
     if (text[at] === '\n') {
       keepAlives += 1;
@@ -98,17 +110,10 @@ function readNamedEvents(raw: RawAnswer): Answer {
     }
     const end = text.indexOf('\n\n', at);
     assert.ok(end >= 0, `an event without its end: ${quoted(text.slice(at))}`);
-    const [, name = '', data = ''] = /^event: (.+)\ndata: (.+)$/.exec(text.slice(at, end)) ?? [];
-    assert.ok(name !== '', `no named event: ${quoted(text.slice(at, end))}`);
-    assert.ok(!isDone, `something comes after the end: ${quoted(data)}`);
-    read ??= readerOf(name);
-    const told = read(name, parsed(data));
-    if (told.isKeepAlive) keepAlives += 1;
-    if (told.chunk) events.push({ value: told.chunk, at: timeOf(raw, end + 2) });
-    isDone = told.isDone ?? false;
+    tell(text.slice(at, end), end + 2);
     at = end + 2;
   }
-  return { ...raw, ...folded(events), form: 'named', events, isDone, keepAlives };
+  return keepAlives;
 }
 
 /** One JSON object a line; an empty line is a keep-alive. */

@@ -39,12 +39,12 @@ const ENDED = new Error('The answer is over.');
 export async function exchangeAnswer(transport: Transport, options: AnswerExchange): Promise<void> {
   const { request, call, plan, traits, limits, headers, controller, sink, onHead, errorOf } = options;
   const { signal } = controller;
-  const { path, body, Answer } = call;
+  const { path, body } = call;
   const firstTokenMs = request.isWhole ? limits.answerTimeoutMs : limits.firstTokenTimeoutMs;
   const clock = new AttemptClock({ firstTokenMs, silenceMs: limits.silenceLimitMs }, (late) =>
     controller.abort(late),
   );
-  const answer = new Answer({
+  const answer = call.answer({
     traits,
     request,
     speaker: request.model,

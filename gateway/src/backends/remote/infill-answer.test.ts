@@ -12,16 +12,17 @@ import {
   ToldError,
 } from './answer-testing.ts';
 import { EventStreamReader, MAX_EVENT_BYTES } from './event-stream-reader.ts';
-import { InfillAnswer } from './infill-answer.ts';
+import { infillAnswer } from './infill-answer.ts';
 import { event } from './openai-testing.ts';
+import type { UpstreamAnswer } from './upstream-answer.ts';
 
 const prompt = { kind: 'text', text: 'f(', suffix: ')' } as const;
 const piece = (content: string): string => event({ index: 0, content, stop: false, tokens_predicted: 1 });
 const last = (members: object): string => event({ content: '', model: 'up', stop: true, ...members });
 
-function open(members: Partial<ChatRequest> = {}): { answer: InfillAnswer; events: TokenEvent[] } {
+function open(members: Partial<ChatRequest> = {}): { answer: UpstreamAnswer; events: TokenEvent[] } {
   const events: TokenEvent[] = [];
-  return { events, answer: new InfillAnswer(optionsWith(events, requestWith({ prompt, ...members }))) };
+  return { events, answer: infillAnswer(optionsWith(events, requestWith({ prompt, ...members }))) };
 }
 
 function play(stream: Buffer, members?: Partial<ChatRequest>, size = stream.length): TokenEvent[] {

@@ -1,62 +1,27 @@
 // Reads an answer of llama.cpp's own dialect, which its server gives where it fills a gap: pieces of `content`, the last of
-// them with `stop`. It must never take an answer without that last one for whole.
+// them with `stop`.
 import type { Usage } from '../../core/chat.ts';
-import { isAnswerError, statusOfError } from './answer-error.ts';
-import { AnswerParts, tokenCount } from './answer-parts.ts';
+import { tokenCount } from './answer-parts.ts';
+import { PieceAnswer, type PieceDialect } from './piece-answer.ts';
 import type { AnswerOptions, UpstreamAnswer } from './upstream-answer.ts';
-import { type Members, membersOf, parseUpstream } from './upstream-json.ts';
+import { type Members, membersOf } from './upstream-json.ts';
 
-export class InfillAnswer implements UpstreamAnswer {
-  readonly #parts: AnswerParts;
-  readonly #failure: AnswerOptions['failure'];
+const INFILL: PieceDialect = {
+  say: ({ content, model }, parts) => {
+    if (typeof content !== 'string' || content === '') return;
+    parts.start(model);
+    parts.choice(0).text(content);
+  },
+  // Its older versions say it by a field for each way to end.
+  endOf: ({ stop, stop_type, stopped_limit }) => {
+    if (stop !== true) return undefined;
+    return stop_type === 'limit' || stopped_limit === true ? 'length' : 'stop';
+  },
+  usageOf,
+};
 
-  constructor(options: AnswerOptions) {
-    this.#parts = new AnswerParts(options);
-    this.#failure = options.failure;
-  }
-
-  get isOver(): boolean {
-    return this.#parts.isOver;
-  }
-
-  get isStopped(): boolean {
-    return this.#parts.isStopped;
-  }
-
-  get isWhole(): boolean {
-    return this.#parts.isWhole;
-  }
-
-  data(text: string): void {
-    if (this.#parts.isOver) return;
-    const piece = membersOf(parseUpstream(text));
-    if (isAnswerError(piece)) throw this.#failure(statusOfError(piece), text);
-    const { content, stop } = piece;
-    if (typeof content === 'string' && content !== '') {
-      this.#parts.start(piece.model);
-      this.#parts.choice(0).text(content);
-    }
-    if (stop === true) {
-      this.#parts.start(piece.model);
-      this.#parts.choice(0).ended(isCut(piece) ? 'length' : 'stop');
-      this.#parts.finish(usageOf(piece));
-    } else if (this.#parts.isStopped) this.#parts.finish(usageOf(piece));
-  }
-
-  /** Not streamed, it is the last piece alone, with all of the text. */
-  whole(text: string): void {
-    if (text.trim() !== '') this.data(text);
-    this.end();
-  }
-
-  end(): void {
-    this.#parts.end({});
-  }
-}
-
-/** Its older versions say it by a field for each way to end. */
-function isCut({ stop_type, stopped_limit }: Members): boolean {
-  return stop_type === 'limit' || stopped_limit === true;
+export function infillAnswer(options: AnswerOptions): UpstreamAnswer {
+  return new PieceAnswer(INFILL, options);
 }
 
 function usageOf({ tokens_evaluated, tokens_predicted, timings }: Members): Usage {

@@ -4,6 +4,7 @@
 import type { ChatRequest } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import { tokensLeft, type UpstreamText } from './openai-request.ts';
+import { samplingFields } from './sampling-fields.ts';
 
 /** `prefix`: the text to go on from, where the answer was begun. Throws `invalid_request` for what it cannot express. */
 export function infillRequest(
@@ -22,13 +23,7 @@ export function infillRequest(
     input_prefix: gap.text + (prefix ?? ''),
     input_suffix: gap.suffix,
     n_predict: tokensLeft(request),
-    temperature: sampling.temperature,
-    top_p: sampling.topP,
-    top_k: sampling.topK,
-    min_p: sampling.minP,
-    seed: sampling.seed,
-    presence_penalty: sampling.presencePenalty,
-    frequency_penalty: sampling.frequencyPenalty,
+    ...samplingFields(sampling),
     repeat_penalty: sampling.repetitionPenalty,
     stop: stop.length > 0 ? stop : undefined,
     ...request.extra,

@@ -11,7 +11,8 @@ import {
   ToldError,
 } from './answer-testing.ts';
 import { LineReader } from './line-reader.ts';
-import { OllamaAnswer } from './ollama-answer.ts';
+import { ollamaAnswer } from './ollama-answer.ts';
+import type { UpstreamAnswer } from './upstream-answer.ts';
 import type { Traits } from './vendors.ts';
 
 interface How {
@@ -26,9 +27,9 @@ const text = (content: string): string => said({ content });
 const done = (members: object = {}): string =>
   line({ message: { role: 'assistant', content: '' }, done: true, done_reason: 'stop', ...members });
 
-function open({ request, traits }: How = {}): { answer: OllamaAnswer; events: TokenEvent[] } {
+function open({ request, traits }: How = {}): { answer: UpstreamAnswer; events: TokenEvent[] } {
   const events: TokenEvent[] = [];
-  return { events, answer: new OllamaAnswer(optionsWith(events, requestWith(request), traits)) };
+  return { events, answer: ollamaAnswer(optionsWith(events, requestWith(request), traits)) };
 }
 
 function play(stream: Buffer, how?: How, size = stream.length, next = stream.length): TokenEvent[] {

@@ -4,6 +4,7 @@
 import { type ChatRequest, type Message, type Prompt, promptUnits } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
 import { thinkingAsked, tokensLeft, type UpstreamText } from './openai-request.ts';
+import { samplingFields } from './sampling-fields.ts';
 
 /** No tokenizer makes tokens of more characters than this, over a whole text: under it a prompt may fit. */
 const MOST_UNITS_PER_TOKEN = 6;
@@ -18,13 +19,8 @@ export function ollamaRequest(
   const asked = askedOf(prompt, prefix);
   refuseWhatIsCut(prompt, contextWindow);
   const options = withoutAbsent({
-    temperature: sampling.temperature,
-    top_p: sampling.topP,
-    top_k: sampling.topK,
-    min_p: sampling.minP,
+    ...samplingFields(sampling),
     seed: request.extra.seed ?? sampling.seed,
-    presence_penalty: sampling.presencePenalty,
-    frequency_penalty: sampling.frequencyPenalty,
     repeat_penalty: sampling.repetitionPenalty,
     num_predict: tokensLeft(request),
     num_ctx: contextWindow,

@@ -2,6 +2,7 @@
 // its row of vendors.ts. What the client did not say is not said here either, and its unknown fields travel untouched.
 // Pure: it makes text.
 import type { ChatRequest, Message, Sampling, ToolChoice } from '../../core/chat.ts';
+import { samplingFields } from './sampling-fields.ts';
 import type { Traits } from './vendors.ts';
 
 export interface UpstreamText {
@@ -110,13 +111,7 @@ function thinkingOf(extra: ChatRequest['extra'], { thinkingSwitch }: Traits): Me
 
 function addSampling(body: Record<string, unknown>, sampling: Sampling): void {
   const fields = {
-    temperature: sampling.temperature,
-    top_p: sampling.topP,
-    top_k: sampling.topK,
-    min_p: sampling.minP,
-    seed: sampling.seed,
-    presence_penalty: sampling.presencePenalty,
-    frequency_penalty: sampling.frequencyPenalty,
+    ...samplingFields(sampling),
     repetition_penalty: sampling.repetitionPenalty,
   };
   for (const [name, value] of Object.entries(fields)) if (value !== undefined) body[name] = value;

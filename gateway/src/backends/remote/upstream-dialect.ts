@@ -2,9 +2,9 @@
 // Pure: it opens no connection.
 import type { ChatRequest } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
-import { InfillAnswer } from './infill-answer.ts';
+import { infillAnswer } from './infill-answer.ts';
 import { infillRequest } from './infill-request.ts';
-import { OllamaAnswer } from './ollama-answer.ts';
+import { ollamaAnswer } from './ollama-answer.ts';
 import { ollamaRequest } from './ollama-request.ts';
 import { OpenAiAnswer } from './openai-answer.ts';
 import { openAiRequest, type UpstreamText } from './openai-request.ts';
@@ -12,7 +12,8 @@ import type { AnswerOptions, UpstreamAnswer } from './upstream-answer.ts';
 import type { Traits } from './vendors.ts';
 
 export interface UpstreamCall extends UpstreamText {
-  readonly Answer: new (options: AnswerOptions) => UpstreamAnswer;
+  /** Reads what comes of it. */
+  readonly answer: (options: AnswerOptions) => UpstreamAnswer;
 }
 
 export interface UpstreamServer {
@@ -40,13 +41,16 @@ export function upstreamCall(
     if (traits.infill === undefined) throw fillsNoGaps();
     if (traits.infill.way === 'llama.cpp') {
       const { text, suffix } = prompt;
-      return { ...beside(infillRequest(request, { text, suffix }, prefix)), Answer: InfillAnswer };
+      return { ...beside(infillRequest(request, { text, suffix }, prefix)), answer: infillAnswer };
     }
   }
   if (traits.protocol === 'ollama') {
-    return { ...beside(ollamaRequest(request, contextWindow, prefix)), Answer: OllamaAnswer };
+    return { ...beside(ollamaRequest(request, contextWindow, prefix)), answer: ollamaAnswer };
   }
-  return { ...openAiRequest(request, traits, basePath, prefix), Answer: OpenAiAnswer };
+  return {
+    ...openAiRequest(request, traits, basePath, prefix),
+    answer: (options) => new OpenAiAnswer(options),
+  };
 }
 
 function fillsNoGaps(): GatewayError {

