@@ -45,8 +45,9 @@ export class HttpServer {
   readonly #generation: Generation;
   readonly #server: Server;
   readonly #sockets: Sockets;
-  /** Sockets with a response under way: nothing else may be written there. */
-  readonly #busy = new Map<Socket, number>();
+  /** Responses under way on a socket: nothing else may be written there. No Map: see core/bag.ts. */
+  readonly #busy = new WeakMap<Socket, number>();
+  #underWay = 0;
   /** Sockets on which nonsense followed a good request: they close when that is answered. */
   readonly #garbled = new WeakSet<Socket>();
   #isOnLoopback = true;
@@ -94,7 +95,7 @@ export class HttpServer {
   async drain(limitMs: number): Promise<boolean> {
     const { clock, kept } = this.#options;
     this.#sockets.goAway(limitMs);
-    const isBusy = () => this.#busy.size > 0 || kept.running > 0 || this.#sockets.isBusy;
+    const isBusy = () => this.#underWay > 0 || kept.running > 0 || this.#sockets.isBusy;
     const until = clock.now() + limitMs;
     while (isBusy() && clock.now() < until) await sleep(DRAIN_POLL_MS);
     return !isBusy();
@@ -233,7 +234,9 @@ export class HttpServer {
 
   #track(socket: Socket, response: ServerResponse): void {
     this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
+    this.#underWay += 1;
     response.once('close', () => {
+      this.#underWay -= 1;
       const left = (this.#busy.get(socket) ?? 1) - 1;
       if (left > 0) {
         this.#busy.set(socket, left);

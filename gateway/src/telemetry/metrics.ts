@@ -1,7 +1,7 @@
 // The numbers of `/metrics`, by prom-client. It watches requests and never changes one.
 // Labels come from closed sets only: what a client writes is never one.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Registry } from 'prom-client';
 import type { Backend, BackendLoad } from '../core/backend.ts';
 import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
 import {
@@ -14,6 +14,7 @@ import {
   STUTTER_MS,
 } from '../core/observer.ts';
 import { ErrorRate } from './error-rate.ts';
+import { Histogram, type HistogramChild } from './histogram.ts';
 
 export interface MetricsSources {
   readonly backends: () => Iterable<Backend>;
@@ -88,10 +89,9 @@ export class Metrics implements RequestObserver {
     name: 'sluice_inter_token_seconds',
     help: 'Silence between two pieces.',
     buckets: GAP_BUCKETS,
-    labelNames: ['model'],
-    registers: [this.#registry],
+    registry: this.#registry,
   });
-  readonly #gapChildren = new Map<string, Histogram.Internal<'model'>>();
+  readonly #gapChildren = new Map<string, HistogramChild>();
   readonly #steps = this.#histogram(
     'sluice_engine_step_seconds',
     'One step of the embedded engine.',
@@ -250,7 +250,7 @@ export class Metrics implements RequestObserver {
   gap({ model, backend = '' }: RequestRecord, gapMs: number, heardMs: number): void {
     let gaps = this.#gapChildren.get(model);
     if (!gaps) {
-      gaps = this.#gaps.labels({ model });
+      gaps = this.#gaps.child({ model });
       this.#gapChildren.set(model, gaps);
     }
     gaps.observe(gapMs / 1000);
@@ -313,8 +313,8 @@ export class Metrics implements RequestObserver {
     return child;
   }
 
-  #histogram(name: string, help: string, buckets: number[]): Histogram {
-    return new Histogram({ name, help, buckets, registers: [this.#registry] });
+  #histogram(name: string, help: string, buckets: readonly number[]): HistogramChild {
+    return new Histogram({ name, help, buckets, registry: this.#registry }).child();
   }
 
   #counter(name: string, help: string): Counter {

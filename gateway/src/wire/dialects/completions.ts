@@ -7,11 +7,11 @@ import type { FieldNames } from '../field-names.ts';
 import { stringifyLine } from '../json.ts';
 import { completionLogprobs } from '../logprobs.ts';
 import {
+  bodyReader,
   choicesField,
   integerField,
   modelField,
   promptsField,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -41,6 +41,7 @@ const schema = z.object({
   logprobs: integerField(0, MAX_LOGPROBS),
   stream_options: streamOptionsField,
 });
+const readFields = bodyReader(schema);
 
 const CHUNK: ChunkShape = {
   opening: undefined,
@@ -60,7 +61,7 @@ export const completions: Dialect = {
   name: 'completions',
 
   parse(body) {
-    const { fields, extra } = readBody(schema, body);
+    const { fields, extra } = readFields(body);
     const choices = fields.n ?? 1;
     refuseChoosing(choices, fields.best_of ?? choices);
     const shared = {

@@ -9,11 +9,11 @@ import { errorBody } from '../error-body.ts';
 import type { FieldNames } from '../field-names.ts';
 import { stringifyLine } from '../json.ts';
 import {
+  bodyReader,
   integerField,
   isObject,
   modelField,
   promptsField,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -36,6 +36,7 @@ const schema = z.object({
   batch_size: integerField(1, MAX_PARALLEL),
   response_format: responseFormatField,
 });
+const readFields = bodyReader(schema);
 
 const KNOWN: ReadonlySet<string> = new Set([...Object.keys(schema.shape), 'model']);
 
@@ -66,7 +67,7 @@ function dialect(name: string, streamsByDefault: boolean): Dialect {
 function parse(body: unknown, modelInPath: string | undefined, streamsByDefault: boolean): ParsedRequest {
   const model = modelOf(modelInPath);
   refuseMessages(body);
-  const { fields, extra } = readBody(schema, body);
+  const { fields, extra } = readFields(body);
   const system: readonly Message[] =
     fields.system_message === undefined ? [] : [{ role: 'system', content: fields.system_message }];
   const sampling = samplingOf(fields);

@@ -8,13 +8,13 @@ import type { FieldNames, MessageOrigin } from '../../field-names.ts';
 import { plainContent } from '../../plain-content.ts';
 import { type MarkedMessage, prefillOf } from '../../prefill.ts';
 import {
+  bodyReader,
   isNullish,
   isObject,
   listOf,
   modelField,
   numberField,
   optional,
-  readBody,
   samplingFields,
   stopsOf,
   textOr,
@@ -252,6 +252,7 @@ const prompt = {
 };
 
 const countSchema = z.object(prompt);
+const readCountedFields = bodyReader(countSchema);
 
 const LIMIT = 'must be a whole number above 0: this dialect wants a limit';
 
@@ -267,6 +268,7 @@ const schema = z.object({
   top_k,
   stream,
 });
+const readFields = bodyReader(schema);
 
 const KNOWN: ReadonlySet<string> = new Set(Object.keys(schema.shape));
 const RENAMED: FieldNames['renamed'] = [
@@ -286,7 +288,7 @@ export interface MessagesAsked {
 
 /** Throws `invalid_request` with the first fault's place as `param`. */
 export function readMessages(body: unknown): MessagesAsked {
-  const { fields } = readBody(schema, body);
+  const { fields } = readFields(body);
   const { stop_sequences: stops, stream = false, temperature, top_p: topP, top_k: topK } = fields;
   const { asked, names } = promptOf(fields);
   const request = {
@@ -300,7 +302,7 @@ export function readMessages(body: unknown): MessagesAsked {
 
 /** What a body of `count_tokens` asks to be counted. */
 export function readCounted(body: unknown): Pick<MessagesAsked, 'request' | 'names'> {
-  const { asked, names } = promptOf(readBody(countSchema, body).fields);
+  const { asked, names } = promptOf(readCountedFields(body).fields);
   return { request: { ...asked, sampling: {}, stop: [] }, names };
 }
 

@@ -7,6 +7,7 @@ import { GatewayError } from '../../../core/errors.ts';
 import type { ParsedRequest } from '../../dialect.ts';
 import type { FieldNames } from '../../field-names.ts';
 import {
+  bodyReader,
   booleanField,
   integerField,
   isNullish,
@@ -14,7 +15,6 @@ import {
   listOf,
   modelField,
   optional,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -82,12 +82,13 @@ const schema = z.object({
   previous_response_id: optional(z.unknown()),
   conversation: optional(z.unknown()),
 });
+const readFields = bodyReader(schema);
 
 type Fields = z.output<typeof schema>;
 
 /** Throws `invalid_request` with the first thing that is wrong, its path as `param`. */
 export function parseResponsesRequest(body: unknown): ParsedRequest {
-  const { fields, extra } = readBody(schema, body);
+  const { fields, extra } = readFields(body);
   refuseWhatNeedsAStore(fields, extra);
   if (fields.input.messages.length === 0) throw refusal('input', 'holds nothing that was said');
   const messages = [
