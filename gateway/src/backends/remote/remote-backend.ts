@@ -370,10 +370,16 @@ export class RemoteBackend implements Backend {
     }
     this.#tell();
     if (state !== 'busy' && state !== 'down') return;
+    this.#waitForRest(state === 'down');
+  }
+
+  /** A timer may run a moment too soon, by the clock that says when a rest is over: then it waits for what is left. */
+  #waitForRest(isDown: boolean): void {
     clearTimeout(this.#restTimer);
     this.#restTimer = setTimeout(() => {
+      if (this.#health.retryAfterMs > 0) return this.#waitForRest(isDown);
       this.#tell();
-      if (state === 'down') void this.#look();
+      if (isDown) void this.#look();
     }, this.#health.retryAfterMs + 1);
     this.#restTimer.unref();
   }
@@ -384,7 +390,10 @@ export class RemoteBackend implements Backend {
     const budget = this.#budget.current;
     if (!budget) return;
     this.#tell();
-    this.#budgetTimer = setTimeout(() => this.#tell(), budget.resetMs + 1);
+    this.#budgetTimer = setTimeout(() => {
+      if (this.#budget.current) this.#onBudget();
+      else this.#tell();
+    }, budget.resetMs + 1);
     this.#budgetTimer.unref();
   }
 
