@@ -5,9 +5,10 @@ import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 
-const NEEDED_MAJOR = 24;
+const NEEDED = [24, 9];
 
-if (Number.parseInt(process.versions.node, 10) >= NEEDED_MAJOR) {
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) {
   // What lived long while the program was read decides where V8 makes its like later: among the old objects. A request's
   // are then found dead only by a full collection, and all that they point to is copied by every small one (30 ms, not 1).
   setFlagsFromString('--no-allocation-site-pretenuring');
@@ -18,7 +19,7 @@ if (Number.parseInt(process.versions.node, 10) >= NEEDED_MAJOR) {
     modern = createRequire(import.meta.url).resolve('node/bin/node');
   } catch {
     console.error(
-      `Sluice needs Node ${NEEDED_MAJOR} or newer; this is ${process.version}. Run "npm ci" in its folder: that brings one along.`,
+      `Sluice needs Node ${NEEDED.join('.')} or newer; this is ${process.version}. Run "npm ci" in its folder: that brings one along.`,
     );
     process.exit(2);
   }

@@ -87,6 +87,7 @@ export async function startServer(config: Config, startup: Startup): Promise<Run
     queue: () => scheduler.snapshot(),
     placesOn: (backend) => scheduler.placesOn(backend),
     kept: () => kept,
+    sockets: () => server.sockets,
     limits: () =>
       [...new Set(world.models.values())].flatMap((model) =>
         quotas.usesOf(model).map((use) => ({ model: model.id, ...use })),

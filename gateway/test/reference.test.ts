@@ -32,6 +32,7 @@ test('metrics.md has every metric', async () => {
     placesOn: () => 0,
     limits: () => [],
     kept: () => ({ count: 0, bytes: 0 }),
+    sockets: () => ({ connections: 0, frames: {} }),
   });
   const { text } = await metrics.render();
   const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]!);

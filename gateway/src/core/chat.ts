@@ -150,7 +150,13 @@ export type TokenEvent =
       readonly arguments: string;
       readonly tokens?: TokenIds | undefined;
     }
-  | { readonly type: 'choice-end'; readonly choice: number; readonly reason: FinishReason }
+  | {
+      readonly type: 'choice-end';
+      readonly choice: number;
+      readonly reason: FinishReason;
+      /** Which of the request's stop strings ended it; absent: none did, or nobody knows. Only beside the reason `stop`. */
+      readonly stop?: string | undefined;
+    }
   | { readonly type: 'finish'; readonly usage: Usage };
 
 /**
@@ -202,6 +208,8 @@ export interface PartialChoice {
   readonly logprobs?: readonly TokenLogprob[] | undefined;
   /** Absent while the choice has not ended. */
   readonly reason: FinishReason | undefined;
+  /** The stop string that ended it, where that is known. */
+  readonly stop?: string | undefined;
 }
 
 /** An answer as far as it came: a fold over its events. With `usage` it is whole. */

@@ -11,6 +11,7 @@ const CONTRACT: Readonly<Record<ErrorCode, readonly [number, string, string, boo
   model_not_found: [404, 'invalid_request_error', 'model_not_found', false, false, false],
   not_found: [404, 'invalid_request_error', 'not_found', false, false, false],
   method_not_allowed: [405, 'invalid_request_error', 'method_not_allowed', false, false, false],
+  upgrade_required: [426, 'invalid_request_error', 'upgrade_required', false, false, false],
   stream_gone: [410, 'invalid_request_error', 'stream_gone', false, false, false],
   idempotency_mismatch: [422, 'invalid_request_error', 'invalid_request', false, false, false],
   context_length_exceeded: [400, 'invalid_request_error', 'context_length_exceeded', false, false, false],

@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'model_not_found'
   | 'not_found'
   | 'method_not_allowed'
+  | 'upgrade_required'
   | 'stream_gone'
   | 'idempotency_mismatch'
   | 'context_length_exceeded'
@@ -67,6 +68,7 @@ export const ERROR_TRAITS: Readonly<Record<ErrorCode, ErrorTraits>> = {
   model_not_found: invalid(404, 'model_not_found'),
   not_found: invalid(404, 'not_found'),
   method_not_allowed: invalid(405, 'method_not_allowed'),
+  upgrade_required: invalid(426, 'upgrade_required'),
   stream_gone: invalid(410, 'stream_gone'),
   idempotency_mismatch: invalid(422, 'invalid_request'),
   context_length_exceeded: invalid(400, 'context_length_exceeded'),

@@ -4,7 +4,14 @@ import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import type { AccessKey, World } from '../core/world.ts';
-import { authenticate, authorizeModel, hashKey, isAllowedOrigin, isLoopback } from './access.ts';
+import {
+  authenticate,
+  authorizeModel,
+  hashKey,
+  isAllowedOrigin,
+  isLoopback,
+  refuseForeignSocket,
+} from './access.ts';
 
 const KEYS: readonly AccessKey[] = [
   { tenant: 'alice', digest: hashKey('key-of-alice'), models: undefined },
@@ -147,4 +154,30 @@ test('an origin is allowed as it is written, or all are by a star', () => {
   assert.equal(isAllowedOrigin('https://app.example:444', rules), false);
   assert.equal(isAllowedOrigin('https://other.example', { corsOrigins: ['*'] }), true);
   assert.equal(isAllowedOrigin('https://app.example', { corsOrigins: [] }), false);
+});
+
+test('a page shows its key among the subprotocols, in whatever place; what else stands there is none', () => {
+  const encoded = `key.${Buffer.from('key-of-alice').toString('base64url')}`;
+  for (const offered of [`sluice.v1, ${encoded}`, `sluice.v1,${encoded}`, `${encoded}, sluice.v1`, encoded]) {
+    assert.equal(enter({ 'sec-websocket-protocol': offered }, KEYS).tenant, 'alice', offered);
+  }
+  for (const offered of ['sluice.v1', 'key.', `sluice.v1, my${encoded}`, 'sluice.v1, key.key-of-alice']) {
+    assert.throws(
+      () => enter({ 'sec-websocket-protocol': offered }, KEYS),
+      { code: 'unauthenticated' },
+      offered,
+    );
+  }
+});
+
+test('a socket is for pages of the server itself, behind TLS too, and of origins that are allowed', () => {
+  const refuse = (headers: IncomingHttpHeaders, corsOrigins: string[] = []) =>
+    refuseForeignSocket({ headers }, { corsOrigins });
+  const host = 'llm.example:8080';
+  for (const origin of [undefined, `http://${host}`, `https://${host}`]) refuse({ host, origin });
+  refuse({ host, origin: 'https://app.example' }, ['https://app.example']);
+  refuse({ host, origin: 'null' }, ['*']);
+  for (const origin of ['https://app.example', 'null', 'https://llm.example', `https://${host}.evil.com`]) {
+    assert.throws(() => refuse({ host, origin }, ['https://other.example']), { code: 'forbidden' }, origin);
+  }
 });

@@ -13,6 +13,9 @@ export interface AccessRules {
   readonly corsOrigins: readonly string[];
 }
 
+/** A request, as far as it says who sends it. */
+export type Caller = Pick<IncomingMessage, 'headers'>;
+
 /** Hosts that name this machine from within: `localhost`, 127.0.0.0/8 and `::1`. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
@@ -23,7 +26,7 @@ export function hashKey(secret: string): Buffer {
 }
 
 /** The caller's key. Throws `unauthenticated` or, on an open server, `forbidden`. */
-export function authenticate(request: IncomingMessage, world: World, rules: AccessRules): AccessKey {
+export function authenticate(request: Caller, world: World, rules: AccessRules): AccessKey {
   if (world.keys.length === 0) {
     refuseForeignPages(request, rules);
     return ANONYMOUS;
@@ -58,20 +61,36 @@ export function isAllowedOrigin(origin: string, rules: AccessRules): boolean {
   return rules.corsOrigins.includes('*') || rules.corsOrigins.includes(origin);
 }
 
-/** What the caller shows: a bearer token, or `x-api-key`. */
-export function secretOf(request: IncomingMessage): string | undefined {
+/**
+ * What the caller shows: a bearer token, `x-api-key`, or `key.` and its base64url among the subprotocols of a WebSocket, which is
+ * where a page in a browser can put it.
+ */
+export function secretOf(request: Caller): string | undefined {
   const { authorization } = request.headers;
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization);
   if (bearer) return bearer[1];
   const header = request.headers['x-api-key'];
-  return typeof header === 'string' && header !== '' ? header : undefined;
+  if (typeof header === 'string' && header !== '') return header;
+  const [, encoded] = /(?:^|[ ,])key\.([\w-]+)/.exec(request.headers['sec-websocket-protocol'] ?? '') ?? [];
+  return encoded && Buffer.from(encoded, 'base64url').toString();
+}
+
+/**
+ * Throws `forbidden`. Over HTTP it is the browser that keeps a foreign page from an answer; nobody keeps it from a WebSocket, so
+ * this is asked for with keys, too.
+ */
+export function refuseForeignSocket({ headers: { host, origin } }: Caller, rules: AccessRules): void {
+  if (origin === undefined || isAllowedOrigin(origin, rules)) return;
+  // A proxy in front may have taken TLS off.
+  if (origin === `http://${host}` || origin === `https://${host}`) return;
+  throw foreignPage();
 }
 
 /**
  * A page anywhere on the web may send a request to 127.0.0.1, and a name that resolves there may make it look
  * same-origin (DNS rebinding). Programs that are no browsers send no Origin and the Host that they were given.
  */
-function refuseForeignPages(request: IncomingMessage, rules: AccessRules): void {
+function refuseForeignPages(request: Caller, rules: AccessRules): void {
   const { host, origin } = request.headers;
   const name = host?.replace(/:\d*$/, '').toLowerCase();
   if (name === undefined || !isLoopback(name)) {
@@ -81,7 +100,11 @@ function refuseForeignPages(request: IncomingMessage, rules: AccessRules): void 
     );
   }
   if (origin === undefined || origin === `http://${host}` || isAllowedOrigin(origin, rules)) return;
-  throw new GatewayError(
+  throw foreignPage();
+}
+
+function foreignPage(): GatewayError {
+  return new GatewayError(
     'forbidden',
     'Web pages of other origins may not call this server: allow them by "cors_origins" in its configuration.',
   );

@@ -1,8 +1,11 @@
-// Reads an answer in the making to its end, as its dialect tells it: as a stream, or as one JSON.
+// Reads an answer in the making to its end, as its dialect tells it: as a stream, or as one JSON; and its failure in the names that
+// its client knows.
 import type { Clock } from '../core/clock.ts';
+import { type GatewayError, toGatewayError } from '../core/errors.ts';
 import { AnswerFold } from '../pipeline/partial.ts';
 import type { Answer } from '../pipeline/pipeline.ts';
 import type { StreamCodec } from '../wire/dialect.ts';
+import { retoldIn } from '../wire/field-names.ts';
 import { reportOf } from './answer-headers.ts';
 import type { Asked } from './asked.ts';
 import { Pacer } from './pacer.ts';
@@ -16,27 +19,35 @@ export interface ReadStreamOptions {
 
 /** Rejects as `writeStream` does. */
 export function readStream(
-  { record, model, wantsReport }: Asked,
+  asked: Asked,
   { log }: Answer,
   codec: StreamCodec,
   sink: TextSink,
   { clock, keepAliveMs }: ReadStreamOptions,
 ): Promise<void> {
+  const { record, model, wantsReport } = asked;
   return writeStream(model.isPaced ? new Pacer(log, clock) : log, {
     sink,
     codec,
     report: () => (wantsReport ? reportOf(record) : undefined),
+    retold: (thrown) => retold(asked, thrown),
     keepAliveMs,
   });
 }
 
 /** One line of JSON. Rejects with what the answer failed by. */
-export async function readWhole(
-  { dialect, record, request, meta, wantsReport }: Asked,
-  { log }: Answer,
-): Promise<string> {
+export async function readWhole(asked: Asked, { log }: Answer): Promise<string> {
+  const { dialect, record, request, meta, wantsReport } = asked;
   const fold = new AnswerFold();
-  for await (const event of log.read()) fold.add(event);
+  try {
+    for await (const event of log.read()) fold.add(event);
+  } catch (thrown) {
+    throw retold(asked, thrown);
+  }
   const whole = dialect.whole(fold.answer(), meta, request, wantsReport ? reportOf(record) : undefined);
   return `${JSON.stringify(whole)}\n`;
+}
+
+function retold({ record, request }: Asked, thrown: unknown): GatewayError {
+  return retoldIn(request.names, toGatewayError(thrown), record.degraded.includes('trimmed'));
 }

@@ -2,8 +2,7 @@
 import type { RequestRecord } from '../core/observer.ts';
 import type { AccessKey, ServedModel, World } from '../core/world.ts';
 import type { AnswerMeta, Dialect, ParsedRequest } from '../wire/dialect.ts';
-import { parseJson } from '../wire/json.ts';
-import type { Exchange } from './exchange.ts';
+import type { Envelope } from './envelope.ts';
 import {
   deadlineOf,
   degradeOf,
@@ -12,23 +11,26 @@ import {
   ignoredWarning,
   mayShareOf,
   priorityOf,
+  reportIsWanted,
   resumableOf,
   sessionOf,
 } from './request-options.ts';
 import { findModel, modelLabel, refuseOtherType } from './served-models.ts';
 
 /** A request to a model on its way through here. */
-export interface Call {
-  readonly exchange: Exchange;
+export interface Call<From extends Envelope = Envelope> {
+  readonly exchange: From;
   readonly dialect: Dialect;
   readonly modelInPath: string | undefined;
   readonly key: AccessKey;
   /** As it was when the request came. */
   readonly world: World;
+  /** Its answer outlives its connection also where it is no stream and has no name. */
+  readonly keepsAll?: boolean | undefined;
 }
 
 /** A call once its body was read. */
-export interface Asked extends Call {
+export interface Asked<From extends Envelope = Envelope> extends Call<From> {
   readonly record: RequestRecord;
   readonly request: ParsedRequest;
   readonly model: ServedModel;
@@ -45,12 +47,17 @@ export interface Asked extends Call {
 }
 
 /**
- * Writes into the record what it learns. `instanceId`: as this server's requests bear it. Throws `invalid_request`,
- * `model_not_found`, `forbidden`, `loop_detected`.
+ * Writes into the record what it learns. `body`: what `parseJson` gave. `instanceId`: as this server's requests bear it. Throws
+ * `invalid_request`, `model_not_found`, `forbidden`, `loop_detected`.
  */
-export function understand(call: Call, record: RequestRecord, body: Buffer, instanceId: string): Asked {
+export function understand<From extends Envelope>(
+  call: Call<From>,
+  record: RequestRecord,
+  body: unknown,
+  instanceId: string,
+): Asked<From> {
   const { exchange, dialect, modelInPath, key, world } = call;
-  const request = dialect.parse(parseJson(body), modelInPath);
+  const request = dialect.parse(body, modelInPath);
   const asked = request.calls[0]!.model;
   const model = findModel(world, key, asked);
   refuseOtherType(model, 'chat');
@@ -70,7 +77,7 @@ export function understand(call: Call, record: RequestRecord, body: Buffer, inst
     session: sessionOf(exchange),
     hops: hopsOf(exchange, instanceId),
     meta: { id: exchange.id, created: Math.floor(Date.now() / 1000), model: asked },
-    wantsReport: exchange.header('x-sluice-report') === '1',
+    wantsReport: reportIsWanted(exchange),
     isResumable: request.stream && resumableOf(exchange, model),
   };
 }

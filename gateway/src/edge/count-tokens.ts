@@ -2,10 +2,11 @@
 // It must never take a slot, nor wait long: who cannot be asked in time is estimated for, and the client is told so.
 import type { Backend } from '../core/backend.ts';
 import type { ChatRequest } from '../core/chat.ts';
-import { GatewayError } from '../core/errors.ts';
+import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { AccessKey, World } from '../core/world.ts';
 import { estimateCost } from '../scheduling/cost.ts';
 import { readCounted } from '../wire/dialects/messages/request.ts';
+import { retoldIn } from '../wire/field-names.ts';
 import { parseJson } from '../wire/json.ts';
 import type { BodyLimits } from './body.ts';
 import { watchClient } from './client-leaves.ts';
@@ -25,15 +26,17 @@ export async function countTokens(
   key: AccessKey,
   { bodyLimits }: CountTokensOptions,
 ): Promise<void> {
-  const request = readCounted(parseJson(await exchange.readBody(bodyLimits)));
-  const { backends, names } = findModel(world, key, request.model);
+  const { request, names } = readCounted(parseJson(await exchange.readBody(bodyLimits)));
+  const { backends, names: modelNames } = findModel(world, key, request.model);
   const letGo = world.hold?.();
   try {
     const able = backends.find((backend) => backend.countTokens && backend.load().state === 'ready');
-    const named = { ...request, model: (able && names?.get(able.id)) ?? request.model };
+    const named = { ...request, model: (able && modelNames?.get(able.id)) ?? request.model };
     const counted = able && (await countedBy(able, named, exchange, key.tenant));
     if (counted === undefined) exchange.setHeader('x-sluice-warning', 'estimated');
     exchange.sendJson(200, { input_tokens: counted ?? estimateCost(request).promptTokens });
+  } catch (thrown) {
+    throw retoldIn(names, toGatewayError(thrown), false);
   } finally {
     letGo?.();
   }

@@ -27,13 +27,11 @@ export class Exchange {
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request;
     this.response = response;
-    const asked = request.headers['x-request-id'];
-    this.id = typeof asked === 'string' && SANE_ID.test(asked) ? asked : randomUUID();
+    this.id = requestId(request.headers['x-request-id']);
     this.#headers = { 'x-request-id': this.id, 'x-siliconcloud-trace-id': this.id };
-    const target = withoutAuthority(request.url ?? '/');
-    const queryAt = target.indexOf('?');
-    this.path = queryAt < 0 ? target : target.slice(0, queryAt);
-    this.#query = queryAt < 0 ? '' : target.slice(queryAt + 1);
+    const { path, query } = splitTarget(request.url);
+    this.path = path;
+    this.#query = query;
   }
 
   get query(): URLSearchParams {
@@ -118,18 +116,34 @@ export class Exchange {
   }
 }
 
+/** The client's own id, as it sent it, or a fresh one. */
+export function requestId(asked: unknown): string {
+  return typeof asked === 'string' && SANE_ID.test(asked) ? asked : randomUUID();
+}
+
+/** When to ask again, in whole ms; undefined: nobody is told a time that would not hold, nor to try its luck. */
+export function retryMs({ code, retryAfterMs = DEFAULT_RETRY_MS }: GatewayError): number | undefined {
+  return ERROR_TRAITS[code].retryable && retryAfterMs !== Infinity ? Math.ceil(retryAfterMs) : undefined;
+}
+
 function errorHeaders(error: GatewayError): OutgoingHttpHeaders {
-  const { retryable } = ERROR_TRAITS[error.code];
   if (error.code === 'unauthenticated') return { 'www-authenticate': 'Bearer', 'x-should-retry': 'false' };
-  // Nobody is told a time that would not hold, nor to try its luck.
-  if (!retryable || error.retryAfterMs === Infinity) return { 'x-should-retry': 'false' };
-  const ms = Math.ceil(error.retryAfterMs ?? DEFAULT_RETRY_MS);
+  const ms = retryMs(error);
+  if (ms === undefined) return { 'x-should-retry': 'false' };
   return { 'retry-after': `${Math.ceil(ms / 1000)}`, 'retry-after-ms': `${ms}`, 'x-should-retry': 'true' };
 }
 
 function hasBody(request: IncomingMessage): boolean {
   const { headers } = request;
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** A request's target as it came, in its two parts. */
+export function splitTarget(url = '/'): { readonly path: string; readonly query: string } {
+  const target = withoutAuthority(url);
+  const queryAt = target.indexOf('?');
+  if (queryAt < 0) return { path: target, query: '' };
+  return { path: target.slice(0, queryAt), query: target.slice(queryAt + 1) };
 }
 
 /** Proxies may send the absolute form, `GET http://host/path`. */

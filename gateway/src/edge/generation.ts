@@ -2,33 +2,25 @@
 // belongs to its connection, or is kept for whoever comes again (resume/).
 import { toGatewayError } from '../core/errors.ts';
 import type { RequestRecord } from '../core/observer.ts';
-import type { Readiness } from '../core/world.ts';
 import type { Answer } from '../pipeline/pipeline.ts';
+import { parseJson } from '../wire/json.ts';
 import { answerHeaders, streamHeaders } from './answer-headers.ts';
 import { readStream, readWhole } from './answer-reader.ts';
-import { type Asked, type Call, understand } from './asked.ts';
+import type { Asked, Call } from './asked.ts';
 import type { BodyLimits } from './body.ts';
 import { watchClient } from './client-leaves.ts';
 import { clientTakes } from './client-takes.ts';
 import { compute } from './compute.ts';
 import { ConnectionSink } from './connection-sink.ts';
-import { refuseUnlessReady } from './discovery.ts';
-import { requestName } from './resume/idempotency.ts';
-import type { KeptAnswer } from './resume/kept-answer.ts';
-import { beginKept, type KeptComputeOptions } from './resume/kept-compute.ts';
-import { type Coming, findNamed, type KeptReadingOptions, showKept } from './resume/kept-reading.ts';
+import type { Exchange } from './exchange.ts';
+import { type KeptReadingOptions, showKept } from './resume/kept-reading.ts';
 import { endStory, newStory } from './story.ts';
+import { type Taken, type TakeOptions, take } from './take.ts';
 import { writeWhole } from './whole-writer.ts';
 
-export interface GenerationOptions extends KeptComputeOptions, KeptReadingOptions {
-  readonly readiness: () => Readiness;
+export interface GenerationOptions extends TakeOptions, KeptReadingOptions {
   readonly bodyLimits: BodyLimits;
-  /** By which this server knows its own requests again, should a back end send them back. */
-  readonly instanceId: string;
 }
-
-/** What a request came to: a new answer of its own connection, or one that is kept. */
-type Taken = { readonly asked: Asked } | { readonly kept: KeptAnswer; readonly coming: Coming };
 
 export class Generation {
   readonly #options: GenerationOptions;
@@ -38,7 +30,7 @@ export class Generation {
   }
 
   /** Answers the request, whatever happens; never rejects. */
-  async handle(call: Call): Promise<void> {
+  async handle(call: Call<Exchange>): Promise<void> {
     // What it may still ask of its back ends, it may until it has ended, also if a reload takes them away.
     const letGo = call.world.hold?.();
     try {
@@ -48,7 +40,7 @@ export class Generation {
     }
   }
 
-  async #handle(call: Call): Promise<void> {
+  async #handle(call: Call<Exchange>): Promise<void> {
     const { exchange } = call;
     const record = newStory(call, this.#options);
     let failure: unknown;
@@ -66,25 +58,15 @@ export class Generation {
     endStory(record, this.#options, failure);
   }
 
-  /**
-   * A step of its own, so that the body's bytes are gone while the answer is made. Once they are there it does not wait: of two
-   * requests of one name the second finds what the first began.
-   */
-  async #take(call: Call, record: RequestRecord): Promise<Taken> {
-    const { exchange, dialect, key } = call;
-    const body = await exchange.readBody(this.#options.bodyLimits);
-    const name = requestName(exchange, dialect.name, key, body);
-    const earlier = findNamed(name, this.#options);
-    if (earlier) return { kept: earlier, coming: 'again' };
-    refuseUnlessReady(this.#options.readiness());
-    const asked = understand(call, record, body, this.#options.instanceId);
-    if (!name && !asked.isResumable) return { asked };
-    const kept = beginKept(asked, name, this.#options);
-    return kept ? { kept, coming: 'first' } : { asked };
+  /** A step of its own, so that the body's bytes are gone while the answer is made. */
+  async #take(call: Call<Exchange>, record: RequestRecord): Promise<Taken<Exchange>> {
+    const bytes = await call.exchange.readBody(this.#options.bodyLimits);
+    const body = { bytes: () => bytes, json: () => parseJson(bytes) };
+    return take(call, record, body, this.#options);
   }
 
   /** An answer of its own connection: it ends when its client leaves. */
-  async #answer(asked: Asked): Promise<void> {
+  async #answer(asked: Asked<Exchange>): Promise<void> {
     const { response } = asked.exchange;
     await compute(asked, this.#options, async (answer) => {
       const unwatch = watchClient(response, (reason) => answer.cancel(reason));
@@ -97,7 +79,7 @@ export class Generation {
     });
   }
 
-  #stream(asked: Asked, answer: Answer): Promise<void> {
+  #stream(asked: Asked<Exchange>, answer: Answer): Promise<void> {
     const { exchange, dialect, record, request, model, meta } = asked;
     const codec = dialect.stream(meta, request);
     const sink = new ConnectionSink({
@@ -109,7 +91,7 @@ export class Generation {
     return readStream(asked, answer, codec, sink, this.#options);
   }
 
-  #whole(asked: Asked, answer: Answer): Promise<void> {
+  #whole(asked: Asked<Exchange>, answer: Answer): Promise<void> {
     return writeWhole(asked.exchange, {
       whole: readWhole(asked, answer),
       headers: () => answerHeaders(asked.record, asked.model),

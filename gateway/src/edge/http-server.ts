@@ -12,12 +12,14 @@ import { type AdminOptions, authenticateAdmin, sendBackends } from './admin.ts';
 import { handleCors } from './cors.ts';
 import { countTokens } from './count-tokens.ts';
 import { sendHealth, sendModel, sendModels, sendReadiness, sendUserInfo } from './discovery.ts';
-import { Exchange } from './exchange.ts';
+import { Exchange, splitTarget } from './exchange.ts';
 import { sendFrontPage } from './front-page.ts';
 import { Generation, type GenerationOptions } from './generation.ts';
 import { setRateLimitHeaders } from './rate-limit-headers.ts';
 import { cancelStream, resumeStream } from './resume/kept-reading.ts';
 import { type Match, matchRoute, type Route } from './routes.ts';
+import { asksForWebSocket, WEBSOCKET_VERSION } from './socket/handshake.ts';
+import { type SocketFigures, Sockets } from './socket/sockets.ts';
 import { answerEmbeddings, answerRerank } from './vector-routes.ts';
 
 export interface HttpServerOptions extends GenerationOptions {
@@ -42,8 +44,10 @@ export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #generation: Generation;
   readonly #server: Server;
-  /** Sockets with a response under way: nothing else may be written there. */
-  readonly #busy = new Map<Socket, number>();
+  readonly #sockets: Sockets;
+  /** Responses under way on a socket: nothing else may be written there. No Map: see core/bag.ts. */
+  readonly #busy = new WeakMap<Socket, number>();
+  #underWay = 0;
   /** Sockets on which nonsense followed a good request: they close when that is answered. */
   readonly #garbled = new WeakSet<Socket>();
   #isOnLoopback = true;
@@ -58,7 +62,13 @@ export class HttpServer {
       connectionsCheckingInterval: CONNECTION_CHECK_MS,
       keepAliveTimeout: IDLE_CONNECTION_MS,
       noDelay: true,
+      // What is refused as a WebSocket, or asks for anything else (h2c), is an ordinary request and gets an ordinary answer.
+      shouldUpgradeCallback: (request) => this.#mayUpgrade(request),
     });
+    this.#sockets = new Sockets(options);
+    this.#server.on('upgrade', (request, socket, head) =>
+      this.#sockets.open(request, socket as Socket, head),
+    );
     this.#server.on('request', (request, response) => void this.#handle(request, response));
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       this.#refuse(error, socket as Socket),
@@ -77,10 +87,15 @@ export class HttpServer {
     });
   }
 
+  get sockets(): SocketFigures {
+    return this.#sockets.figures;
+  }
+
   /** Waits until every answer under way has ended, at most `limitMs`; true if all have. Go on to `close`. */
   async drain(limitMs: number): Promise<boolean> {
     const { clock, kept } = this.#options;
-    const isBusy = () => this.#busy.size > 0 || kept.running > 0;
+    this.#sockets.goAway(limitMs);
+    const isBusy = () => this.#underWay > 0 || kept.running > 0 || this.#sockets.isBusy;
     const until = clock.now() + limitMs;
     while (isBusy() && clock.now() < until) await sleep(DRAIN_POLL_MS);
     return !isBusy();
@@ -89,6 +104,7 @@ export class HttpServer {
   /** Cuts what is still open. */
   close(): Promise<void> {
     this.#options.kept.close();
+    this.#sockets.close();
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
@@ -113,7 +129,8 @@ export class HttpServer {
     const { access } = this.#options;
     const world = this.#options.world();
     const readiness = this.#options.readiness();
-    if (readiness.state === 'draining') exchange.setHeader('connection', 'close');
+    const wantsSocket = asksForWebSocket(exchange.request.headers);
+    if (wantsSocket || readiness.state === 'draining') exchange.setHeader('connection', 'close');
     if (handleCors(exchange, access)) return;
     const match = this.#match(exchange, world);
     const { route } = match;
@@ -144,6 +161,8 @@ export class HttpServer {
         return sendUserInfo(exchange, key!, this.#options.quotas.standing(key!));
       case 'stream':
         return this.#stream(exchange, match.stream!, key!);
+      case 'socket':
+        return this.#refuseSocket(exchange);
       case 'health':
         return sendHealth(exchange);
       case 'readiness':
@@ -157,6 +176,29 @@ export class HttpServer {
       case 'backends':
         return sendBackends(exchange, this.#options.admin!);
     }
+  }
+
+  /** Whether the request becomes a WebSocket. Nothing may be written beside an answer that is under way. */
+  #mayUpgrade(request: IncomingMessage): boolean {
+    if (!asksForWebSocket(request.headers) || this.#busy.has(request.socket)) return false;
+    try {
+      const { route, methods } = matchRoute(splitTarget(request.url).path);
+      if (route.kind !== 'socket' || !methods.some((method) => method === request.method)) return false;
+      this.#sockets.letIn(request);
+      return true;
+    } catch {
+      // Why, the ordinary way tells.
+      return false;
+    }
+  }
+
+  /** Throws why the request has not become a WebSocket. */
+  #refuseSocket(exchange: Exchange): never {
+    exchange.setHeader('connection', 'upgrade, close');
+    exchange.setHeader('upgrade', 'websocket');
+    exchange.setHeader('sec-websocket-version', WEBSOCKET_VERSION);
+    this.#sockets.letIn(exchange.request);
+    throw new GatewayError('upgrade_required', 'A WebSocket needs a connection of its own.');
   }
 
   async #stream(exchange: Exchange, id: string, key: AccessKey): Promise<void> {
@@ -192,7 +234,9 @@ export class HttpServer {
 
   #track(socket: Socket, response: ServerResponse): void {
     this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
+    this.#underWay += 1;
     response.once('close', () => {
+      this.#underWay -= 1;
       const left = (this.#busy.get(socket) ?? 1) - 1;
       if (left > 0) {
         this.#busy.set(socket, left);

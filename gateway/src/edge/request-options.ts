@@ -5,7 +5,7 @@ import { GatewayError } from '../core/errors.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
 import type { AccessKey, ServedModel } from '../core/world.ts';
 import type { ParsedRequest } from '../wire/dialect.ts';
-import type { Exchange } from './exchange.ts';
+import type { Envelope } from './envelope.ts';
 
 const MOST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const MOST_IGNORED_NAMES = 10;
@@ -16,7 +16,7 @@ const MOST_HOPS = 16;
 
 /** As asked, or as its kind or its model has it, but never above what the key may have. Throws `invalid_request`. */
 export function priorityOf(
-  exchange: Exchange,
+  exchange: Envelope,
   request: Pick<ParsedRequest, 'calls' | 'stream'>,
   model: Pick<ServedModel, 'priority'>,
   key: AccessKey,
@@ -28,7 +28,7 @@ export function priorityOf(
 
 /** Someone waits for a stream's next word; an array of prompts is work in bulk. */
 function wantedPriority(
-  exchange: Exchange,
+  exchange: Envelope,
   request: Pick<ParsedRequest, 'calls' | 'stream'>,
   model: Pick<ServedModel, 'priority'>,
 ): Priority {
@@ -45,7 +45,7 @@ function wantedPriority(
 }
 
 /** When the first token is due, in ms from the request. */
-export function deadlineOf(exchange: Exchange): number | undefined {
+export function deadlineOf(exchange: Envelope): number | undefined {
   const asked = exchange.header('x-sluice-deadline-ms');
   if (asked === undefined) return undefined;
   if (/^\d{1,8}$/.test(asked) && Number(asked) >= 1 && Number(asked) <= MOST_DEADLINE_MS)
@@ -60,16 +60,16 @@ export function deadlineOf(exchange: Exchange): number | undefined {
 }
 
 /** Whether an answer that loses its back end may go on elsewhere, or later. */
-export function failoverOf(exchange: Exchange): boolean {
+export function failoverOf(exchange: Envelope): boolean {
   return isOn(exchange, 'x-sluice-failover');
 }
 
 /** Whether something may be given up of the answer where there is no room for all of it. */
-export function degradeOf(exchange: Exchange): boolean {
+export function degradeOf(exchange: Envelope): boolean {
   return isOn(exchange, 'x-sluice-degrade');
 }
 
-function isOn(exchange: Exchange, name: string): boolean {
+function isOn(exchange: Envelope, name: string): boolean {
   const asked = exchange.header(name);
   if (asked === undefined || asked === 'on') return true;
   if (asked === 'off') return false;
@@ -77,14 +77,14 @@ function isOn(exchange: Exchange, name: string): boolean {
 }
 
 /** Whether the request may be answered from what is computed or was kept for another one like it. */
-export function mayShareOf(exchange: Exchange): boolean {
+export function mayShareOf(exchange: Envelope): boolean {
   const directives = exchange.header('cache-control')?.split(',', MOST_DIRECTIVES) ?? [];
   return !directives.some((one) => /^\s*no-(store|cache)\s*$/i.test(one));
 }
 
 /** Whether its client may come again for what it missed of the stream, as asked, or as its model has it. */
 export function resumableOf(
-  exchange: Exchange,
+  exchange: Envelope,
   { isResumable = false }: Pick<ServedModel, 'isResumable'>,
 ): boolean {
   const asked = exchange.header('x-sluice-resumable');
@@ -97,7 +97,7 @@ export function resumableOf(
 }
 
 /** The conversation that it belongs to, by its client's name for it: where its requests go together, less is computed. */
-export function sessionOf(exchange: Exchange): string | undefined {
+export function sessionOf(exchange: Envelope): string | undefined {
   const asked = exchange.header('x-sluice-session');
   if (asked === undefined || /^[\x21-\x7e]{1,128}$/.test(asked)) return asked;
   throw new GatewayError(
@@ -108,7 +108,7 @@ export function sessionOf(exchange: Exchange): string | undefined {
 }
 
 /** The gateways that the request has passed. Throws `loop_detected` if this one, `instanceId`, is among them. */
-export function hopsOf(exchange: Exchange, instanceId: string): readonly string[] {
+export function hopsOf(exchange: Envelope, instanceId: string): readonly string[] {
   const asked = exchange.header(HOPS_HEADER);
   if (asked === undefined) return [];
   // Who stands between may have written the list anew, with spaces.
@@ -119,6 +119,11 @@ export function hopsOf(exchange: Exchange, instanceId: string): readonly string[
     'loop_detected',
     'This request has been here before: a back end of this server leads back to it.',
   );
+}
+
+/** Whether the answer is to say how it came to be. */
+export function reportIsWanted(exchange: Envelope): boolean {
+  return exchange.header('x-sluice-report') === '1';
 }
 
 /** The value of `x-sluice-warning`. */

@@ -28,6 +28,12 @@ test('every fixed path has its route, its methods and its access', () => {
   }
 });
 
+test('the socket is got, with a key', () => {
+  const match = matchRoute('/v1/socket');
+  assert.deepEqual(facts(match), ['socket', undefined, 'GET']);
+  assert.equal(match.route.access, 'key');
+});
+
 test("the article's endpoints take the model from the path, with slashes raw or encoded", () => {
   for (const [path, name, model] of [
     ['/v1/models/deepseek-r1/generate_stream', 'generate_stream', 'deepseek-r1'],

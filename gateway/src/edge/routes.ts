@@ -32,6 +32,7 @@ export type Route = RouteBase &
           | 'model'
           | 'user-info'
           | 'stream'
+          | 'socket'
           | 'backends';
       }
   );
@@ -67,6 +68,7 @@ const FIXED = tableOf([
     access: 'key',
   }),
   fixed('/v1/responses', WRITE, generation(responses)),
+  fixed('/v1/socket', ['GET'], { kind: 'socket', name: 'socket', access: 'key' }),
 ]);
 /** They exist where there is an admin key, and nobody is told of them. */
 const ADMIN = tableOf([

@@ -5,6 +5,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import type { TokenEvent } from '../core/chat.ts';
 import { systemClock } from '../core/clock.ts';
+import { toGatewayError } from '../core/errors.ts';
 import { StreamLog } from '../pipeline/stream-log.ts';
 import type { StreamCodec } from '../wire/dialect.ts';
 import { ConnectionSink } from './connection-sink.ts';
@@ -37,6 +38,7 @@ const server = createServer((_request, response) => {
     }),
     codec,
     report: () => undefined,
+    retold: toGatewayError,
     keepAliveMs: 60_000,
   });
 });

@@ -1,7 +1,7 @@
 // Writes one answer as its dialect has it: the only asynchronous hop between a model's word and who takes its text.
 // Silence is filled, and the compute is held up by nobody.
 import type { TokenEvent } from '../core/chat.ts';
-import { toGatewayError } from '../core/errors.ts';
+import type { GatewayError } from '../core/errors.ts';
 import type { StreamLog } from '../pipeline/stream-log.ts';
 import type { Report, StreamCodec } from '../wire/dialect.ts';
 
@@ -27,6 +27,8 @@ export interface StreamWriterOptions {
   readonly sink: TextSink;
   readonly codec: StreamCodec;
   readonly report: () => Report | undefined;
+  /** What the answer failed by, as its client is told of it. */
+  readonly retold: (thrown: unknown) => GatewayError;
   /** Silence before a keep-alive, in ms. */
   readonly keepAliveMs: number;
 }
@@ -36,7 +38,7 @@ export interface StreamWriterOptions {
  * tell; else it has been told in the stream.
  */
 export async function writeStream(source: EventSource, options: StreamWriterOptions): Promise<void> {
-  const { sink, codec, report } = options;
+  const { sink, codec, report, retold } = options;
   const nextFor = (unsent: string) => (unsent.length < MOST_AT_ONCE ? source.takeReady() : undefined);
   const silence = setInterval(() => sink.fillSilence(codec), options.keepAliveMs).unref();
   let text = '';
@@ -58,7 +60,7 @@ export async function writeStream(source: EventSource, options: StreamWriterOpti
     }
     sink.end(text + codec.end(report()));
   } catch (thrown) {
-    const error = toGatewayError(thrown);
+    const error = retold(thrown);
     if (sink.hasBegun) sink.end(codec.error(error));
     throw error;
   } finally {

@@ -1,35 +1,35 @@
 // Vectors of texts, and documents judged by a query: requests that are answered whole. Understand, compute, write, tell the
-// observers, as generation.ts does for answers that are written word by word.
+// observers, as generation.ts does for answers that are written word by word; and like those, one that has a name belongs to no
+// connection (resume/).
 import type { OutgoingHttpHeaders } from 'node:http';
 import { setImmediate as othersTurn } from 'node:timers/promises';
-import type { Backend, ModelType } from '../core/backend.ts';
-import type { Usage } from '../core/chat.ts';
-import type { EmbeddingAnswer, EmbeddingInput, RerankAnswer } from '../core/embedding.ts';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import { newRecord, type RequestRecord } from '../core/observer.ts';
 import type { AccessKey, Readiness, ServedModel, World } from '../core/world.ts';
 import { inLanes } from '../pipeline/lanes.ts';
 import { addUsage } from '../pipeline/partial.ts';
-import type { WholeAnswer, WholeJob } from '../pipeline/whole-compute.ts';
-import { UNITS_PER_TOKEN } from '../scheduling/cost.ts';
-import { type EmbeddingsAsked, embeddingsBody, readEmbeddings } from '../wire/dialects/embeddings.ts';
-import { type RerankAsked, readRerank, rerankBody } from '../wire/dialects/rerank.ts';
+import type { WholeAnswer } from '../pipeline/whole-compute.ts';
 import { parseJson } from '../wire/json.ts';
-import { answerHeaders } from './answer-headers.ts';
+import { answerHeaders, reportOf } from './answer-headers.ts';
 import type { BodyLimits } from './body.ts';
 import { clientLeft, watchClient } from './client-leaves.ts';
 import { clientTakes } from './client-takes.ts';
 import { type ComputeOptions, withinLimits } from './compute.ts';
 import { refuseUnlessReady } from './discovery.ts';
 import type { Exchange } from './exchange.ts';
-import { deadlineOf, failoverOf, hopsOf, priorityOf } from './request-options.ts';
+import { deadlineOf, failoverOf, hopsOf, priorityOf, reportIsWanted } from './request-options.ts';
+import { requestName } from './resume/idempotency.ts';
+import type { Guise, KeptAnswer } from './resume/kept-answer.ts';
+import type { KeptAnswers, RequestName } from './resume/kept-answers.ts';
+import { type Coming, findNamed, type KeptReadingOptions, showKept } from './resume/kept-reading.ts';
 import { findModel, listModelsFor, modelLabel, refuseOtherType } from './served-models.ts';
 import { endStory, type StoryOptions } from './story.ts';
+import { type AskedModel, EMBEDDINGS, RERANK, type Sort } from './vector-sorts.ts';
 
-export interface VectorOptions extends ComputeOptions, StoryOptions {
+export interface VectorOptions extends ComputeOptions, StoryOptions, KeptReadingOptions {
+  readonly kept: KeptAnswers;
   readonly readiness: () => Readiness;
   readonly bodyLimits: BodyLimits;
-  readonly slowReaderLimitMs: number;
   readonly instanceId: string;
 }
 
@@ -40,73 +40,29 @@ interface Call {
   readonly world: World;
 }
 
-/** What the two sorts of requests differ in. */
-interface Sort<Asked extends { readonly request: { readonly model: string } }, Answer extends WholeAnswer> {
-  readonly name: string;
-  readonly type: ModelType;
-  /** What a model does that can do it. */
-  readonly does: string;
-  readonly read: (body: unknown) => Asked;
-  readonly isAble: (backend: Backend) => boolean;
-  /** The request in pieces of a size that holds nobody up. */
-  readonly pieces: (asked: Asked) => readonly Asked[];
-  readonly promptTokens: (asked: Asked) => number;
-  /** What the client is told of a piece's failure. `before`: the pieces before it. */
-  readonly retold: (thrown: unknown, before: readonly Asked[]) => unknown;
-  readonly compute: (asked: Asked) => WholeJob<Answer>['compute'];
-  readonly body: (answers: readonly Answer[], usage: Usage, asked: Asked, id: string) => Iterable<string>;
+/** A call once its body was read. */
+interface Asked<Body extends AskedModel, Answer extends WholeAnswer> extends Call {
+  readonly sort: Sort<Body, Answer>;
+  readonly record: RequestRecord;
+  readonly body: Body;
+  /** With those of its back ends that can. */
+  readonly model: ServedModel;
+  readonly deadlineMs: number | undefined;
+  readonly failover: boolean;
+  readonly hops: readonly string[];
+  readonly wantsReport: boolean;
 }
 
-/** What a back end gets at once, in texts and in tokens: clouds refuse more than some dozens of texts. */
-const MOST_TEXTS = 32;
-const MOST_TOKENS = 16_384;
+/** What a request came to: a new answer of its own connection, or one that is kept. */
+type Taken<Body extends AskedModel, Answer extends WholeAnswer> =
+  | { readonly asked: Asked<Body, Answer> }
+  | { readonly kept: KeptAnswer; readonly coming: Coming };
+
 /** Pieces of one request that run at once. */
 const PARALLEL = 4;
 /** UTF-16 units of an answer that are written before others have their turn. */
 const UNITS_A_TURN = 256 * 1024;
 const JSON_TYPE = 'application/json; charset=utf-8';
-
-const EMBEDDINGS: Sort<EmbeddingsAsked, EmbeddingAnswer> = {
-  name: 'embeddings',
-  type: 'embedding',
-  does: 'makes vectors of texts',
-  read: readEmbeddings,
-  isAble: (backend) => backend.embed !== undefined,
-  pieces: (asked) =>
-    piecesOf(asked.request.inputs).map((inputs) => ({
-      ...asked,
-      request: { ...asked.request, inputs },
-    })),
-  promptTokens: ({ request }) => request.inputs.reduce((sum, one) => sum + tokensOf(one), 0),
-  retold: (thrown, before) => placedBehind(thrown, before.flatMap(({ request }) => request.inputs).length),
-  compute:
-    ({ request }) =>
-    (backend, model, context) =>
-      backend.embed!({ ...request, model }, context),
-  body: (answers, usage, asked) => {
-    const vectors = answers.flatMap((answer) => answer.vectors);
-    refuseOtherLengths(vectors, asked.request.dimensions);
-    return embeddingsBody({ speaker: answers[0]!.speaker, vectors, usage }, asked);
-  },
-};
-
-const RERANK: Sort<RerankAsked, RerankAnswer> = {
-  name: 'rerank',
-  type: 'reranker',
-  does: 'judges documents by a query',
-  read: readRerank,
-  isAble: (backend) => backend.rerank !== undefined,
-  // In one piece: only the judgements of one back end can be compared.
-  pieces: (asked) => [asked],
-  promptTokens: ({ request: { query, documents } }) =>
-    documents.reduce((sum, one) => sum + tokensOf(one) + tokensOf(query), 0),
-  retold: (thrown) => thrown,
-  compute:
-    ({ request }) =>
-    (backend, model, context) =>
-      backend.rerank!({ ...request, model }, context),
-  body: ([judged], usage, asked, id) => [`${JSON.stringify(rerankBody({ ...judged!, usage }, asked, id))}\n`],
-};
 
 /** `POST /v1/embeddings`. Answers the request, whatever happens; never rejects. */
 export function answerEmbeddings(call: Call, options: VectorOptions): Promise<void> {
@@ -118,10 +74,11 @@ export function answerRerank(call: Call, options: VectorOptions): Promise<void> 
   return handle(RERANK, call, options);
 }
 
-async function handle<
-  Asked extends { readonly request: { readonly model: string } },
-  Answer extends WholeAnswer,
->(sort: Sort<Asked, Answer>, call: Call, options: VectorOptions): Promise<void> {
+async function handle<Body extends AskedModel, Answer extends WholeAnswer>(
+  sort: Sort<Body, Answer>,
+  call: Call,
+  options: VectorOptions,
+): Promise<void> {
   const { exchange, key, world } = call;
   const record = newRecord(exchange.id, sort.name, key.tenant, options.clock.now());
   const letGo = world.hold?.();
@@ -132,7 +89,9 @@ async function handle<
     exchange.sendError(toGatewayError(thrown), answerHeaders(record));
   };
   try {
-    await answer(sort, call, record, options).catch(fail);
+    const taken = await take(sort, call, record, options).catch(fail);
+    if (taken && 'kept' in taken) return await showKept(exchange, taken.kept, taken.coming, options);
+    if (taken) await answer(taken.asked, options).catch(fail);
     if (!exchange.response.writableFinished) {
       await clientTakes(exchange.response, 'finish', options.slowReaderLimitMs).catch(fail);
     }
@@ -142,64 +101,162 @@ async function handle<
   }
 }
 
-async function answer<
-  Asked extends { readonly request: { readonly model: string } },
-  Answer extends WholeAnswer,
->(
-  sort: Sort<Asked, Answer>,
-  { exchange, key, world }: Call,
+/** Once the body is there it does not wait: of two requests of one name the second finds what the first began. */
+async function take<Body extends AskedModel, Answer extends WholeAnswer>(
+  sort: Sort<Body, Answer>,
+  call: Call,
   record: RequestRecord,
   options: VectorOptions,
-): Promise<void> {
-  const body = await exchange.readBody(options.bodyLimits);
+): Promise<Taken<Body, Answer>> {
+  const { exchange, key } = call;
+  const bytes = await exchange.readBody(options.bodyLimits);
+  const name = requestName(exchange, sort.name, key, () => bytes);
+  const earlier = name && findNamed(name, options);
+  if (earlier) return { kept: earlier, coming: 'again' };
   refuseUnlessReady(options.readiness());
-  const asked = sort.read(parseJson(body));
-  const found = findModel(world, key, asked.request.model);
+  const asked = understand(sort, call, record, sort.read(parseJson(bytes)), options.instanceId);
+  const kept = name && beginKept(asked, name, options);
+  return kept ? { kept, coming: 'first' } : { asked };
+}
+
+/** Writes into the record what it learns. */
+function understand<Body extends AskedModel, Answer extends WholeAnswer>(
+  sort: Sort<Body, Answer>,
+  call: Call,
+  record: RequestRecord,
+  body: Body,
+  instanceId: string,
+): Asked<Body, Answer> {
+  const { exchange, key, world } = call;
+  const found = findModel(world, key, body.request.model);
   refuseOtherType(found, sort.type);
   record.model = modelLabel(world, found);
   record.priority = priorityOf(exchange, { calls: [], stream: false }, found, key);
   const model = ableOf(sort, found, world, key);
-  const pieces = sort.pieces(asked);
-  const isOne = pieces.length === 1;
-  const cost = { promptTokens: sort.promptTokens(asked), outputTokens: 0 };
-  const parallel = Math.min(PARALLEL, pieces.length);
-  const compute = async (lanes: number): Promise<Iterable<string>> => {
-    const abort = new AbortController();
-    const unwatch = watchClient(exchange.response, (reason) => abort.abort(reason));
-    try {
-      const terms = {
-        deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
-        failover: failoverOf(exchange),
-        hops: hopsOf(exchange, options.instanceId),
-        weight: key.weight,
-        signal: abort.signal,
-      };
-      const run = async (piece: Asked, number: number) => {
-        try {
-          return await options.pipeline.computeWhole({
-            ...terms,
-            callId: isOne ? record.id : `${record.id}#${number}`,
-            record,
-            model,
-            cost: { promptTokens: sort.promptTokens(piece), outputTokens: 0 },
-            compute: sort.compute(piece),
-          });
-        } catch (thrown) {
-          throw isOne ? thrown : sort.retold(thrown, pieces.slice(0, number));
-        }
-      };
-      const answers = await runAll(pieces, lanes, run, abort);
-      const usage = { completionTokens: 0, ...answers.map((one) => one.usage).reduce(addUsage) };
-      record.usage = usage;
-      return sort.body(answers, usage, asked, exchange.id);
-    } finally {
-      unwatch();
-    }
+  return {
+    ...call,
+    sort,
+    record,
+    body,
+    model,
+    deadlineMs: deadlineOf(exchange) ?? model.firstTokenObjectiveMs,
+    failover: failoverOf(exchange),
+    hops: hopsOf(exchange, instanceId),
+    wantsReport: reportIsWanted(exchange),
   };
-  const limited = { exchange, key, model, record };
-  const text = await withinLimits(limited, { parallel, cost }, options.quotas, compute);
+}
+
+/** An answer of its own connection: it ends when its client leaves. */
+async function answer<Body extends AskedModel, Answer extends WholeAnswer>(
+  asked: Asked<Body, Answer>,
+  options: VectorOptions,
+): Promise<void> {
+  const { exchange, record, model } = asked;
+  const abort = new AbortController();
+  const unwatch = watchClient(exchange.response, (reason) => abort.abort(reason));
+  let text: Iterable<string>;
+  try {
+    text = await compute(asked, options, abort);
+  } finally {
+    unwatch();
+  }
   // Nothing is held of the key any more: a slow reader keeps nobody out.
   await sendPieces(exchange, text, answerHeaders(record, model), options.slowReaderLimitMs);
+}
+
+/** Undefined: there is no room to keep it, and nothing was begun. */
+function beginKept<Body extends AskedModel, Answer extends WholeAnswer>(
+  asked: Asked<Body, Answer>,
+  name: RequestName,
+  options: VectorOptions,
+): KeptAnswer | undefined {
+  const { record, model, key } = asked;
+  const kept = options.kept.begin(key, guiseOf(record, model.speaker), name, (kept) =>
+    computeInto(kept, asked, options),
+  );
+  if (!kept) options.observer.resumed?.('not_kept');
+  return kept;
+}
+
+/** Made apart from what computes: it stays for as long as the answer is kept, and what its functions see would stay with it. */
+function guiseOf(record: RequestRecord, speaker: string): Guise {
+  return {
+    // Written in pieces, which are there at once.
+    isStream: true,
+    contentType: JSON_TYPE,
+    isNumbered: false,
+    headers: () => ({ 'content-type': JSON_TYPE, ...answerHeaders(record, { speaker }) }),
+    errorHeaders: () => answerHeaders(record),
+    dialect: {},
+  };
+}
+
+async function computeInto<Body extends AskedModel, Answer extends WholeAnswer>(
+  kept: KeptAnswer,
+  asked: Asked<Body, Answer>,
+  options: VectorOptions,
+): Promise<void> {
+  const letGo = asked.world.hold?.();
+  const abort = new AbortController();
+  const stop = () => abort.abort(kept.signal.reason);
+  kept.signal.addEventListener('abort', stop);
+  let failure: unknown;
+  try {
+    const pieces: string[] = [];
+    for (const piece of inTurns(await compute(asked, options, abort))) {
+      pieces.push(piece);
+      await othersTurn();
+    }
+    // Together, so that none of them goes before its readers have had it.
+    kept.add(pieces, true);
+  } catch (thrown) {
+    failure = thrown;
+    throw thrown;
+  } finally {
+    kept.signal.removeEventListener('abort', stop);
+    letGo?.();
+    endStory(asked.record, options, failure);
+  }
+}
+
+/** The answer's JSON, which is made while it is read. `abort`: ends the compute, and is aborted where a piece of it fails. */
+function compute<Body extends AskedModel, Answer extends WholeAnswer>(
+  asked: Asked<Body, Answer>,
+  options: VectorOptions,
+  abort: AbortController,
+): Promise<Iterable<string>> {
+  const { sort, exchange, key, record, body, model, deadlineMs, failover, hops, wantsReport } = asked;
+  const pieces = sort.pieces(body);
+  const isOne = pieces.length === 1;
+  const run = async (piece: Body, number: number) => {
+    try {
+      return await options.pipeline.computeWhole({
+        callId: isOne ? record.id : `${record.id}#${number}`,
+        record,
+        model,
+        cost: { promptTokens: sort.promptTokens(piece), outputTokens: 0 },
+        deadlineMs,
+        failover,
+        hops,
+        weight: key.weight,
+        signal: abort.signal,
+        compute: sort.compute(piece),
+      });
+    } catch (thrown) {
+      throw isOne ? thrown : sort.retold(thrown, pieces.slice(0, number));
+    }
+  };
+  const wanted = {
+    parallel: Math.min(PARALLEL, pieces.length),
+    cost: { promptTokens: sort.promptTokens(body), outputTokens: 0 },
+  };
+  return withinLimits(asked, wanted, options.quotas, async (lanes) => {
+    const answers = await runAll(pieces, lanes, run, abort);
+    const usage = { completionTokens: 0, ...answers.map((one) => one.usage).reduce(addUsage) };
+    record.usage = usage;
+    const report = wantsReport ? reportOf(record) : undefined;
+    return sort.body(answers, { asked: body, usage, id: exchange.id, report });
+  });
 }
 
 /** The results in the order of the pieces; the first that fails ends them all. */
@@ -233,24 +290,33 @@ async function sendPieces(
   slowReaderLimitMs: number,
 ): Promise<void> {
   const { response } = exchange;
+  for (const text of inTurns(pieces)) {
+    if (response.destroyed) throw clientLeft();
+    if (text.length < UNITS_A_TURN && !response.headersSent)
+      return exchange.send(200, JSON_TYPE, text, headers);
+    if (!response.headersSent) exchange.writeHead(200, { 'content-type': JSON_TYPE, ...headers });
+    const isTaken = response.write(text);
+    await (isTaken ? othersTurn() : clientTakes(response, 'drain', slowReaderLimitMs));
+  }
+  if (response.destroyed) throw clientLeft();
+  response.end();
+}
+
+/** The same text in pieces of what is written at once: only the last is shorter. */
+function* inTurns(pieces: Iterable<string>): Generator<string> {
   let text = '';
   for (const piece of pieces) {
     text += piece;
     if (text.length < UNITS_A_TURN) continue;
-    if (response.destroyed) throw clientLeft();
-    if (!response.headersSent) exchange.writeHead(200, { 'content-type': JSON_TYPE, ...headers });
-    const isTaken = response.write(text);
+    yield text;
     text = '';
-    await (isTaken ? othersTurn() : clientTakes(response, 'drain', slowReaderLimitMs));
   }
-  if (response.destroyed) throw clientLeft();
-  if (response.headersSent) response.end(text);
-  else exchange.send(200, JSON_TYPE, text, headers);
+  if (text !== '') yield text;
 }
 
 /** The model with those of its back ends that can. Throws `invalid_request` where none can, and says which models could. */
-function ableOf<Asked extends { readonly request: { readonly model: string } }, Answer extends WholeAnswer>(
-  { isAble, does }: Sort<Asked, Answer>,
+function ableOf<Body extends AskedModel, Answer extends WholeAnswer>(
+  { isAble, does }: Sort<Body, Answer>,
   model: ServedModel,
   world: World,
   key: AccessKey,
@@ -273,49 +339,4 @@ function ableOf<Asked extends { readonly request: { readonly model: string } }, 
       param: 'model',
     },
   );
-}
-
-function tokensOf(input: EmbeddingInput): number {
-  return typeof input === 'string' ? Math.ceil(input.length / UNITS_PER_TOKEN) : input.length;
-}
-
-/** In their order, each of a size that a back end takes. */
-function piecesOf(inputs: readonly EmbeddingInput[]): EmbeddingInput[][] {
-  const pieces: EmbeddingInput[][] = [];
-  let tokens = 0;
-  for (const input of inputs) {
-    const own = tokensOf(input);
-    const last = pieces.at(-1);
-    if (last && last.length < MOST_TEXTS && tokens + own <= MOST_TOKENS) {
-      last.push(input);
-      tokens += own;
-    } else {
-      pieces.push([input]);
-      tokens = own;
-    }
-  }
-  return pieces;
-}
-
-/** A back end names a text by its place in what it was given; its client counts all of them. */
-function placedBehind(thrown: unknown, first: number): unknown {
-  if (!(thrown instanceof GatewayError)) return thrown;
-  const { code, message, param = '', retryAfterMs, status, wire } = thrown;
-  const place = /^input(?:\[(\d+)\])?$/.exec(param);
-  // Without a number, and not in its words, all texts are meant.
-  if (!place || (place[1] === undefined && !message.startsWith(param))) return thrown;
-  const here = `input[${first + Number(place[1] ?? 0)}]`;
-  const text = message.startsWith(param) ? here + message.slice(param.length) : message;
-  return new GatewayError(code, text, { param: here, retryAfterMs, status, wire, cause: thrown });
-}
-
-/** Vectors of two lengths cannot be compared; nor is a length that the model did not make what was asked for. */
-function refuseOtherLengths(vectors: readonly Float32Array[], dimensions: number | undefined): void {
-  const { length } = vectors[0]!;
-  if (vectors.some((vector) => vector.length !== length)) {
-    throw new GatewayError('backend_failed', 'The back ends gave vectors of different lengths.');
-  }
-  if (dimensions === undefined || dimensions === length) return;
-  const message = `This model makes vectors of ${length} numbers, and no others.`;
-  throw new GatewayError('invalid_request', message, { param: 'dimensions' });
 }

@@ -5,7 +5,7 @@ import { toGatewayError } from '../core/errors.ts';
 import { streamHeaders } from './answer-headers.ts';
 import type { Exchange } from './exchange.ts';
 
-const JSON_TYPE = 'application/json; charset=utf-8';
+export const JSON_TYPE = 'application/json; charset=utf-8';
 
 export interface WholeWriterOptions {
   /** The line of JSON. */

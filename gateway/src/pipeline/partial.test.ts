@@ -43,6 +43,17 @@ test('text and thinking are joined apart from each other, and the ending is kept
   });
 });
 
+test('the stop string that ended a choice is kept with it', () => {
+  const { choices } = fold([
+    { type: 'choice-end', choice: 0, reason: 'stop', stop: 'END' },
+    { type: 'choice-end', choice: 1, reason: 'stop' },
+  ]);
+  assert.deepEqual(
+    choices.map(({ stop }) => stop),
+    ['END', undefined],
+  );
+});
+
 test('an answer cut in the middle has neither reason nor usage', () => {
   const { choices, usage } = fold([{ type: 'text-delta', choice: 0, text: 'half' }]);
   assert.equal(choices[0]?.reason, undefined);

@@ -20,6 +20,7 @@ interface Choice {
   reasoningPieces: number;
   logprobs?: TokenLogprob[];
   reason: FinishReason | undefined;
+  stop?: string;
 }
 
 /** UTF-16 units of one answer: far above any model's window, and a bound on what a mad back end can make us hold. */
@@ -73,9 +74,12 @@ export class AnswerFold {
         call.arguments += event.arguments;
         return;
       }
-      case 'choice-end':
-        this.#choice(event.choice).reason = event.reason;
+      case 'choice-end': {
+        const choice = this.#choice(event.choice);
+        choice.reason = event.reason;
+        if (event.stop !== undefined) choice.stop = event.stop;
         return;
+      }
       case 'finish':
         this.#usage = event.usage;
     }

@@ -8,7 +8,7 @@
  */
 const RIDGE = 1e-4;
 
-/** Least squares with coefficients that are never negative, over a handful of causes: it tries every subset of them. */
+/** Least squares with coefficients that are never negative, over a handful of causes: it tries the subsets of them. */
 export class DecayedRegression {
   readonly #causes: number;
   /** Weighted sums of the products of each two causes, row by row. */
@@ -52,15 +52,22 @@ export class DecayedRegression {
     return effect;
   }
 
-  /** The best of all subsets whose coefficients are none of them negative: of those the one that explains most. */
+  /**
+   * The best of all subsets whose coefficients are none of them negative: of those the one that explains most. None explains
+   * more than one that it is a part of, so the larger ones come first, and a part of one that will do is not tried.
+   */
   #solve(): readonly number[] {
     if (this.#isSolved) return this.#solution;
     this.#isSolved = true;
     let most = 0;
     let best: number[] = Array(this.#causes).fill(0);
-    for (let subset = 1; subset < 2 ** this.#causes; subset += 1) {
+    const tried: number[] = [];
+    // Whatever a subset is a part of is a larger number.
+    for (let subset = 2 ** this.#causes - 1; subset > 0; subset -= 1) {
+      if (tried.some((larger) => (subset & larger) === subset)) continue;
       const found = this.#solveFor(subset);
       if (!found || found.some((coefficient) => coefficient < 0)) continue;
+      tried.push(subset);
       const explained = found.reduce(
         (sum, coefficient, index) => sum + coefficient * this.#products[index]!,
         0,
@@ -77,7 +84,11 @@ export class DecayedRegression {
   /** The normal equations of some of the causes, those whose bit is set; the others are 0. Undefined: one was never there. */
   #solveFor(subset: number): number[] | undefined {
     const members: number[] = [];
-    for (let cause = 0; cause < this.#causes; cause += 1) if (subset & (1 << cause)) members.push(cause);
+    for (let cause = 0; cause < this.#causes; cause += 1) {
+      if ((subset & (1 << cause)) === 0) continue;
+      if (this.#squares[cause * (this.#causes + 1)] === 0) return undefined;
+      members.push(cause);
+    }
     const rows = members.map((row) => [
       ...members.map(
         (column) => this.#squares[row * this.#causes + column]! * (row === column ? 1 + RIDGE : 1),

@@ -54,3 +54,22 @@ test('a single accident is cut, two in a row are learnt as they are', () => {
   assert.equal(margin.take(1_000, NONE), 1_000);
   assert.equal(new ErrorMargin().take(7, NONE), 7);
 });
+
+test('the margin is of the middle and the spread of the last two dozen errors', () => {
+  const middleOf = (values: readonly number[]) => {
+    const sorted = values.toSorted((a, b) => a - b);
+    return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
+  };
+  const margin = new ErrorMargin();
+  const errors = Array.from({ length: 200 }, (_, index) => (index % 7 === 0 ? 1 : normal()));
+  let spreads = 3.45;
+  for (const [index, error] of errors.entries()) {
+    if (index > 0) spreads = Math.max(0, spreads + 0.5 * (error > margin.above ? 0.99 : -0.01));
+    // Never cut.
+    margin.take(error, Infinity);
+    const last = errors.slice(Math.max(0, index - 23), index + 1);
+    const middle = middleOf(last);
+    const spread = middleOf(last.map((one) => Math.abs(one - middle)));
+    assert.ok(Math.abs(margin.above - Math.max(0, middle + spreads * spread)) < 1e-9);
+  }
+});

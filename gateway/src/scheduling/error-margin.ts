@@ -22,7 +22,9 @@ const MOST_MARGIN = 25;
 const MOST_SPREADS = 5;
 
 export class ErrorMargin {
+  /** In the order in which they came, and rising. */
   readonly #errors: number[] = [];
+  readonly #sorted: number[] = [];
   /** The middle error, and the middle distance from it. */
   #middle = 0;
   #spread = 0;
@@ -55,15 +57,38 @@ export class ErrorMargin {
     this.#lastAccident = direction;
     const learnt = isAccident ? direction * most : error;
     this.#errors.push(learnt);
-    if (this.#errors.length > MOST_ERRORS) this.#errors.shift();
-    this.#middle = middleOf(this.#errors);
-    this.#spread = middleOf(this.#errors.map((one) => Math.abs(one - this.#middle)));
+    this.#sorted.splice(placeOf(this.#sorted, learnt), 0, learnt);
+    if (this.#errors.length > MOST_ERRORS)
+      this.#sorted.splice(placeOf(this.#sorted, this.#errors.shift()!), 1);
+    this.#middle = middleOf(this.#sorted);
+    this.#spread = middleOf(distancesFrom(this.#sorted, this.#middle));
     return learnt;
   }
 }
 
-function middleOf(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
+function middleOf(sorted: readonly number[]): number {
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** Of the first that is not smaller. */
+function placeOf(sorted: readonly number[], value: number): number {
+  let place = 0;
+  while (place < sorted.length && sorted[place]! < value) place += 1;
+  return place;
+}
+
+/** Rising: from the middle both ways, the nearer one first. */
+function distancesFrom(sorted: readonly number[], middle: number): number[] {
+  const distances: number[] = [];
+  let right = placeOf(sorted, middle);
+  let left = right - 1;
+  while (distances.length < sorted.length) {
+    const below = left < 0 ? Infinity : middle - sorted[left]!;
+    const above = right === sorted.length ? Infinity : sorted[right]! - middle;
+    distances.push(Math.min(below, above));
+    if (below < above) left -= 1;
+    else right += 1;
+  }
+  return distances;
 }

@@ -319,7 +319,7 @@ export class Scheduler {
     const calls: RunningCall[] = [];
     let onTheirWay = 0;
     for (const backend of pool.backends) {
-      for (const call of this.#seats.get(backend)?.calls ?? []) {
+      for (const call of this.#seats.get(backend)?.calls.items ?? []) {
         if (call.isPreempted) onTheirWay += 1;
         else if (call.isPreemptible) calls.push(call);
       }

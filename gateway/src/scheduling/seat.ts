@@ -1,6 +1,7 @@
 // One back end as the scheduler counts it: what runs there and how much that is, how many calls it may be given, how fast it
 // was, what it has computed, and which class has its turn. It hears of each call what its parts need to hear.
 import type { Backend, BackendLoad } from '../core/backend.ts';
+import { Bag, type Held } from '../core/bag.ts';
 import type { Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
@@ -46,7 +47,7 @@ export class Seat {
   readonly prefixes = new PrefixIndex();
   /** Where a call waits that could run here. */
   readonly pools = new Set<Pool>();
-  readonly calls = new Set<RunningCall>();
+  readonly calls = new Bag<RunningCall>();
   /** Ends listening to the back end. */
   unsubscribe: () => void = () => {};
   readonly #clock: Clock;
@@ -91,9 +92,7 @@ export class Seat {
   }
 
   begin(beginning: Beginning): RunningCall {
-    const call = new RunningCall(this, this.#clock, beginning);
-    this.calls.add(call);
-    return call;
+    return new RunningCall(this, this.#clock, beginning);
   }
 
   /** For its calls: so many of the tokens that it was given are done. */
@@ -145,6 +144,7 @@ export class RunningCall implements Lease {
   /** Absent: it need not make way. */
   readonly #preemption: AbortController | undefined;
   readonly #prefixShare: number;
+  readonly #held: Held<RunningCall>;
   #outstandingTokens: number;
   #hasSpoken = false;
   #isHeld = true;
@@ -174,6 +174,7 @@ export class RunningCall implements Lease {
     this.#outstandingTokens = tokens - ticket.cost.promptTokens + promptTokens;
     seat.did(-this.#outstandingTokens);
     if (ticket.prefix) seat.prefixes.saw(ticket.prefix);
+    this.#held = seat.calls.add(this);
   }
 
   get isPreempted(): boolean {
@@ -216,7 +217,7 @@ export class RunningCall implements Lease {
     if (!this.#hasSpoken || outcome === 'overload') this.#tellLimit(outcome);
     this.#begun.ended();
     if (prefix && outcome === 'ok' && usage) this.#seat.prefixes.answered(prefix, this.#prefixShare, usage);
-    this.#seat.calls.delete(this);
+    this.#seat.calls.remove(this.#held);
     this.#did(this.#outstandingTokens);
     this.#onReleased(this, outcome, usage);
   }

@@ -12,6 +12,7 @@ const NONE = {
   queue: () => ({ waiting: 0, running: 0 }),
   placesOn: () => 0,
   kept: () => ({ count: 0, bytes: 0 }),
+  sockets: () => ({ connections: 0, frames: {} }),
   limits: () => [],
 };
 
@@ -271,6 +272,17 @@ test('labels are made of the closed sets of the record only: not of id, tenant, 
   assert.match(text, /sluice_hedges_total\{result="won"\} 1/);
   assert.match(text, /sluice_preemptions_total 1/);
   for (const value of Object.values(written)) assert.doesNotMatch(text, new RegExp(value));
+});
+
+test('sockets and their frames are read at the scrape, and counts only rise', async () => {
+  const frames = { call: 1, event: 7 };
+  const metrics = new Metrics({ ...NONE, sockets: () => ({ connections: 3, frames }) });
+  await scrape(metrics);
+  frames.event = 9;
+  const values = await scrape(metrics);
+  assert.equal(values.get('sluice_socket_connections'), 3);
+  assert.equal(values.get('sluice_socket_frames_total{kind="call"}'), 1);
+  assert.equal(values.get('sluice_socket_frames_total{kind="event"}'), 9);
 });
 
 test('what is kept is read at the scrape, and who comes for it is counted by what became of it', async () => {

@@ -1,7 +1,7 @@
 // The numbers of `/metrics`, by prom-client. It watches requests and never changes one.
 // Labels come from closed sets only: what a client writes is never one.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Registry } from 'prom-client';
 import type { Backend, BackendLoad } from '../core/backend.ts';
 import { ERROR_TRAITS, type ErrorCode } from '../core/errors.ts';
 import {
@@ -13,6 +13,8 @@ import {
   type ResumeOutcome,
   STUTTER_MS,
 } from '../core/observer.ts';
+import { ErrorRate } from './error-rate.ts';
+import { Histogram, type HistogramChild } from './histogram.ts';
 
 export interface MetricsSources {
   readonly backends: () => Iterable<Backend>;
@@ -21,6 +23,11 @@ export interface MetricsSources {
   readonly placesOn: (backend: Backend) => number;
   /** Answers that clients may come again for, and what they hold. */
   readonly kept: () => { readonly count: number; readonly bytes: number };
+  /** Open sockets, and their frames since the start by kind. */
+  readonly sockets: () => {
+    readonly connections: number;
+    readonly frames: Readonly<Record<string, number>>;
+  };
   /** The limits of models, each in its own unit. */
   readonly limits: () => Iterable<LimitUse>;
 }
@@ -40,9 +47,6 @@ const ERROR_BUCKETS = [-10, -5, -2, -1, -0.5, -0.2, -0.1, -0.05, 0, 0.05, 0.1, 0
 const GAP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1, 2, 5, 10];
 const STEP_BUCKETS = [0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2];
 const LOOP_RESOLUTION_MS = 10;
-/** The window of `error_rate`, and the pieces in which it moves. */
-const ERROR_WINDOW_MS = 5 * 60 * 1000;
-const ERROR_SLICE_MS = 10 * 1000;
 
 /** Refused at the door: by these an honest burst would fire its own alert if they counted as errors. */
 const REFUSALS: ReadonlySet<RequestOutcome> = new Set<ErrorCode>(['rate_limited', 'overloaded', 'not_ready']);
@@ -85,10 +89,9 @@ export class Metrics implements RequestObserver {
     name: 'sluice_inter_token_seconds',
     help: 'Silence between two pieces.',
     buckets: GAP_BUCKETS,
-    labelNames: ['model'],
-    registers: [this.#registry],
+    registry: this.#registry,
   });
-  readonly #gapChildren = new Map<string, Histogram.Internal<'model'>>();
+  readonly #gapChildren = new Map<string, HistogramChild>();
   readonly #steps = this.#histogram(
     'sluice_engine_step_seconds',
     'One step of the embedded engine.',
@@ -152,7 +155,7 @@ export class Metrics implements RequestObserver {
     registers: [this.#registry],
   });
 
-  constructor({ backends, queue, placesOn, kept, limits }: MetricsSources) {
+  constructor({ backends, queue, placesOn, kept, sockets, limits }: MetricsSources) {
     this.#gauge(
       'error_rate',
       'Of the admitted requests of 5 minutes: the part that failed, 0 to 1.',
@@ -169,6 +172,10 @@ export class Metrics implements RequestObserver {
       gauge.set(kept().count),
     );
     this.#gauge('sluice_kept_bytes', 'What is kept of them.', [], (gauge) => gauge.set(kept().bytes));
+    this.#gauge('sluice_socket_connections', 'Open sockets.', [], (gauge) =>
+      gauge.set(sockets().connections),
+    );
+    this.#countedFrames(sockets);
     this.#gauge(
       'sluice_model_limit',
       'What all keys together may use of a model, by the limits of its configuration.',
@@ -243,7 +250,7 @@ export class Metrics implements RequestObserver {
   gap({ model, backend = '' }: RequestRecord, gapMs: number, heardMs: number): void {
     let gaps = this.#gapChildren.get(model);
     if (!gaps) {
-      gaps = this.#gaps.labels({ model });
+      gaps = this.#gaps.child({ model });
       this.#gapChildren.set(model, gaps);
     }
     gaps.observe(gapMs / 1000);
@@ -306,12 +313,26 @@ export class Metrics implements RequestObserver {
     return child;
   }
 
-  #histogram(name: string, help: string, buckets: number[]): Histogram {
-    return new Histogram({ name, help, buckets, registers: [this.#registry] });
+  #histogram(name: string, help: string, buckets: readonly number[]): HistogramChild {
+    return new Histogram({ name, help, buckets, registry: this.#registry }).child();
   }
 
   #counter(name: string, help: string): Counter {
     return new Counter({ name, help, registers: [this.#registry] });
+  }
+
+  /** Counted where they pass, as plain numbers: a look-up of labels for each of them would be felt. */
+  #countedFrames(sockets: MetricsSources['sockets']): void {
+    new Counter({
+      name: 'sluice_socket_frames_total',
+      help: 'Frames on sockets, either way, by kind.',
+      labelNames: ['kind'],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const [kind, count] of Object.entries(sockets().frames)) this.inc({ kind }, count);
+      },
+    });
   }
 
   #gauge(name: string, help: string, labelNames: string[], read: (gauge: Gauge) => void): void {
@@ -351,37 +372,4 @@ export class Metrics implements RequestObserver {
 /** 5xx and broken streams. A client that left, or sent nonsense, is no failure of ours. */
 function isFailure(outcome: RequestOutcome): boolean {
   return outcome !== 'ok' && outcome !== 'cancelled' && ERROR_TRAITS[outcome].status >= 500;
-}
-
-/** Failures over all, in a window that moves by slices. */
-class ErrorRate {
-  readonly #slices: { at: number; total: number; failed: number }[] = [];
-
-  add(now: number, failed: boolean): void {
-    const at = Math.floor(now / ERROR_SLICE_MS);
-    let slice = this.#slices.at(-1);
-    if (slice?.at !== at) {
-      slice = { at, total: 0, failed: 0 };
-      this.#slices.push(slice);
-      this.#forget(now);
-    }
-    slice.total += 1;
-    if (failed) slice.failed += 1;
-  }
-
-  value(now: number): number {
-    this.#forget(now);
-    let total = 0;
-    let failed = 0;
-    for (const slice of this.#slices) {
-      total += slice.total;
-      failed += slice.failed;
-    }
-    return total === 0 ? 0 : failed / total;
-  }
-
-  #forget(now: number): void {
-    const oldest = Math.floor((now - ERROR_WINDOW_MS) / ERROR_SLICE_MS);
-    while (this.#slices[0] && this.#slices[0].at < oldest) this.#slices.shift();
-  }
 }

@@ -3,6 +3,7 @@
 // at its codec. A new dialect is one file or folder in `dialects/` and one row in the edge's table of routes.
 import type { ChatRequest, PartialAnswer, TokenEvent } from '../core/chat.ts';
 import type { GatewayError } from '../core/errors.ts';
+import type { FieldNames } from './field-names.ts';
 
 /** A request as a dialect understood it. */
 export interface ParsedRequest {
@@ -17,6 +18,8 @@ export interface ParsedRequest {
   readonly ignored: readonly string[];
   /** What the dialect's answers repeat of their request, by the names that it has there. */
   readonly echo?: Readonly<Record<string, unknown>> | undefined;
+  /** What the client calls what back ends call otherwise; absent: the same. */
+  readonly names?: FieldNames | undefined;
 }
 
 /** What every object of one answer repeats. */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { z } from 'zod';
 import type { ChatRequest } from '../core/chat.ts';
 import { GatewayError } from '../core/errors.ts';
 import type { Dialect, ParsedRequest } from './dialect.ts';
@@ -9,6 +10,7 @@ import { chatCompletions } from './dialects/chat-completions.ts';
 import { completions } from './dialects/completions.ts';
 import { generate, generateStream } from './dialects/generate.ts';
 import { parseJson } from './json.ts';
+import { bodyReader, integerField, listOf, modelField, objectWithRest, textField } from './request-fields.ts';
 
 const ROUTES: readonly { readonly dialect: Dialect; readonly valid: string; readonly model?: string }[] = [
   { dialect: chatCompletions, valid: '"model":"m","messages":[{"role":"user","content":"hi"}]' },
@@ -19,6 +21,9 @@ const ROUTES: readonly { readonly dialect: Dialect; readonly valid: string; read
 
 const read = (dialect: Dialect, text: string, model?: string): ParsedRequest =>
   dialect.parse(parseJson(new TextEncoder().encode(text)), model);
+
+/** A field that is absent and one that is undefined are the same to who reads them. */
+const NOTHING = { user: undefined };
 
 function refusal(act: () => unknown): GatewayError {
   try {
@@ -184,5 +189,32 @@ test('any JSON as a body gives a request or a GatewayError', () => {
       },
     ),
     { numRuns: 1_000 },
+  );
+});
+
+test('a body is read as its schema reads it, whatever of it is absent or wrong', () => {
+  const item = objectWithRest(z.object({ name: z.string('must be a text'), size: integerField(0, 3) }));
+  const schema = z.object({
+    model: modelField,
+    user: textField,
+    items: listOf(item, 'must be a list'),
+    limit: integerField(1, 3).refine((value) => value !== undefined, 'must be there'),
+    usual: z.unknown().transform((value) => value ?? 'usual'),
+  });
+  const readFields = bodyReader(schema);
+  const some = fc.oneof(fc.constantFrom(null, 1, 2.5, 'm', ''), fc.jsonValue({ maxDepth: 1 }));
+  const items = fc.array(fc.dictionary(fc.constantFrom('name', 'size', 'more'), some), { maxLength: 2 });
+  const body = fc.record(
+    { model: some, user: some, items: fc.oneof(items, some), limit: some, usual: some, more: some },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(body, (value) => {
+      const parsed = schema.safeParse(value);
+      if (parsed.success)
+        assert.deepEqual({ ...NOTHING, ...readFields(value).fields }, { ...NOTHING, ...parsed.data });
+      else assert.ok(refusal(() => readFields(value)).message.includes(parsed.error.issues[0]!.message));
+    }),
+    { numRuns: 2_000, examples: [[{ model: 'm', items: [{ name: 'a', more: 1 }], limit: 2 }]] },
   );
 });

@@ -58,11 +58,37 @@ export function listOf<T extends z.ZodType>(
 
 /** An object's members by its schema, and beside them what the schema has no name for. */
 export function objectWithRest<Shape extends z.ZodRawShape>(schema: z.ZodObject<Shape>) {
+  const readMembers = memberReader(schema);
   return z.unknown().transform((value, context) => {
     const read: z.output<z.ZodObject<Shape>>[] = [];
-    if (!readInto(read, schema, value, context, [])) return z.NEVER;
+    const fields = readMembers(value);
+    if (fields) read.push(fields);
+    else if (!readInto(read, schema, value, context, [])) return z.NEVER;
     return { fields: read[0]!, rest: extraOf(value as Readonly<Record<string, unknown>>, schema.shape) };
   });
+}
+
+/**
+ * Reads an object as its schema would, but for what is not there: most of a request's fields are absent, and zod looks into
+ * each of them anew. The returned function gives undefined where something is wrong: what it is, the schema tells.
+ */
+function memberReader<Shape extends z.ZodRawShape>({ shape }: z.ZodObject<Shape>) {
+  const members = Object.entries<z.core.$ZodType>(shape).map(([name, type]) => {
+    const absent = z.safeParse(type, undefined);
+    return { name, type, mayBeAbsent: absent.success && absent.data === undefined };
+  });
+  return (value: unknown): z.output<z.ZodObject<Shape>> | undefined => {
+    if (!isObject(value)) return undefined;
+    const fields: Record<string, unknown> = {};
+    for (const { name, type, mayBeAbsent } of members) {
+      const member = value[name];
+      if (member === undefined && mayBeAbsent) continue;
+      const read = member === undefined ? undefined : z.safeParse(type, member);
+      if (!read?.success) return undefined;
+      fields[name] = read.data;
+    }
+    return fields as z.output<z.ZodObject<Shape>>;
+  };
 }
 
 /** A text where the value is one, else a list. */
@@ -169,14 +195,22 @@ export interface ReadBody<Shape extends z.ZodRawShape> {
   readonly extra: ChatRequest['extra'];
 }
 
-/** Throws `invalid_request` with the first thing that is wrong, its path as `param`. */
-export function readBody<Shape extends z.ZodRawShape>(
+/** The function throws `invalid_request` with the first thing that is wrong, its path as `param`. */
+export function bodyReader<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
-  body: unknown,
-): ReadBody<Shape> {
-  if (!isObject(body)) throw new GatewayError('invalid_request', 'The body must be a JSON object.');
+): (body: unknown) => ReadBody<Shape> {
+  const readMembers = memberReader(schema);
+  return (body) => {
+    if (!isObject(body)) throw new GatewayError('invalid_request', 'The body must be a JSON object.');
+    const fields = readMembers(body) ?? explained(schema, body);
+    return { fields, extra: extraOf(body, schema.shape) };
+  };
+}
+
+/** What the schema itself makes of a body that is not as it should be. */
+function explained<Shape extends z.ZodRawShape>(schema: z.ZodObject<Shape>, body: unknown) {
   const parsed = schema.safeParse(body);
-  if (parsed.success) return { fields: parsed.data, extra: extraOf(body, schema.shape) };
+  if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   const param = pathText(issue.path);
   throw new GatewayError('invalid_request', `${param} ${issue.message}.`, { param });

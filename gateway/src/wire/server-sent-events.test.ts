@@ -88,6 +88,15 @@ test('a chat answer: role, reasoning, content, end, [DONE]', () => {
   ]);
 });
 
+test('a stop string that is known is told beside the reason, as vLLM does', () => {
+  const met: TokenEvent = { type: 'choice-end', choice: 0, reason: 'stop', stop: 'a "b"' };
+  for (const dialect of [chatCompletions, completions]) {
+    const [last] = readEvents(play(open(dialect), [start, text('a'), met, finish])).slice(-1);
+    const [choice] = last!.choices as [{ finish_reason: string; stop_reason: string }];
+    assert.deepEqual([choice.finish_reason, choice.stop_reason], ['stop', 'a "b"']);
+  }
+});
+
 test('with include_usage: null on all chunks, then one chunk with no choice', () => {
   const written = play(open(chatCompletions, true), [start, text('a'), ended(), finish], REPORT);
   const events = readEvents(written);

@@ -1,7 +1,7 @@
 // What OpenAI's streaming dialects share: their frame, their silence, their end, and how the last chunk waits.
 // Exactly `data: `, no comments, no ids, no event names: each of those breaks some published client.
 // A chunk costs one JSON.stringify of its text; all around it was built when its choice began.
-import type { FinishReason, TokenEvent, TokenLogprob, Usage } from '../core/chat.ts';
+import type { TokenEvent, TokenLogprob, Usage } from '../core/chat.ts';
 import type { GatewayError } from '../core/errors.ts';
 import type { AnswerMeta, Report, StreamCodec } from './dialect.ts';
 import { errorBody } from './error-body.ts';
@@ -50,7 +50,7 @@ export class ServerSentEvents implements StreamCodec {
   /** Ends every chunk but the one that carries the usage. */
   readonly #tail: string;
   readonly #frames = new Map<number, ChoiceFrame>();
-  #held: { readonly choice: number; readonly reason: FinishReason } | undefined;
+  #held: Extract<TokenEvent, { type: 'choice-end' }> | undefined;
   #usage: Usage = {};
 
   constructor({ id, object, created, model }: ChunkHead, shape: ChunkShape, includeUsage: boolean) {
@@ -137,7 +137,9 @@ export class ServerSentEvents implements StreamCodec {
     const held = this.#held;
     if (!held) return '';
     this.#held = undefined;
-    return this.#chunk(held.choice, this.#shape.closing, `"${held.reason}"`, record);
+    const { choice, reason, stop } = held;
+    const met = stop === undefined ? '' : `,"stop_reason":${stringifyLine(stop)}`;
+    return this.#chunk(choice, this.#shape.closing, `"${reason}"${met}`, record);
   }
 
   #chunk(choice: number, members: string, reason: string, record = ''): string {

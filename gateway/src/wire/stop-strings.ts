@@ -2,10 +2,10 @@
 // It must never let out a part of a stop string, and never keep text that can no longer begin one.
 // Pure: no clock, no input or output.
 
-/** What one piece brought: text that may be shown, and whether a stop string ended it all. */
+/** What one piece brought: text that may be shown, and the stop string that ended it all, if one did. */
 export interface StopResult {
   readonly text: string;
-  readonly stopped: boolean;
+  readonly stop: string | undefined;
 }
 
 /**
@@ -19,7 +19,7 @@ export class StopStrings {
   private held = '';
   /** So many characters of what is held were given out before: a stop string may have begun in them. */
   private shown = 0;
-  private done = false;
+  private met: string | undefined;
 
   /** `before`: the text that the pieces go on from, and that was given out already. */
   constructor(stops: readonly string[], before = '') {
@@ -35,20 +35,20 @@ export class StopStrings {
 
   /** Takes the next piece. After a stop, everything is swallowed. */
   push(piece: string): StopResult {
-    if (this.done) return { text: '', stopped: true };
-    if (this.longest === 0) return { text: piece, stopped: false };
+    if (this.met !== undefined) return { text: '', stop: this.met };
+    if (this.longest === 0) return { text: piece, stop: undefined };
     const text = this.held + piece;
-    const cut = this.firstStop(text);
-    if (cut !== undefined) {
-      this.done = true;
+    const first = this.firstStop(text);
+    if (first !== undefined) {
+      this.met = first.stop;
       this.held = '';
-      return { text: text.slice(this.shown, Math.max(this.shown, cut)), stopped: true };
+      return { text: text.slice(this.shown, Math.max(this.shown, first.start)), stop: first.stop };
     }
     const end = text.length - this.unfinished(text);
     this.held = text.slice(end);
     const fresh = text.slice(this.shown, Math.max(this.shown, end));
     this.shown = Math.max(0, this.shown - end);
-    return { text: fresh, stopped: false };
+    return { text: fresh, stop: undefined };
   }
 
   /** The text that was held back and turned out to be none of a stop string's; call once, at the end. */
@@ -59,20 +59,20 @@ export class StopStrings {
     return text;
   }
 
-  /** Where the stop string begins that is complete first. */
-  private firstStop(text: string): number | undefined {
+  /** The stop string that is complete first, and where it begins. */
+  private firstStop(text: string): { readonly stop: string; readonly start: number } | undefined {
     let firstEnd = Number.POSITIVE_INFINITY;
-    let start: number | undefined;
+    let first: { readonly stop: string; readonly start: number } | undefined;
     for (const stop of this.stops) {
       // What was complete before is no end of what comes after it.
       const at = text.indexOf(stop, Math.max(0, this.shown - stop.length + 1));
       // Strictly earlier: the longer one, which came before in the order, keeps an equal end.
       if (at >= 0 && at + stop.length < firstEnd) {
         firstEnd = at + stop.length;
-        start = at;
+        first = { stop, start: at };
       }
     }
-    return start;
+    return first;
   }
 
   /** How many characters at the end of `text` may be the beginning of a stop string. */

@@ -2,6 +2,9 @@
 // request is served. What is odd but legal has one documented outcome on every route.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { startInProcess } from '../in-process.ts';
+import { refusalOf } from '../upstream/answers.ts';
+import { startUpstream } from '../upstream/faulty-upstream.ts';
 import { fakeConfig, post, raw, type Sluice, startSluice } from './harness.ts';
 
 let sluice: Sluice;
@@ -203,4 +206,65 @@ test('ten thousand messages do no harm', async () => {
   const response = await post(`${sluice.url}/v1/chat/completions`, { model: 'deepseek-r1', messages });
   assert.equal(response.status, 200);
   await response.arrayBuffer();
+});
+
+test('what a back end refuses of a message is told by the field that its client sent', async () => {
+  const upstream = await startUpstream();
+  const backends = [{ id: 'up', kind: 'vllm', url: `${upstream.url}/v1` }];
+  const server = await startInProcess({ log_level: 'silent', backends, models: [{ id: 'm' }] });
+  const image = 'data:image/png;base64,AA==';
+  const place = 'messages[1].content[1]';
+  const ours = [
+    ['/v1/chat/completions', { messages: [{ role: 'user', content: 'hi' }] }, place],
+    ['/v1/completions', { prompt: 'hi' }, undefined],
+    ['/v1/models/m/generate', { prompt: 'hi', system_message: 's' }, 'prompt'],
+    [
+      '/v1/responses',
+      {
+        instructions: 's',
+        input: [
+          {
+            role: 'user',
+            content: [
+              { type: 'input_text', text: 'What?' },
+              { type: 'input_image', image_url: image },
+            ],
+          },
+        ],
+      },
+      'input[0].content[1]',
+    ],
+    [
+      '/v1/messages',
+      {
+        max_tokens: 9,
+        system: 's',
+        messages: [
+          {
+            role: 'user',
+            content: [
+              { type: 'text', text: 'What?' },
+              { type: 'image', source: { type: 'url', url: 'https://example.com/a.png' } },
+            ],
+          },
+        ],
+      },
+      'messages[0].content[1]',
+    ],
+  ] as const;
+  try {
+    for (const [path, body, field] of ours) {
+      for (const stream of [false, true]) {
+        upstream.play(refusalOf(400, { message: `${place} is no picture.`, param: place }));
+        const response = await post(`${server.url}${path}`, { model: 'm', stream, ...body });
+        assert.equal(response.status, 400);
+        const { error } = (await response.json()) as { error: { message: string; param?: string | null } };
+        assert.equal(error.param ?? undefined, field, path);
+        assert.equal(error.message, `${field ?? 'The request'} is no picture.`);
+      }
+    }
+  } finally {
+    await server.close();
+    await upstream.close();
+  }
 });

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { storyOf } from '../upstream/story.ts';
 import { flawOf, readChat, type StreamedChat } from './chat-stream.ts';
 import { fakeConfig, metric, type Sluice, startSluice } from './harness.ts';
 
@@ -14,11 +15,7 @@ const AT_ONCE = Math.min(40, Math.ceil(STREAMS / 5));
 const KILL_EVERY_MS = 2_000;
 const TOKEN_MS = 20;
 
-/** No two are alike, so that one lost, doubled or moved shows; cut anywhere, some leave half a character or word. */
-const PIECES = Array.from({ length: 60 }, (_, index) => {
-  const words = ['量子', ' river', '，计算', '😀', ' naïve', '\n\n', '👩‍👩‍👧', '  two', 'é', '。'];
-  return `${words[index % words.length]}${index}`;
-});
+const PIECES = storyOf(60);
 const TEXT = PIECES.join('');
 
 /** A back end that can be killed, and comes again on its port. */

@@ -42,9 +42,9 @@ const ask = (name: string, body: object, headers: Readonly<Record<string, string
   post(`${server.url}${path}`, body, { headers: { ...ONE, 'idempotency-key': name, ...headers } });
 
 /** Tokens that were computed so far. */
-async function computed(): Promise<number> {
+async function computed(kind: 'completion' | 'prompt' = 'completion'): Promise<number> {
   const text = await (await fetch(`${server.url}/metrics`, { headers: ONE })).text();
-  return Number(/^sluice_completion_tokens_total (\d+)$/m.exec(text)![1]);
+  return Number(new RegExp(`^sluice_${kind}_tokens_total (\\d+)$`, 'm').exec(text)![1]);
 }
 
 for (const stream of [false, true]) {
@@ -85,6 +85,52 @@ test('a name is of its key, its route and its model in the path', async () => {
   assert.equal(elsewhere.status, 422);
   await elsewhere.text();
 });
+
+const VECTORS = [
+  ['/v1/embeddings', { input: Array.from({ length: 40 }, (_, index) => `text ${index}`) }, { input: 'a' }],
+  ['/v1/rerank', { query: 'q', documents: ['a', 'b'] }, { query: 'q', documents: ['b', 'a'] }],
+] as const;
+
+for (const [path, body, another] of VECTORS) {
+  test(`two posts at once and one later get the same answer, computed once (${path})`, async () => {
+    const before = await computed('prompt');
+    const asked = { model: 'story', ...body };
+    const pair = await Promise.all([ask('vectors', asked, {}, path), ask('vectors', asked, {}, path)]);
+    const later = await ask('vectors', asked, {}, path);
+    for (const answer of [...pair, later]) {
+      assert.equal(answer.status, 200);
+      assert.match(answer.headers.get('content-type')!, /^application\/json/);
+      assert.equal(answer.headers.get('x-sluice-stream'), null);
+    }
+    const replayed = [...pair, later].map((response) => response.headers.get('x-sluice-replayed'));
+    assert.deepEqual(replayed.sort(), ['1', '1', null]);
+    const texts = await Promise.all([...pair, later].map((response) => response.text()));
+    assert.equal(new Set(texts).size, 1);
+    const { usage } = JSON.parse(texts[0]!) as { usage: { prompt_tokens: number } };
+    assert.equal((await computed('prompt')) - before, usage.prompt_tokens);
+
+    const refused = await ask('vectors', { model: 'story', ...another }, {}, path);
+    assert.equal(refused.status, 422);
+    const others = await ask('vectors', asked, TWO, path);
+    assert.equal(others.headers.get('x-sluice-replayed'), null, "another key's name is another one");
+    await Promise.all([refused.text(), others.text()]);
+  });
+
+  test(`a client that was cut off finds its answer again, and what failed is tried anew (${path})`, async () => {
+    const text = JSON.stringify({ model: 'story', ...body });
+    const headers = { ...ONE, 'content-type': 'application/json', 'idempotency-key': 'vectors, cut off' };
+    const cut = await attempt(server.port, 'POST', path, headers, text, 1);
+    assert.equal(cut.status, 0);
+    const again = await post(`${server.url}${path}`, text, { headers });
+    assert.deepEqual([again.status, again.headers.get('x-sluice-replayed')], [200, '1']);
+    await again.text();
+    for (let time = 0; time < 2; time += 1) {
+      const failed = await ask('vectors, dead', { model: 'dead', ...body }, {}, path);
+      assert.deepEqual([failed.status, failed.headers.get('x-sluice-replayed')], [502, null]);
+      await failed.text();
+    }
+  });
+}
 
 test('another body under the same name is refused, and the header is named', async () => {
   await (await ask('taken', bodyOf('story'))).text();

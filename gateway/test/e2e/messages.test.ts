@@ -2,7 +2,7 @@
 // built on them rely on, byte by byte.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { chunkOf, DONE, EVENT_STREAM, endChunk, toolChunk } from '../upstream/answers.ts';
+import { chunkOf, DONE, EVENT_STREAM, endChunk, textChunk, toolChunk } from '../upstream/answers.ts';
 import { startUpstream, type Upstream } from '../upstream/faulty-upstream.ts';
 import { fakeConfig, metric, post, type Sluice, startSluice, waitUntil } from './harness.ts';
 
@@ -150,6 +150,20 @@ describe('messages over another server', () => {
 
   const send = (body: object, signal?: AbortSignal) =>
     post(`${sluice.url}/v1/messages?beta=true`, body, signal ? { signal } : {});
+
+  test('a stop string at which the server ended, or which it passed over, is told by its text', async () => {
+    const end = chunkOf({ delta: {}, finish_reason: 'stop', stop_reason: 'END' });
+    for (const chunks of [
+      [textChunk('a '), end, DONE],
+      [textChunk('a EN'), textChunk('D b'), endChunk(), DONE],
+    ]) {
+      upstream.play({ headers: EVENT_STREAM, chunks });
+      const stops = { model: 'm', max_tokens: 9, messages: [hi], stop_sequences: ['STOP', 'END'] };
+      const events = eventsOf(await (await send({ ...stops, stream: true })).text());
+      assert.deepEqual(events.at(-2).delta, { stop_reason: 'stop_sequence', stop_sequence: 'END' });
+      assert.equal(events.map(({ delta }) => delta?.text ?? '').join(''), 'a ');
+    }
+  });
 
   test("an assistant's hundred turns arrive whole, and its call comes back as a block", async () => {
     upstream.play({

@@ -1,17 +1,15 @@
-// Streams whose clients are cut off: whoever comes again misses nothing and gets nothing twice, in every dialect, also while the
-// answer itself changes its back end; and whoever has no business with a stream learns nothing of it.
+// Streams whose clients come again: what they get, from where, in which shape, for how long; and whoever has no business with a
+// stream learns nothing of it.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { seededRandom } from '../../src/load/seeded-random.ts';
 import { type InProcessServer, startInProcess } from '../in-process.ts';
+import { storyOf } from '../upstream/story.ts';
 import { post, waitUntil } from './harness.ts';
-import { attempt, eventsIn, flawOfIds, RESUMABLE_ROUTES, readResuming } from './resuming-client.ts';
+import { attempt, eventsIn, flawOfIds, RESUMABLE_ROUTES } from './resuming-client.ts';
 
-const CLIENTS = 20;
-const RESETS = 10;
 const LIMIT_MS = 20_000;
 const GRACE_MS = 400;
 const ONE = { authorization: 'Bearer one' };
@@ -20,11 +18,7 @@ const [CHAT] = RESUMABLE_ROUTES.filter(({ path }) => path === '/v1/chat/completi
   (typeof RESUMABLE_ROUTES)[number],
 ];
 
-/** No two are alike, so that one lost, doubled or moved shows; a cut may leave half a character. */
-const PIECES = Array.from({ length: 60 }, (_, index) => {
-  const words = ['量子', ' river', '，计算', '😀', ' naïve', '\n\n', '👩‍👩‍👧', '  two', 'é', '。'];
-  return `${words[index % words.length]}${index}`;
-});
+const PIECES = storyOf(60);
 const TEXT = PIECES.join('');
 
 function config(rest: object = {}): object {
@@ -37,20 +31,25 @@ function config(rest: object = {}): object {
     ],
     backends: [
       { ...fake, id: 'whole' },
-      { ...fake, id: 'breaks', fail_after: 25 },
       { ...fake, id: 'slow', first_token_ms: 300 },
       { ...fake, id: 'stalls', stall_after: 3 },
       { ...fake, id: 'dead', fail_after: 0 },
     ],
     models: [
       { id: 'story', backends: ['whole'] },
-      { id: 'broken-story', backends: ['breaks', 'whole'] },
       { id: 'slow-story', backends: ['slow'], resumable: true },
       { id: 'endless-story', backends: ['stalls'] },
       { id: 'dead-story', backends: ['dead'] },
     ],
     ...rest,
   };
+}
+
+interface Refusal {
+  readonly error: { readonly type: string; readonly param: string; readonly message: string };
+  readonly type?: string;
+  readonly code?: string;
+  readonly message?: string;
 }
 
 let server: InProcessServer;
@@ -73,48 +72,6 @@ const textIn = (body: Buffer) =>
     .filter(({ data }) => data !== '[DONE]')
     .map(({ data }) => CHAT.textOf(JSON.parse(data) as never))
     .join('');
-
-for (const [seed, route] of RESUMABLE_ROUTES.entries()) {
-  for (const model of ['story', 'broken-story']) {
-    const meanwhile = model === 'story' ? '' : ', while the answer loses its back end';
-    test(`${CLIENTS * RESETS} resets at random bytes of ${route.name}${meanwhile}: every text is whole`, {
-      timeout: 60_000,
-    }, async () => {
-      const random = seededRandom(seed + 1);
-      const asked = {
-        ...route,
-        path: route.path.replace('/story/', `/${model}/`),
-        body: { ...route.body, ...('model' in route.body && { model }) },
-      };
-      const read = await Promise.all(
-        Array.from({ length: CLIENTS }, (_, client) =>
-          readResuming(asked, {
-            port: server.port,
-            headers: ONE,
-            name: `${route.name} ${model} ${client}`,
-            resets: RESETS,
-            mostBytes: 2_500,
-            random,
-          }),
-        ),
-      );
-      for (const { events, text } of read) {
-        assert.equal(text, TEXT);
-        assert.equal(flawOfIds(events), undefined);
-        assert.deepEqual(
-          events.filter(({ data }) => route.isLast(data)),
-          events.slice(-1),
-        );
-      }
-      const resets = read.reduce((sum, one) => sum + one.resets, 0);
-      assert.ok(resets >= (CLIENTS * RESETS) / 2, `only ${resets} resets`);
-      assert.ok(
-        new Set(read.map(({ events }) => events[0]!.id)).size === CLIENTS,
-        'each has a stream of its own',
-      );
-    });
-  }
-}
 
 test('two read one stream at once, and one that has ended, each from where it likes', async () => {
   const first = await chat('story');
@@ -214,17 +171,34 @@ test('what is missed is told apart from what was never there, and from what is n
   assert.deepEqual([wrongMethod.status, wrongMethod.headers.get('allow')], [405, 'GET, DELETE']);
 });
 
-test("what is wrong with a resume is told in the shape of the stream's own dialect", async () => {
-  const messages = RESUMABLE_ROUTES.find(({ name }) => name === 'messages')!;
-  const first = await post(`${server.url}${messages.path}`, messages.body, {
-    headers: { ...ONE, 'x-sluice-resumable': '1' },
+for (const route of RESUMABLE_ROUTES) {
+  test(`what is wrong with a resume of ${route.name} is told in its own shape`, async () => {
+    const headers = { ...ONE, 'x-sluice-resumable': '1' };
+    const [first, second] = await Promise.all(
+      [1, 2].map(() => post(`${server.url}${route.path}`, route.body, { headers })),
+    );
+    const last = eventsIn(await bytesOf(first!), route.end).at(-1)!.id;
+    const [stream, number] = last.split(':');
+    await second!.text();
+    for (const [what, id] of [
+      ['no id', 'nonsense'],
+      ['of another stream', `${second!.headers.get('x-sluice-stream')}:1`],
+      ['of the future', `${stream}:${Number(number) + 1}`],
+    ] as const) {
+      const refused = await streams(stream!, { 'last-event-id': id });
+      assert.equal(refused.status, 400, what);
+      assert.match(refused.headers.get('content-type')!, /^application\/json/);
+      const body = (await refused.json()) as Refusal;
+      assert.deepEqual([body.error.type, body.error.param], ['invalid_request_error', 'Last-Event-ID'], what);
+      if (route.name === 'messages') assert.deepEqual([body.type, 'data' in body], ['error', false]);
+      else assert.deepEqual([body.code, body.message], ['invalid_request', body.error.message]);
+    }
+    // Of whose dialect it is, another key learns nothing.
+    const others = await streams(stream!, { ...TWO, 'last-event-id': last });
+    const none = await streams('x'.repeat(24), { ...TWO, 'last-event-id': last });
+    assert.deepEqual([others.status, await others.text()], [404, await none.text()]);
   });
-  await first.text();
-  const refused = await streams(first.headers.get('x-sluice-stream')!, { 'last-event-id': 'nonsense' });
-  assert.equal(refused.status, 400);
-  const { type, error } = (await refused.json()) as { type: string; error: { type: string } };
-  assert.deepEqual([type, error.type], ['error', 'invalid_request_error']);
-});
+}
 
 test('a stream that nobody reads is cancelled after its grace, and says so to who comes too late', async () => {
   const headers = { ...ONE, 'content-type': 'application/json', 'x-sluice-resumable': '1' };

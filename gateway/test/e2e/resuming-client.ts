@@ -180,16 +180,18 @@ export interface ResumeOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Unique: by it the client comes again while it does not know the stream's id. */
   readonly name: string;
-  /** How often it is cut off. */
+  /** How often it is cut off, at most. */
   readonly resets: number;
   /** Bytes after which it is, at most. */
   readonly mostBytes: number;
   readonly random: () => number;
+  /** Told how many events there are, after each connection. */
+  readonly onEvents?: ((count: number) => void) | undefined;
 }
 
 /** Reads a stream to its end over as many connections as it takes. Rejects with what is wrong with an answer. */
 export async function readResuming(route: ResumableRoute, options: ResumeOptions): Promise<ResumedStream> {
-  const { port, headers, name, resets: most, mostBytes, random } = options;
+  const { port, headers, name, resets: most, mostBytes, random, onEvents } = options;
   const events: Event[] = [];
   let stream: string | undefined;
   let early = 0;
@@ -225,12 +227,15 @@ export async function readResuming(route: ResumableRoute, options: ResumeOptions
     stream ??= got.headers['x-sluice-stream'];
     if (stream === undefined) early += 1;
     events.push(...eventsIn(got.body, route.end));
+    onEvents?.(events.length);
     if (got.status === 204 || got.isWhole) return { events, text: textOf(events, route), resets, early };
   }
 }
 
 function textOf(events: readonly Event[], { textOf: read }: ResumableRoute): string {
   const objects = events.filter(({ data }) => data !== '[DONE]').map(({ data }) => JSON.parse(data));
+  const failed = objects.find(({ error }) => error);
+  if (failed) throw new Error(`It failed: ${JSON.stringify(failed)}`);
   return objects.map((object) => read(object as never)).join('');
 }
 

@@ -58,6 +58,22 @@ describe('vectors on a scripted back end', () => {
     assert.equal((await embed({ model: 'no-such', input: 'a' })).status, 404);
   });
 
+  test('how an answer came to be stands in it where that is asked', async () => {
+    for (const [path, body] of [
+      ['/v1/embeddings', { input: ['a', 'b'] }],
+      ['/v1/rerank', { query: 'q', documents: ['a'] }],
+    ] as const) {
+      const ask = async (headers: Readonly<Record<string, string>>) => {
+        const response = await post(`${sluice.url}${path}`, { model: MODEL, ...body }, { headers });
+        return (await response.json()) as { sluice?: { backend: string; queue_ms: number } };
+      };
+      const { sluice: report } = await ask({ 'x-sluice-report': '1' });
+      assert.equal(report?.backend, 'fake');
+      assert.ok(report.queue_ms >= 0);
+      assert.equal('sluice' in (await ask({})), false);
+    }
+  });
+
   test('documents come best first', async () => {
     const documents = ['a ship on land', 'the deep blue sea', 'sea'];
     const response = await post(`${sluice.url}/v1/rerank`, { model: MODEL, query: 'blue sea', documents });

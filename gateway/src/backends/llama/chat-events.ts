@@ -4,6 +4,8 @@ import type { CallContext } from '../../core/backend.ts';
 import type { ChatRequest, EventSink, TokenEvent } from '../../core/chat.ts';
 import type { CallEvent } from './messages.ts';
 
+type Ended = Pick<Extract<TokenEvent, { type: 'choice-end' }>, 'reason' | 'stop'>;
+
 /** Throws what the sink throws. Once the signal is aborted, be it by the sink, nothing more is pushed. */
 export function toldAs(
   { continueFrom }: ChatRequest,
@@ -41,13 +43,15 @@ export function toldAs(
         break;
       }
       case 'end':
-        push({
-          type: 'choice-end',
-          choice: 0,
-          reason: hasCalls && event.reason === 'stop' ? 'tool_calls' : event.reason,
-        });
+        push({ type: 'choice-end', choice: 0, ...endOf(event, hasCalls) });
         if (!signal.aborted) push({ type: 'finish', usage: event.usage });
         break;
     }
   };
+}
+
+/** An answer that has called a tool ended for that, whatever came behind the call. */
+function endOf({ reason, stop }: Extract<CallEvent, { type: 'end' }>, hasCalls: boolean): Ended {
+  if (hasCalls && reason === 'stop') return { reason: 'tool_calls' };
+  return stop === undefined ? { reason } : { reason, stop };
 }

@@ -246,12 +246,12 @@ function acceptBegun(
 
 /** The answer has all that it may have. What was held back of it is the client's still. */
 function endAtOnce(call: number, answer: AnswerText, usage: Usage): void {
-  const { pieces, stopped } = answer.flush();
+  const { pieces, stopped, stop } = answer.flush();
   const reason = stopped ? 'stop' : 'length';
   const { reasoningTokens } = answer;
   tell([
     ...pieces.map(({ kind, ...piece }) => ({ type: kind, call, ...piece, tokens: [] }) as CallEvent),
-    { type: 'end', call, reason, usage: { ...usage, reasoningTokens } },
+    { type: 'end', call, reason, stop, usage: { ...usage, reasoningTokens } },
   ]);
 }
 

@@ -187,7 +187,7 @@ test('a stop string across tokens ends it, and no part of it is shown', async ()
   });
   driver.add(call(1, 3, { answer, maxTokens: 50 }));
   const end = await ended(1);
-  assert.equal(end.type === 'end' && end.reason, 'stop');
+  assert.deepEqual(end.type === 'end' && [end.reason, end.stop], ['stop', 'STOP']);
   assert.equal(text(1), 'h');
 });
 
@@ -331,7 +331,7 @@ test('a continued answer counts both parts and shows only the second', async () 
   driver.add(call(1, 0, { tokens: [1, 2, 3, 98, 97], continued: [98, 97], maxTokens: 50, answer }));
   const end = await ended(1);
   // 'a' was held back as the beginning of the stop string: two more complete it, and none is shown.
-  assert.equal(end.type === 'end' && end.reason, 'stop');
+  assert.deepEqual(end.type === 'end' && [end.reason, end.stop], ['stop', 'aaa']);
   assert.equal(text(1), '');
   assert.deepEqual(end.type === 'end' && end.usage.promptTokens, 3);
   assert.deepEqual(end.type === 'end' && end.usage.completionTokens, 4);

@@ -301,24 +301,22 @@ export class Driver {
     place.unsent.push(token);
     const part = request.answer.push(token, likely);
     this.emit(place, part);
-    if (part.stopped) return this.end(place, 'stop', true);
+    if (part.stopped) return this.end(place, 'stop', part);
     if (place.completionTokens >= request.maxTokens) return this.end(place, 'length');
   }
 
-  private async end(place: Place, reason: FinishReason, stopped = false): Promise<void> {
+  /** `stopping`: the part that ended the answer, where it did not end by itself. */
+  private async end(place: Place, reason: FinishReason, stopping?: AnswerPart): Promise<void> {
     const { request } = place;
-    let finish = reason;
-    if (!stopped) {
-      const rest = request.answer.flush();
-      this.emit(place, rest);
-      if (rest.stopped) finish = 'stop';
-    }
+    const last = stopping ?? request.answer.flush();
+    if (!stopping) this.emit(place, last);
     await this.free(place);
     const promptTokens = place.tokens.length - countedOf(request);
     this.events.push({
       type: 'end',
       call: request.call,
-      reason: finish,
+      reason: last.stopped ? 'stop' : reason,
+      ...(last.stop !== undefined && { stop: last.stop }),
       usage: {
         promptTokens,
         cachedTokens: Math.min(place.cachedTokens, promptTokens),

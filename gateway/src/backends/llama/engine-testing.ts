@@ -8,6 +8,7 @@ import type { LlamaBackend } from './llama-backend.ts';
 export interface Answer {
   text: string;
   reason: FinishReason | undefined;
+  stop: string | undefined;
   usage: Usage;
   /** When each delta came, ms on the monotonic clock. */
   deltasAt: number[];
@@ -23,7 +24,14 @@ export interface Ask extends Partial<ChatRequest> {
 
 export async function chat(backend: LlamaBackend, ask: Ask): Promise<Answer> {
   const { user, tenant, signal, onDelta, ...rest } = ask;
-  const answer: Answer = { text: '', reason: undefined, usage: {}, deltasAt: [], events: [] };
+  const answer: Answer = {
+    text: '',
+    reason: undefined,
+    stop: undefined,
+    usage: {},
+    deltasAt: [],
+    events: [],
+  };
   const request: ChatRequest = {
     model: 'm',
     prompt: { kind: 'messages', messages: [{ role: 'user', content: user ?? 'Tell me about the sea.' }] },
@@ -41,8 +49,10 @@ export async function chat(backend: LlamaBackend, ask: Ask): Promise<Answer> {
       answer.text += event.text;
       answer.deltasAt.push(performance.now());
       onDelta?.(answer);
-    } else if (event.type === 'choice-end') answer.reason = event.reason;
-    else if (event.type === 'finish') answer.usage = event.usage;
+    } else if (event.type === 'choice-end') {
+      answer.reason = event.reason;
+      answer.stop = event.stop;
+    } else if (event.type === 'finish') answer.usage = event.usage;
   });
   return answer;
 }

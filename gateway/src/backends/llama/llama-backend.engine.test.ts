@@ -96,7 +96,8 @@ describe('the embedded engine', { skip, concurrency: false }, () => {
     const stop = whole.text.slice(21, 33);
     const answer = await chat(backend, { maxTokens: 30, stop: [stop, 'never in it'] });
     assert.equal(answer.text, whole.text.slice(0, whole.text.indexOf(stop)));
-    assert.equal(answer.reason, 'stop');
+    assert.deepEqual([answer.reason, answer.stop], ['stop', stop]);
+    assert.deepEqual([whole.reason, whole.stop], ['length', undefined]);
   });
 
   test('the same request again is cached, for its tenant only', async () => {

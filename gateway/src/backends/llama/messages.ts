@@ -181,7 +181,14 @@ export type CallEvent =
     }
   /** Of the call's next input, in their order; with a `query` a single number, 0 to 1, higher is better. */
   | { readonly type: 'vector'; readonly call: number; readonly vector: Float32Array }
-  | { readonly type: 'end'; readonly call: number; readonly reason: FinishReason; readonly usage: Usage }
+  | {
+      readonly type: 'end';
+      readonly call: number;
+      readonly reason: FinishReason;
+      /** The stop string that was met. */
+      readonly stop?: string | undefined;
+      readonly usage: Usage;
+    }
   | { readonly type: 'failed'; readonly call: number; readonly error: EngineError };
 
 /** One engine step and all that came of it; without tokens it only carries events, and `seconds` is 0. */

@@ -77,6 +77,8 @@ export interface AnswerPart {
   readonly logprobs?: readonly TokenLogprob[] | undefined;
   /** A stop string was met, or the only call is complete: the answer is over. */
   readonly stopped: boolean;
+  /** The stop string that was met. */
+  readonly stop?: string | undefined;
 }
 
 export interface AnswerOptions {
@@ -149,17 +151,17 @@ export class AnswerText {
   private filter(pieces: readonly ThinkPiece[], isLast = false): AnswerPart {
     const out: AnswerPiece[] = [];
     let text = '';
-    let stopped = false;
+    let stop: string | undefined;
     const answer = (shown: string): void => {
-      if (stopped) return;
+      if (stop !== undefined) return;
       const result = this.stops.push(shown);
       text += result.text;
-      stopped = result.stopped;
+      stop = result.stop;
     };
     const sort = (found: readonly CallPiece[]): void => {
       for (const piece of found) {
         if (piece.kind === 'text') answer(piece.text);
-        else if (!stopped) out.push(piece);
+        else if (stop === undefined) out.push(piece);
       }
     };
     for (const piece of pieces) {
@@ -172,14 +174,15 @@ export class AnswerText {
       else sort(this.calls.push(piece.text));
     }
     if (isLast && this.calls !== undefined) sort(this.calls.flush());
-    if (isLast && !stopped) text += this.stops.flush();
-    stopped ||= this.calls?.isOver ?? false;
-    if (text === '') return { pieces: out, stopped };
+    if (isLast && stop === undefined) text += this.stops.flush();
+    const stopped = stop !== undefined || (this.calls?.isOver ?? false);
+    const ending = stop === undefined ? { stopped } : { stopped, stop };
+    if (text === '') return { pieces: out, ...ending };
     // What a token shows behind a call cannot be told: the call's own tokens are shown nowhere.
     const logprobs = this.calls?.hasCalls === true ? undefined : this.logprobs?.showed(text);
     // Before a call that came with it, as the model wrote it.
     const place = out.findIndex(({ kind }) => kind === 'tool-call');
     out.splice(place < 0 ? out.length : place, 0, { kind: 'text', text });
-    return { pieces: out, logprobs, stopped };
+    return { pieces: out, logprobs, ...ending };
   }
 }

@@ -1,5 +1,5 @@
 // An attempt's limits of time at another server: to its first token, and of its silence after that. One timer a call, set
-// again only when it fires: a chunk costs no more than a look at the clock.
+// again only when it fires: neither the first word nor a chunk costs more than a look at the clock.
 import { GatewayError } from '../../core/errors.ts';
 
 export interface AttemptLimits {
@@ -13,21 +13,22 @@ export class AttemptClock {
   readonly #limits: AttemptLimits;
   readonly #onLate: (error: GatewayError) => void;
   #spoke = false;
+  /** Of the wait for the first word, then of the silence. */
   #since = performance.now();
   #timer: NodeJS.Timeout;
 
   constructor(limits: AttemptLimits, onLate: (error: GatewayError) => void) {
     this.#limits = limits;
     this.#onLate = onLate;
-    this.#timer = setTimeout(() => this.#look(), limits.firstTokenMs);
+    // Neither limit can be over sooner than the shorter one.
+    this.#timer = setTimeout(() => this.#look(), Math.min(limits.firstTokenMs, limits.silenceMs));
   }
 
   /** A word of the answer came. */
   spoke(): void {
     if (this.#spoke) return;
     this.#spoke = true;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), this.#limits.silenceMs);
+    this.#since = performance.now();
   }
 
   /** Bytes came: a silence is over. Before the first word they count for nothing: a keep-alive is no answer. */
@@ -41,19 +42,14 @@ export class AttemptClock {
 
   #look(): void {
     const { firstTokenMs, silenceMs } = this.#limits;
-    if (!this.#spoke) {
-      this.#onLate(
-        new GatewayError('backend_timeout', `The back end gave no first word in ${firstTokenMs} ms.`),
-      );
-      return;
-    }
-    const leftMs = this.#since + silenceMs - performance.now();
+    const leftMs = this.#since + (this.#spoke ? silenceMs : firstTokenMs) - performance.now();
     if (leftMs > 0) {
       this.#timer = setTimeout(() => this.#look(), leftMs);
       return;
     }
-    this.#onLate(
-      new GatewayError('backend_timeout', `The back end fell silent for ${silenceMs} ms in its answer.`),
-    );
+    const late = this.#spoke
+      ? `The back end fell silent for ${silenceMs} ms in its answer.`
+      : `The back end gave no first word in ${firstTokenMs} ms.`;
+    this.#onLate(new GatewayError('backend_timeout', late));
   }
 }

@@ -25,6 +25,9 @@ export class ChoiceParts {
   readonly #sink: EventSink;
   readonly #grow: (length: number) => void;
   readonly #topLogprobs: number;
+  readonly #stops: readonly string[];
+  /** The stop string that the server says it has met. */
+  #toldStop: string | undefined;
   readonly #calls: CallNumbers;
   /** Absent: text is shown as it comes. */
   readonly #text: ChoiceText | undefined;
@@ -37,6 +40,7 @@ export class ChoiceParts {
     this.#sink = options.sink;
     this.#grow = grow;
     this.#topLogprobs = options.request.logprobs ?? 0;
+    this.#stops = options.request.stop;
     this.#calls = new CallNumbers(options.newId);
     const looked = textOptions(number, options);
     this.#text =
@@ -79,9 +83,13 @@ export class ChoiceParts {
     if (!this.isStopped) this.#call(piece);
   }
 
-  /** `reason`: as the server wrote it. Throws `backend_failed` where it says that it gave up. */
-  ended(reason: unknown): void {
+  /**
+   * `reason`: as the server wrote it; `stop`: what it says that it has stopped at, a stop string or anything else. Throws
+   * `backend_failed` where it says that it gave up.
+   */
+  ended(reason: unknown, stop?: unknown): void {
     if (this.isStopped) return;
+    this.#toldStop = this.#stops.find((one) => one === stop) ?? this.#toldStop;
     const told = finishReasonOf(reason);
     // Some say `stop` before or after what really ended it.
     if (told !== undefined && (this.reason === undefined || this.reason === 'stop')) this.reason = told;
@@ -102,7 +110,8 @@ export class ChoiceParts {
         this.#sink({ type: 'tool-call-delta', choice: this.#number, index, arguments: NO_ARGUMENTS });
       }
     }
-    this.#sink({ type: 'choice-end', choice: this.#number, reason });
+    const stop = reason === 'stop' ? (this.#text?.stop ?? this.#toldStop) : undefined;
+    this.#sink({ type: 'choice-end', choice: this.#number, reason, ...(stop !== undefined && { stop }) });
   }
 
   #finalReason(): FinishReason {

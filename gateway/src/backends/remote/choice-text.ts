@@ -39,6 +39,8 @@ const JSON_BEGINNING = /^[{["]/;
 export class ChoiceText {
   /** A stop string was met, or the only call is complete: nothing is shown any more. */
   isStopped = false;
+  /** The stop string that was met. */
+  stop: string | undefined;
   readonly #sink: ChoiceTextSink;
   readonly #stops: StopStrings;
   readonly #splicer: TextSplicer | undefined;
@@ -135,9 +137,10 @@ export class ChoiceText {
 
   #stop(piece: string): void {
     if (this.isStopped) return;
-    const { text, stopped } = this.#stops.push(piece);
+    const { text, stop } = this.#stops.push(piece);
     this.#show(text);
-    this.isStopped = stopped;
+    this.stop = stop;
+    this.isStopped = stop !== undefined;
   }
 
   #show(text: string): void {

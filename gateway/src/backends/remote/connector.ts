@@ -10,6 +10,8 @@ import { connectError, handshakeError, transportError } from './transport-error.
 const MOST_TUNNEL_HEAD = 16 * 1024;
 /** First silence after which the system asks whether the other side still lives: a dead one is noticed in long silences. */
 const TCP_KEEP_ALIVE_MS = 30_000;
+/** Read at once from a plain socket, in bytes: as much as Node itself would. */
+const READ_BYTES = 64 * 1024;
 
 export interface ConnectorOptions {
   readonly origin: URL;
@@ -36,6 +38,8 @@ export class Connector {
   /** Of whom we connect to, the proxy or the back end; undefined: it has an address and no name. */
   private readonly addresses: NameAddresses | undefined;
   private readonly trusted: string[] | undefined;
+  /** Node would make one of this size for each chunk of each stream. What is read is copied at once, so all sockets share it. */
+  private readonly readBuffer = Buffer.allocUnsafeSlow(READ_BYTES);
   /** The last TLS session, which makes the next handshake shorter. */
   private session: Buffer | undefined;
 
@@ -114,7 +118,8 @@ export class Connector {
   }
 
   private openTcp(opening: Opening, host: string, port: number): Promise<void> {
-    const socket = connectTcp({
+    const isPlain = !this.isSecure && this.proxy?.isSecure !== true;
+    const socket: Socket = connectTcp({
       host,
       port,
       autoSelectFamily: true,
@@ -122,6 +127,12 @@ export class Connector {
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
       ...(this.addresses && { lookup: this.addresses.lookup }),
+      ...(isPlain && {
+        onread: {
+          buffer: this.readBuffer,
+          callback: (length, buffer) => socket.push(Buffer.from(buffer.subarray(0, length))),
+        },
+      }),
     });
     return opening.reached(socket, 'connect');
   }

@@ -70,6 +70,16 @@ const CASES: readonly (readonly [
   ],
 ];
 
+test('the stop string that its server names is told', () => {
+  const bytes = Buffer.from(piece('a ') + last({ stop_type: 'word', stopping_word: 'END' }));
+  assert.deepEqual(play(bytes, { stop: ['END'] }).at(-2), {
+    type: 'choice-end',
+    choice: 0,
+    reason: 'stop',
+    stop: 'END',
+  });
+});
+
 for (const [name, stream, choice, usage = {}, request] of CASES) {
   test(`${name}: at every cut`, () => {
     const bytes = Buffer.from(stream);

@@ -17,6 +17,7 @@ const INFILL: PieceDialect = {
     if (stop !== true) return undefined;
     return stop_type === 'limit' || stopped_limit === true ? 'length' : 'stop';
   },
+  stopOf: ({ stopping_word }) => stopping_word,
   usageOf,
 };
 

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { TokenEvent } from '../../core/chat.ts';
 import { failureOf, choiceWith as one, type ReadChoice, readChoices, ToldError } from './answer-testing.ts';
 import {
+  choice,
   DONE,
   delta,
   ended,
@@ -203,6 +204,39 @@ for (const [name, body, message] of [
     );
   });
 }
+
+const STOPS: readonly (readonly [name: string, end: object, stop: string | undefined])[] = [
+  ['as vLLM and Sluice tell it', { finish_reason: 'stop', stop_reason: 'END' }, 'END'],
+  ['as SGLang tells it', { finish_reason: 'stop', matched_stop: 'END' }, 'END'],
+  ["the number of the model's own end", { finish_reason: 'stop', stop_reason: 2 }, undefined],
+  ['none', { finish_reason: 'stop', stop_reason: null }, undefined],
+  ['one that nobody asked for', { finish_reason: 'stop', stop_reason: 'end_turn' }, undefined],
+  ['another end', { finish_reason: 'length', stop_reason: 'END' }, undefined],
+];
+
+for (const [name, end, stop] of STOPS) {
+  test(`the stop string at which the server ended: ${name}`, () => {
+    const events = play(Buffer.from(text('a') + choice({ delta: {}, ...end }) + DONE), {
+      request: { stop: ['STOP', 'END'] },
+    });
+    assert.deepEqual(
+      events.flatMap((one) => (one.type === 'choice-end' ? [one.stop] : [])),
+      [stop],
+    );
+  });
+}
+
+test('a stop string that the server has passed over is told as well', () => {
+  const events = play(Buffer.from(text('a E') + text('ND b')), { request: { stop: ['STOP', 'END'] } });
+  assert.deepEqual(events.at(-2), { type: 'choice-end', choice: 0, reason: 'stop', stop: 'END' });
+});
+
+test('so is one that began in what the client had before its back end was lost', () => {
+  const begun = { text: 'a E', reasoning: '', toolCalls: [], reason: undefined };
+  const continueFrom = { speaker: 'up', choices: [begun], usage: undefined };
+  const events = play(Buffer.from(text('ND b')), { request: { stop: ['END'], continueFrom } });
+  assert.deepEqual(events.at(-2), { type: 'choice-end', choice: 0, reason: 'stop', stop: 'END' });
+});
 
 test('numbers of a whole answer are counted', () => {
   const { answer, events } = open();

@@ -101,7 +101,8 @@ export class OpenAiAnswer implements UpstreamAnswer {
         for (const call of upstreamCalls(callsOf(message), isMessage, exactly)) parts.call(call);
       }
     }
-    parts.ended(choice.finish_reason);
+    // vLLM's and our own word for the stop string that was met, and SGLang's; for both it may be a token's number.
+    parts.ended(choice.finish_reason, choice.stop_reason ?? choice.matched_stop);
     // Here one vendor tells its usage.
     if (choice.usage) this.#usage = choice.usage;
   }

@@ -19,18 +19,33 @@ export function openAiRequest(
   basePath: string,
   prefix: string | undefined,
 ): UpstreamText {
+  const body = JSON.stringify(openAiBody(request, traits, prefix));
+  return { path: pathOf(request, traits, basePath, prefix), body };
+}
+
+function pathOf(
+  { prompt }: ChatRequest,
+  { infill, prefill }: Traits,
+  basePath: string,
+  prefix: string | undefined,
+): string {
+  if (prompt.kind === 'messages') {
+    const prefixPath = prefix === undefined ? undefined : prefill?.pathPrefix;
+    return `${prefixPath ?? basePath}/chat/completions`;
+  }
+  const infillPath = prompt.suffix !== undefined && infill?.way === 'suffix' ? infill.pathPrefix : undefined;
+  return `${infillPath ?? basePath}/completions`;
+}
+
+/** The body before it is written as JSON. */
+export function openAiBody(request: ChatRequest, traits: Traits, prefix: string | undefined): Members {
   const { prompt } = request;
   const body: Record<string, unknown> = { model: request.model };
-  let path = `${basePath}/completions`;
   if (prompt.kind === 'text') {
     body.prompt = prompt.text + (prefix ?? '');
-    if (prompt.suffix !== undefined) {
-      body.suffix = prompt.suffix;
-      if (traits.infill?.way === 'suffix') path = `${traits.infill.pathPrefix ?? basePath}/completions`;
-    }
+    if (prompt.suffix !== undefined) body.suffix = prompt.suffix;
   } else {
     const prefill = prefix === undefined ? undefined : traits.prefill;
-    path = `${prefill?.pathPrefix ?? basePath}/chat/completions`;
     body.messages = messagesOf(prompt.messages, traits);
     if (prefill) {
       (body.messages as object[]).push({
@@ -59,7 +74,7 @@ export function openAiRequest(
   Object.assign(body, thinkingOf(request.extra, traits));
   body.stream = request.isWhole !== true;
   if (body.stream === true && traits.streamOptions) body.stream_options = traits.streamOptions;
-  return { path, body: JSON.stringify(body) };
+  return body;
 }
 
 /** What is left of the answer's limit, where a part of it was given already; undefined: it has none. */

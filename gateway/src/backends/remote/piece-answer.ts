@@ -12,6 +12,8 @@ export interface PieceDialect {
   readonly say: (piece: Members, parts: AnswerParts, text: string) => void;
   /** Why the answer ended, in the server's word; undefined: the piece is not the last. */
   readonly endOf: (piece: Members) => unknown;
+  /** Of the last piece: at which stop string it ended; absent: the dialect does not say. */
+  readonly stopOf?: (piece: Members) => unknown;
   readonly usageOf: (piece: Members) => Usage;
 }
 
@@ -43,12 +45,12 @@ export class PieceAnswer implements UpstreamAnswer {
     if (parts.isOver) return;
     const piece = membersOf(parseUpstream(text));
     if (isAnswerError(piece)) throw this.#failure(statusOfError(piece), text);
-    const { say, endOf, usageOf } = this.#dialect;
+    const { say, endOf, stopOf, usageOf } = this.#dialect;
     say(piece, parts, text);
     const end = endOf(piece);
     if (end !== undefined) {
       parts.start(piece.model);
-      parts.choice(0).ended(end);
+      parts.choice(0).ended(end, stopOf?.(piece));
     }
     if (end !== undefined || parts.isStopped) parts.finish(usageOf(piece));
   }

@@ -12,6 +12,22 @@ interface Allowance {
   readonly until: number;
 }
 
+/** Where a limit is told, by the names of its headers. */
+interface LimitHeaders {
+  readonly remaining: string;
+  readonly reset: string;
+}
+
+/** The first that is there counts. */
+const OF_REQUESTS: readonly LimitHeaders[] = [
+  { remaining: 'x-ratelimit-remaining-requests', reset: 'x-ratelimit-reset-requests' },
+  { remaining: 'x-ratelimit-remaining', reset: 'x-ratelimit-reset' },
+  { remaining: 'ratelimit-remaining', reset: 'ratelimit-reset' },
+];
+const OF_TOKENS: readonly LimitHeaders[] = [
+  { remaining: 'x-ratelimit-remaining-tokens', reset: 'x-ratelimit-reset-tokens' },
+];
+
 /** A call is on its way. Takes the status and headers of its answer, or nothing where none came; only the first call counts. */
 export type Answered = (status?: number, headers?: UpstreamHeaders) => void;
 
@@ -78,20 +94,19 @@ export class RateBudget {
 
   /** Without a header this keeps what the last answer said: not every answer has them. */
   #read(headers: UpstreamHeaders): void {
-    const requests =
-      this.#allowance(headers, '-requests', 'x-') ??
-      this.#allowance(headers, '', 'x-') ??
-      this.#allowance(headers, '', '');
+    const requests = this.#allowance(headers, OF_REQUESTS);
     // Some of those under way may be counted already. The last of them to be answered puts it right.
     if (requests) this.#requests = { ...requests, left: Math.max(0, requests.left - this.#underWay) };
-    this.#tokens = this.#allowance(headers, '-tokens', 'x-') ?? this.#tokens;
+    this.#tokens = this.#allowance(headers, OF_TOKENS) ?? this.#tokens;
   }
 
   /** Of one limit; nothing where the headers do not say when it begins anew, for then nothing could be waited for. */
-  #allowance(headers: UpstreamHeaders, of: string, prefix: string): Allowance | undefined {
-    const left = countOf(headers[`${prefix}ratelimit-remaining${of}`]);
-    const resetMs = resetOf(headers[`${prefix}ratelimit-reset${of}`], this.#wallNow());
-    if (left === undefined || resetMs === undefined) return undefined;
-    return { left, until: this.#now() + resetMs };
+  #allowance(headers: UpstreamHeaders, names: readonly LimitHeaders[]): Allowance | undefined {
+    for (const { remaining, reset } of names) {
+      const left = countOf(headers[remaining]);
+      const resetMs = left === undefined ? undefined : resetOf(headers[reset], this.#wallNow());
+      if (left !== undefined && resetMs !== undefined) return { left, until: this.#now() + resetMs };
+    }
+    return undefined;
   }
 }

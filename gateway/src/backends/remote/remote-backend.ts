@@ -2,6 +2,7 @@
 // alone; sockets are transport.ts's.
 // It must never send a client's own key on, and never show anyone the back end's.
 import type { AdaptiveLimit, Backend, BackendLoad, CallContext, CallOrigin } from '../../core/backend.ts';
+import { Bag } from '../../core/bag.ts';
 import { type ChatRequest, type EventSink, isDelta } from '../../core/chat.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
@@ -52,7 +53,7 @@ export class RemoteBackend implements Backend {
   readonly #health: Health;
   readonly #budget = new RateBudget(() => performance.now(), Date.now);
   readonly #listeners = new Set<() => void>();
-  readonly #calls = new Set<AbortController>();
+  readonly #calls = new Bag<AbortController>();
   #trialRuns = false;
   #isClosed = false;
   #heardAt = Number.NEGATIVE_INFINITY;
@@ -172,7 +173,7 @@ export class RemoteBackend implements Backend {
     context.signal.addEventListener('abort', abort, { once: true });
     const isTrial = this.#health.state === 'trial';
     if (isTrial) this.#trialRuns = true;
-    this.#calls.add(controller);
+    const held = this.#calls.add(controller);
     try {
       const result = await work(controller, isTrial);
       this.#health.succeeded();
@@ -184,7 +185,7 @@ export class RemoteBackend implements Backend {
     } finally {
       this.#heardAt = performance.now();
       context.signal.removeEventListener('abort', abort);
-      this.#calls.delete(controller);
+      this.#calls.remove(held);
       if (isTrial) {
         this.#trialRuns = false;
         this.#tell();
@@ -249,7 +250,7 @@ export class RemoteBackend implements Backend {
     clearTimeout(this.#restTimer);
     clearTimeout(this.#budgetTimer);
     const gone = new GatewayError('backend_failed', 'The back end was taken away.');
-    for (const controller of this.#calls) controller.abort(gone);
+    for (const controller of this.#calls.items) controller.abort(gone);
     this.#tell();
     await this.#transport.close();
   }
@@ -369,10 +370,16 @@ export class RemoteBackend implements Backend {
     }
     this.#tell();
     if (state !== 'busy' && state !== 'down') return;
+    this.#waitForRest(state === 'down');
+  }
+
+  /** A timer may run a moment too soon, by the clock that says when a rest is over: then it waits for what is left. */
+  #waitForRest(isDown: boolean): void {
     clearTimeout(this.#restTimer);
     this.#restTimer = setTimeout(() => {
+      if (this.#health.retryAfterMs > 0) return this.#waitForRest(isDown);
       this.#tell();
-      if (state === 'down') void this.#look();
+      if (isDown) void this.#look();
     }, this.#health.retryAfterMs + 1);
     this.#restTimer.unref();
   }
@@ -383,7 +390,10 @@ export class RemoteBackend implements Backend {
     const budget = this.#budget.current;
     if (!budget) return;
     this.#tell();
-    this.#budgetTimer = setTimeout(() => this.#tell(), budget.resetMs + 1);
+    this.#budgetTimer = setTimeout(() => {
+      if (this.#budget.current) this.#onBudget();
+      else this.#tell();
+    }, budget.resetMs + 1);
     this.#budgetTimer.unref();
   }
 

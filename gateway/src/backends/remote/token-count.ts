@@ -2,7 +2,7 @@
 // What it answers is looked at and never trusted: anything but a count is no answer.
 import type { ChatRequest } from '../../core/chat.ts';
 import { tokenCount } from './answer-parts.ts';
-import { openAiRequest } from './openai-request.ts';
+import { openAiBody } from './openai-request.ts';
 import { shortExchange } from './short-exchange.ts';
 import type { Transport } from './transport.ts';
 import { jsonIn, membersOf } from './upstream-json.ts';
@@ -23,8 +23,11 @@ export async function countTokens(
   options: TokenCountOptions,
 ): Promise<number | undefined> {
   if (options.traits.tokenCount === undefined) return undefined;
-  const asked = membersOf(JSON.parse(openAiRequest(request, options.traits, '', undefined).body));
-  const { model, messages, prompt, tools, chat_template_kwargs } = asked;
+  const { model, messages, prompt, tools, chat_template_kwargs } = openAiBody(
+    request,
+    options.traits,
+    undefined,
+  );
   const post = async (path: string, body: object) => {
     const { basePath, headers, signal } = options;
     const root = basePath.replace(/\/v\d+$/, '');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { EventNumbers, parseEventId } from './event-numbers.ts';
+import { EventNumbers, parseEventId, readEvents } from './event-numbers.ts';
 
 const SSE = 'text/event-stream; charset=utf-8';
 const NDJSON = 'application/x-ndjson';
@@ -68,5 +68,33 @@ test('an id is read as it was written, and nothing else is one', () => {
     `${'a'.repeat(65)}:1`,
   ]) {
     assert.equal(parseEventId(text), undefined, text);
+  }
+});
+
+test('what was numbered is read back as it was, with its number, and what says nothing is left out', () => {
+  const objects = fc.array(fc.dictionary(fc.string(), fc.string({ unit: 'grapheme' })), { maxLength: 8 });
+  for (const contentType of [SSE, 'application/x-ndjson']) {
+    const isSse = contentType === SSE;
+    const written = (data: string, index: number) => {
+      if (!isSse) return index % 3 === 2 ? `\n${data}\n` : `${data}\n`;
+      return index % 3 === 2 ? `event: some_name\ndata: ${data}\n\n` : `data: ${data}\n\n`;
+    };
+    fc.assert(
+      fc.property(objects, (values) => {
+        const texts = values.map((value) => JSON.stringify(value));
+        const plain = texts.map(written).join('');
+        const numbered = new EventNumbers('s', contentType).take(plain).join('');
+        const read = readEvents(numbered, contentType);
+        assert.deepEqual(
+          read.map(({ data }) => data),
+          texts,
+        );
+        assert.ok(read.every(({ number }, at) => number! > (read[at - 1]?.number ?? 0)));
+        assert.deepEqual(
+          readEvents(plain, contentType),
+          texts.map((data) => ({ number: undefined, data })),
+        );
+      }),
+    );
   }
 });

@@ -2,7 +2,7 @@
 // computes it once. Pure.
 import { createHash } from 'node:crypto';
 import { GatewayError } from '../../core/errors.ts';
-import type { Exchange } from '../exchange.ts';
+import type { Envelope } from '../envelope.ts';
 import type { RequestName } from './kept-answers.ts';
 import type { Owner } from './stream-ids.ts';
 
@@ -13,10 +13,10 @@ const HEADER = 'Idempotency-Key';
  * its headers do not. Throws `invalid_request`.
  */
 export function requestName(
-  exchange: Exchange,
+  exchange: Envelope,
   route: string,
   { digest }: Owner,
-  body: Buffer,
+  body: () => Buffer,
 ): RequestName | undefined {
   const given = exchange.header('idempotency-key');
   if (given === undefined) return undefined;
@@ -25,6 +25,6 @@ export function requestName(
       param: HEADER,
     });
   }
-  const fingerprint = createHash('sha256').update(exchange.path).update('\0').update(body).digest('base64');
+  const fingerprint = createHash('sha256').update(exchange.path).update('\0').update(body()).digest('base64');
   return { name: `${digest.toString('base64')} ${route} ${given}`, fingerprint };
 }

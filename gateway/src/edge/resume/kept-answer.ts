@@ -10,6 +10,8 @@ import type { ReplayBuffer } from './replay-buffer.ts';
 export interface Guise {
   /** Its text is read as it comes; else it is one JSON, read when it is whole. */
   readonly isStream: boolean;
+  /** Of the text. */
+  readonly contentType: string;
   /** Its events bear ids, by which a reader comes again. */
   readonly isNumbered: boolean;
   /** Of its head, as things stand. */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as settled } from 'node:timers/promises';
+import fc from 'fast-check';
 import { ManualClock } from '../../../test/manual-clock.ts';
 import { GatewayError } from '../../core/errors.ts';
 import { hashKey } from '../access.ts';
@@ -12,6 +13,7 @@ const alice = { digest: hashKey('alice') };
 const bob = { digest: hashKey('bob') };
 const guise: Guise = {
   isStream: true,
+  contentType: 'text/event-stream; charset=utf-8',
   isNumbered: true,
   headers: () => ({}),
   errorHeaders: () => ({}),
@@ -149,6 +151,115 @@ test('where memory is short the one that ended first goes, and what still runs k
   );
   assert.equal(running.buffer.next, 41);
   store.close();
+});
+
+/** An answer of so many bytes that has ended. */
+async function finished(store: KeptAnswers, owner: typeof alice, bytes: number): Promise<KeptAnswer> {
+  const { compute, end } = controlled();
+  const kept = store.begin(owner, guise, undefined, compute) ?? assert.fail('there is no room');
+  if (bytes > 0) kept.add(['x'.repeat(bytes)], true);
+  end();
+  await settled();
+  return kept;
+}
+
+test("a key that floods pushes out its own answers, and no other's", async () => {
+  const { store } = makeStore({ memoryBytes: 256 * 1024 });
+  const bobs = [await finished(store, bob, 30_000), await finished(store, bob, 30_000)];
+  for (let count = 0; count < 200; count += 1) await finished(store, alice, 30_000);
+  for (const { id } of bobs) assert.equal(store.find(id, bob).id, id);
+  assert.ok(store.bytes <= 256 * 1024, `${store.bytes} bytes`);
+  store.close();
+});
+
+test('neither does one that floods with answers of nothing, of which only so many may be', async () => {
+  const { store } = makeStore();
+  const kept = await finished(store, bob, 0);
+  let last: KeptAnswer | undefined;
+  for (let count = 0; count < 10_001; count += 1) last = await finished(store, alice, 0);
+  assert.equal(store.count, 10_000);
+  assert.equal(store.find(kept.id, bob), kept);
+  assert.equal(store.find(last!.id, alice), last);
+  store.close();
+});
+
+test('whoever has little gets room of who has most', async () => {
+  const { store } = makeStore({ memoryBytes: 256 * 1024 });
+  for (let count = 0; count < 20; count += 1) await finished(store, alice, 30_000);
+  const kept = [await finished(store, bob, 30_000), await finished(store, bob, 30_000)];
+  for (const one of kept) assert.equal(store.find(one.id, bob), one);
+  store.close();
+});
+
+const owners = ['a', 'b', 'c', 'd'].map((name) => ({ digest: hashKey(name) }));
+/** What a key does: it begins an answer, and perhaps ends it, perhaps with somebody who goes on reading it. */
+const step = fc.record({
+  owner: fc.nat(owners.length - 1),
+  bytes: fc.nat(20_000),
+  doesEnd: fc.boolean(),
+  isRead: fc.boolean(),
+});
+
+test('nobody loses an answer for a key that then holds more', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 60 }), async (steps) => {
+      const memoryBytes = 128 * 1024;
+      const { store } = makeStore({ memoryBytes });
+      const all: { readonly owner: number; readonly kept: KeptAnswer }[] = [];
+      const isThere = ({ owner, kept }: (typeof all)[number]) =>
+        codeOf(() => store.find(kept.id, owners[owner]!)) === 'found';
+      const heldBy = (of: number) =>
+        all.filter(({ owner }) => owner === of).reduce((sum, { kept }) => sum + kept.buffer.bytes, 0);
+      /** What takes memory for the owner, and what others lose by it. */
+      const taking = (asker: number, take: () => void) => {
+        const there = all.filter(isThere);
+        const before = owners.map((_, of) => heldBy(of));
+        take();
+        for (const { owner, kept } of there.filter((one) => !isThere(one))) {
+          assert.equal(kept.isRunning || kept.isRead, false, 'what is in use stays');
+          const [had, holds] = [before[owner]!, heldBy(asker)];
+          assert.ok(owner === asker || had > holds, `${had} bytes gave way to ${holds}`);
+        }
+      };
+      for (const { owner, bytes, doesEnd, isRead } of steps) {
+        const { compute, end } = controlled();
+        let kept: KeptAnswer | undefined;
+        taking(owner, () => {
+          kept = store.begin(owners[owner]!, guise, undefined, compute);
+        });
+        if (!kept) continue;
+        const begun: KeptAnswer = kept;
+        all.push({ owner, kept: begun });
+        if (isRead) begun.follow();
+        taking(owner, () => begun.add(['x'.repeat(bytes)], true));
+        if (doesEnd) end();
+        await settled();
+      }
+      const held = all.reduce((sum, { kept }) => sum + kept.buffer.bytes, 0);
+      assert.equal(store.bytes, held, 'its count of bytes');
+      store.close();
+      await settled();
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('what is one piece and larger than an answer may be is for who waits for it, and not for who asks later', async () => {
+  const { clock, store } = makeStore({ bufferBytes: 8 * 1024 });
+  const name = { name: 'alice vectors 1', fingerprint: 'a' };
+  const { compute, end } = controlled();
+  const kept = store.begin(alice, { ...guise, isNumbered: false }, name, compute)!;
+  const follower = kept.follow();
+  kept.add(['x'.repeat(5_000), 'y'.repeat(5_000)], true);
+  assert.equal(store.named(name), kept);
+  end();
+  await settled();
+  assert.equal(store.named(name), undefined);
+  clock.advance(GRACE_MS);
+  assert.equal(kept.buffer.read(1)?.bytes.length, 5_000, 'its reader still reads it');
+  follower.leave();
+  clock.advance(GRACE_MS);
+  assert.deepEqual([store.count, store.bytes], [0, 0]);
 });
 
 test('with no memory nothing is kept, and nothing begun', () => {

@@ -1,5 +1,6 @@
 // The answers that are kept: by their ids, and by the names that clients gave to their requests. It holds the bounds: how long
-// a running answer may be without a reader, how long a finished one stays, and how much memory all of them take.
+// a running answer may be without a reader, how long a finished one stays, and how much memory all of them take. Where room is
+// short a finished answer goes of whoever holds most: nobody loses one for somebody who would then hold more.
 // It knows neither requests nor connections.
 import type { Clock } from '../../core/clock.ts';
 import { GatewayError, toGatewayError } from '../../core/errors.ts';
@@ -33,7 +34,21 @@ export type Compute = (kept: KeptAnswer) => Promise<void>;
 interface Entry {
   readonly kept: KeptAnswer;
   readonly name: RequestName | undefined;
+  readonly share: Share;
 }
+
+/** What is kept for one key. */
+interface Share {
+  readonly owner: string;
+  bytes: number;
+  /** Of the running ones and the finished ones. */
+  count: number;
+  /** Longest finished first. */
+  readonly finished: Set<Entry>;
+}
+
+/** What there is a bound of. */
+type Measure = 'bytes' | 'count';
 
 /** An idle one costs some kilobytes besides what it keeps. */
 const MOST_KEPT = 10_000;
@@ -47,20 +62,14 @@ export class KeptAnswers {
   readonly #findable = new Map<string, Entry>();
   readonly #named = new Map<string, Entry>();
   readonly #running = new Set<Entry>();
-  /** Longest finished first. */
-  readonly #finished = new Set<Entry>();
-  readonly #memory: SharedMemory;
+  /** By owner: of those who have something here. */
+  readonly #shares = new Map<string, Share>();
+  #count = 0;
   #bytes = 0;
   #stopSweeping: (() => void) | undefined;
 
   constructor(options: KeptAnswersOptions) {
     this.#options = options;
-    this.#memory = {
-      hasFor: (bytes) => this.#hasFor(bytes),
-      add: (bytes) => {
-        this.#bytes += bytes;
-      },
-    };
   }
 
   /** Answers that are computed. */
@@ -70,7 +79,7 @@ export class KeptAnswers {
 
   /** All of them. */
   get count(): number {
-    return this.#running.size + this.#finished.size;
+    return this.#count;
   }
 
   /** Held by all of them. */
@@ -80,14 +89,18 @@ export class KeptAnswers {
 
   /** Begins to compute an answer that is kept; undefined: there is no room for one more. */
   begin(owner: Owner, guise: Guise, name: RequestName | undefined, compute: Compute): KeptAnswer | undefined {
-    if (!this.#hasPlace() || !this.#hasFor(1)) return undefined;
+    const share = this.#shareOf(owner);
+    if (!this.#hasPlace(share) || !this.#hasFor(1, share)) return undefined;
     const { bufferBytes, clock } = this.#options;
-    const buffer = new ReplayBuffer(bufferBytes, this.#memory);
+    const buffer = new ReplayBuffer(bufferBytes, this.#memoryOf(share));
     const kept = new KeptAnswer(this.#ids.make(owner), guise, buffer, clock);
-    const entry = { kept, name };
+    const entry = { kept, name, share };
     this.#findable.set(kept.id, entry);
     if (name) this.#named.set(name.name, entry);
     this.#running.add(entry);
+    this.#shares.set(share.owner, share);
+    share.count += 1;
+    this.#count += 1;
     this.#sweepLater();
     void compute(kept)
       .then(
@@ -136,11 +149,13 @@ export class KeptAnswers {
   }
 
   #ended(entry: Entry): void {
-    const { kept } = entry;
+    const { kept, share } = entry;
     this.#running.delete(entry);
-    this.#finished.add(entry);
+    share.finished.add(entry);
     // What has said nothing is no answer: who asks again gets another one.
     if (kept.failure && !kept.hasSpoken) this.#forgetName(entry);
+    // What came in one piece that is larger than an answer may be is for who waits for it, and for nobody who comes later.
+    if (!kept.guise.isNumbered && kept.buffer.bytes > this.#options.bufferBytes) this.#hide(entry);
   }
 
   /** What is not wanted to its end is no answer for who asks again. */
@@ -156,10 +171,12 @@ export class KeptAnswers {
       if (entry.kept.isRead || now - entry.kept.unreadSince < graceMs) continue;
       this.#cancel(entry, new GatewayError('cancelled', `Nobody read this answer for ${graceMs / 1000} s.`));
     }
-    for (const entry of this.#finished) {
-      const isFindable = this.#findable.has(entry.kept.id);
-      if (isFindable && now - entry.kept.endedAt! < keepMs) continue;
-      if (!entry.kept.isRead) this.#drop(entry);
+    for (const { finished } of this.#shares.values()) {
+      for (const entry of finished) {
+        const isFindable = this.#findable.has(entry.kept.id);
+        if (isFindable && now - entry.kept.endedAt! < keepMs) continue;
+        if (!entry.kept.isRead) this.#drop(entry);
+      }
     }
     if (this.count > 0) this.#sweepLater();
   }
@@ -174,33 +191,69 @@ export class KeptAnswers {
     });
   }
 
-  #hasPlace(): boolean {
-    return this.count < MOST_KEPT || this.#dropOldest();
+  #shareOf({ digest }: Owner): Share {
+    const owner = digest.toString('base64');
+    return this.#shares.get(owner) ?? { owner, bytes: 0, count: 0, finished: new Set() };
   }
 
-  #hasFor(bytes: number): boolean {
-    while (this.#bytes + bytes > this.#options.memoryBytes) if (!this.#dropOldest()) return false;
+  #memoryOf(share: Share): SharedMemory {
+    return {
+      hasFor: (bytes) => this.#hasFor(bytes, share),
+      add: (bytes) => {
+        share.bytes += bytes;
+        this.#bytes += bytes;
+      },
+    };
+  }
+
+  #hasPlace(asker: Share): boolean {
+    return this.count < MOST_KEPT || this.#dropFor(asker, 'count', 1);
+  }
+
+  #hasFor(bytes: number, asker: Share): boolean {
+    while (this.#bytes + bytes > this.#options.memoryBytes) {
+      if (!this.#dropFor(asker, 'bytes', bytes)) return false;
+    }
     return true;
   }
 
-  /** Of the finished ones, the first that nobody reads; false: there is none. */
-  #dropOldest(): boolean {
-    for (const entry of this.#finished) {
-      if (entry.kept.isRead) continue;
-      this.#drop(entry);
-      return true;
+  /**
+   * Drops a finished answer that nobody reads, the oldest of who holds most: of the asker, or of one who holds more than
+   * the asker will with `more`. False: there is none.
+   */
+  #dropFor(asker: Share, measure: Measure, more: number): boolean {
+    let found: Entry | undefined;
+    for (const share of this.#shares.values()) {
+      if (share !== asker && share[measure] <= asker[measure] + more) continue;
+      if (found && share[measure] <= found.share[measure]) continue;
+      found = firstUnread(share) ?? found;
     }
-    return false;
+    if (found) this.#drop(found);
+    return found !== undefined;
   }
 
   #drop(entry: Entry): void {
-    this.#finished.delete(entry);
+    const { kept, share } = entry;
+    this.#hide(entry);
+    kept.buffer.clear();
+    share.finished.delete(entry);
+    share.count -= 1;
+    this.#count -= 1;
+    if (share.count === 0) this.#shares.delete(share.owner);
+  }
+
+  /** Nobody finds it any more. */
+  #hide(entry: Entry): void {
     this.#findable.delete(entry.kept.id);
     this.#forgetName(entry);
-    entry.kept.buffer.clear();
   }
 
   #forgetName(entry: Entry): void {
     if (entry.name && this.#named.get(entry.name.name) === entry) this.#named.delete(entry.name.name);
   }
+}
+
+function firstUnread({ finished }: Share): Entry | undefined {
+  for (const entry of finished) if (!entry.kept.isRead) return entry;
+  return undefined;
 }

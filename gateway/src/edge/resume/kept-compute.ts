@@ -6,6 +6,7 @@ import { readStream, readWhole } from '../answer-reader.ts';
 import type { Asked } from '../asked.ts';
 import { type ComputeOptions, compute } from '../compute.ts';
 import { endStory, type StoryOptions } from '../story.ts';
+import { JSON_TYPE } from '../whole-writer.ts';
 import type { Guise, KeptAnswer } from './kept-answer.ts';
 import type { KeptAnswers, RequestName } from './kept-answers.ts';
 import { KeptSink } from './kept-sink.ts';
@@ -40,6 +41,7 @@ function guiseOf(
 ): Guise {
   return {
     isStream: request.stream,
+    contentType: contentType ?? JSON_TYPE,
     isNumbered: isResumable,
     headers: () => ({
       ...answerHeaders(record, { speaker }),

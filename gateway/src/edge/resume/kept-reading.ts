@@ -10,9 +10,12 @@ import { writeKeptStream, writeKeptWhole } from './kept-writer.ts';
 import { placeOf } from './place.ts';
 import type { Owner } from './stream-ids.ts';
 
-export interface KeptReadingOptions {
+export interface KeptStoreOptions {
   readonly kept: KeptAnswers;
   readonly observer: RequestObserver;
+}
+
+export interface KeptReadingOptions extends KeptStoreOptions {
   /** Silence before a blank line of a JSON answer, in ms. */
   readonly keepAliveMs: number;
   /** How long the client may stop reading, in ms. */
@@ -30,11 +33,13 @@ const OUTCOMES: Partial<Record<GatewayError['code'], ResumeOutcome>> = {
 };
 
 /** The answer that a request of this name began; undefined: it is the first. Throws `idempotency_mismatch`. */
-export function findNamed(
-  name: RequestName | undefined,
-  { kept, observer }: KeptReadingOptions,
-): KeptAnswer | undefined {
-  return name && observed(observer, () => kept.named(name));
+export function findNamed(name: RequestName, { kept, observer }: KeptStoreOptions): KeptAnswer | undefined {
+  return observed(observer, () => kept.named(name));
+}
+
+/** The stream of this id, of whoever asks. Throws `not_found`, `stream_gone`. */
+export function findStream(id: string, owner: Owner, { kept, observer }: KeptStoreOptions): KeptAnswer {
+  return observed(observer, () => kept.find(id, owner));
 }
 
 /** `GET /v1/streams/{id}`. Throws `not_found`, `stream_gone`. */
@@ -44,20 +49,15 @@ export async function resumeStream(
   owner: Owner,
   options: KeptReadingOptions,
 ): Promise<void> {
-  const kept = observed(options.observer, () => options.kept.find(id, owner));
+  const kept = findStream(id, owner, options);
   await showKept(exchange, kept, 'resuming', options);
 }
 
 /** `DELETE /v1/streams/{id}`. Throws as `resumeStream` does. */
-export function cancelStream(
-  exchange: Exchange,
-  id: string,
-  owner: Owner,
-  { kept, observer }: KeptReadingOptions,
-): void {
-  const found = observed(observer, () => kept.find(id, owner));
-  kept.remove(found, new GatewayError('cancelled', 'The client wants this answer no more.'));
-  observer.resumed?.('cancelled');
+export function cancelStream(exchange: Exchange, id: string, owner: Owner, options: KeptStoreOptions): void {
+  const found = findStream(id, owner, options);
+  options.kept.remove(found, new GatewayError('cancelled', 'The client wants this answer no more.'));
+  options.observer.resumed?.('cancelled');
   sendNothing(exchange);
 }
 
@@ -118,12 +118,13 @@ function headersOf(coming: Coming): { readonly 'x-sluice-replayed'?: string } {
   return coming === 'again' ? { 'x-sluice-replayed': '1' } : {};
 }
 
-function tell(observer: RequestObserver, coming: Coming): void {
+/** Tells the observer of who came for an answer that was there. */
+export function tell(observer: RequestObserver, coming: Coming): void {
   if (coming !== 'first') observer.resumed?.(coming === 'again' ? 'replayed' : 'resumed');
 }
 
 /** Tells the observer, too, why it is refused. */
-function observed<T>(observer: RequestObserver, find: () => T): T {
+export function observed<T>(observer: RequestObserver, find: () => T): T {
   try {
     return find();
   } catch (thrown) {

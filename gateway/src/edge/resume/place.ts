@@ -12,7 +12,24 @@ const HEADER = 'Last-Event-ID';
  */
 export function placeOf(kept: KeptAnswer, exchange: Exchange): number {
   const last = exchange.header('last-event-id') ?? exchange.query.get('last_event_id') ?? undefined;
-  const from = last === undefined ? 1 : numberIn(last, kept) + 1;
+  return keptFrom(kept, last === undefined ? 1 : numberIn(last, kept) + 1);
+}
+
+/** The same for who says the number alone, as `param`; 0: it had none. */
+export function placeAfter(kept: KeptAnswer, number: number, param: string): number {
+  if (number === 0 || (number < kept.buffer.next && (kept.guise.isNumbered || !kept.guise.isStream))) {
+    return keptFrom(kept, number + 1);
+  }
+  throw new GatewayError(
+    'invalid_request',
+    `${param} is the number of no event that was sent of this stream.`,
+    {
+      param,
+    },
+  );
+}
+
+function keptFrom(kept: KeptAnswer, from: number): number {
   if (from >= kept.buffer.first) return from;
   throw new GatewayError(
     'stream_gone',

@@ -210,6 +210,10 @@ test('a whole answer has what clients look for, and nothing that is unknown', ()
   });
 });
 
+test('a whole answer tells the stop string that ended it, where that is known', () => {
+  assert.equal(whole({ text: 'a', stop: 'END' }).choices[0].stop_reason, 'END');
+});
+
 test('a whole answer carries reasoning and tool calls; its content is null only beside calls', () => {
   const toolCalls = [{ id: 'c', name: 'f', arguments: '{"a":1' }];
   assert.deepEqual(whole({ reasoning: 'r', toolCalls, reason: 'tool_calls' }).choices[0], {

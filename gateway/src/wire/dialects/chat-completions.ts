@@ -9,6 +9,7 @@ import { stringifyLine } from '../json.ts';
 import { chatLogprobs } from '../logprobs.ts';
 import { type MarkedMessage, prefillFields, prefillOf } from '../prefill.ts';
 import {
+  bodyReader,
   booleanField,
   choicesField,
   integerField,
@@ -18,7 +19,6 @@ import {
   modelField,
   objectWithRest,
   optional,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -104,6 +104,7 @@ const schema = z.object({
   ...toolFields,
   ...prefillFields,
 });
+const readFields = bodyReader(schema);
 
 const CHUNK: ChunkShape = {
   opening: '"delta":{"role":"assistant","content":""}',
@@ -121,7 +122,7 @@ export const chatCompletions: Dialect = {
 
   parse(body) {
     if (isResponsesBody(body)) return parseResponsesRequest(body);
-    const { fields, extra } = readBody(schema, body);
+    const { fields, extra } = readFields(body);
     const { messages, continueFrom, extra: prefillExtra } = prefillOf(fields);
     return {
       calls: [
@@ -162,6 +163,7 @@ export const chatCompletions: Dialect = {
         message: messageBody(choice),
         logprobs: choice.logprobs ? chatLogprobs(choice.logprobs) : null,
         finish_reason: choice.reason ?? null,
+        ...(choice.stop !== undefined && { stop_reason: choice.stop }),
       })),
       usage: usageBody(answer.usage ?? {}),
       ...(report && { sluice: report }),

@@ -26,7 +26,8 @@ for (const [name, body, param] of [
 }
 
 test('a text is one call, with the defaults of the dialect', () => {
-  const { calls, ...rest } = parse({});
+  const { calls, names, ...rest } = parse({});
+  assert.equal(names?.messages, undefined, 'nothing is named that it has not');
   assert.deepEqual(rest, { parallel: 8, stream: false, includeUsage: false, ignored: [] });
   assert.equal(calls.length, 1);
   assert.deepEqual(calls[0]!.prompt, { kind: 'text', text: 'hi' });

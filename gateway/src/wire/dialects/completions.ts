@@ -3,14 +3,15 @@
 import { z } from 'zod';
 import { GatewayError } from '../../core/errors.ts';
 import type { Dialect } from '../dialect.ts';
+import type { FieldNames } from '../field-names.ts';
 import { stringifyLine } from '../json.ts';
 import { completionLogprobs } from '../logprobs.ts';
 import {
+  bodyReader,
   choicesField,
   integerField,
   modelField,
   promptsField,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -40,6 +41,7 @@ const schema = z.object({
   logprobs: integerField(0, MAX_LOGPROBS),
   stream_options: streamOptionsField,
 });
+const readFields = bodyReader(schema);
 
 const CHUNK: ChunkShape = {
   opening: undefined,
@@ -51,12 +53,15 @@ const CHUNK: ChunkShape = {
   closing: '"text":"","logprobs":null',
 };
 
+/** Its fields have the names that back ends know; messages it has none. */
+const NAMES: FieldNames = { origins: [], renamed: [] };
+
 /** `POST /v1/completions`. */
 export const completions: Dialect = {
   name: 'completions',
 
   parse(body) {
-    const { fields, extra } = readBody(schema, body);
+    const { fields, extra } = readFields(body);
     const choices = fields.n ?? 1;
     refuseChoosing(choices, fields.best_of ?? choices);
     const shared = {
@@ -76,6 +81,7 @@ export const completions: Dialect = {
       stream: fields.stream ?? false,
       includeUsage: fields.stream_options?.include_usage ?? false,
       ignored: [],
+      names: NAMES,
     };
   },
 
@@ -90,12 +96,13 @@ export const completions: Dialect = {
       object: 'text_completion',
       created,
       model,
-      choices: answer.choices.map(({ text, reasoning, reason, logprobs }, index) => ({
+      choices: answer.choices.map(({ text, reasoning, reason, stop, logprobs }, index) => ({
         index,
         text,
         ...(reasoning !== '' && { reasoning_content: reasoning }),
         logprobs: logprobs ? completionLogprobs(logprobs) : null,
         finish_reason: reason ?? null,
+        ...(stop !== undefined && { stop_reason: stop }),
       })),
       usage: usageBody(answer.usage ?? {}),
       ...(report && { sluice: report }),

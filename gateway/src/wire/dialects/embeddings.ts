@@ -2,8 +2,9 @@
 // Pure.
 import { z } from 'zod';
 import type { EmbeddingAnswer, EmbeddingInput, EmbeddingRequest } from '../../core/embedding.ts';
+import type { Report } from '../dialect.ts';
 import { stringifyLine } from '../json.ts';
-import { integerField, modelField, optional, readBody } from '../request-fields.ts';
+import { bodyReader, integerField, modelField, optional } from '../request-fields.ts';
 import { toBase64 } from './float-base64.ts';
 
 /** In one request, as OpenAI has it. */
@@ -20,6 +21,7 @@ const schema = z.object({
   encoding_format: optional(z.enum(['float', 'base64'], 'must be float or base64')),
   dimensions: integerField(1, MOST_DIMENSIONS),
 });
+const readFields = bodyReader(schema);
 
 export interface EmbeddingsAsked {
   readonly request: EmbeddingRequest;
@@ -28,7 +30,7 @@ export interface EmbeddingsAsked {
 
 /** Throws `invalid_request` with the first fault's place as `param`. */
 export function readEmbeddings(body: unknown): EmbeddingsAsked {
-  const { fields, extra } = readBody(schema, body);
+  const { fields, extra } = readFields(body);
   const { model, input: inputs, dimensions, encoding_format: format = 'float' } = fields;
   return { request: { model, inputs, dimensions, extra }, format };
 }
@@ -37,6 +39,7 @@ export function readEmbeddings(body: unknown): EmbeddingsAsked {
 export function* embeddingsBody(
   { vectors, usage: { promptTokens } }: EmbeddingAnswer,
   { request: { model }, format }: EmbeddingsAsked,
+  report?: Report,
 ): Generator<string> {
   yield '{"object":"list","data":[';
   for (const [index, vector] of vectors.entries()) {
@@ -45,7 +48,7 @@ export function* embeddingsBody(
     yield `${index === 0 ? '' : ','}{"object":"embedding","index":${index},"embedding":${numbers}}`;
   }
   const usage = { prompt_tokens: promptTokens, total_tokens: promptTokens };
-  yield `],${stringifyLine({ model, usage }).slice(1)}\n`;
+  yield `],${stringifyLine({ model, usage, ...(report && { sluice: report }) }).slice(1)}\n`;
 }
 
 /** Looked at by hand, and up to the first fault: there can be millions of numbers. */

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { TokenEvent } from '../../core/chat.ts';
 import { GatewayError } from '../../core/errors.ts';
+import { retoldIn } from '../field-names.ts';
 import { generate, generateStream } from './generate.ts';
 
 const META = { id: '7', created: 5, model: 'deep"seek/\u0085r1' };
@@ -98,7 +99,8 @@ test('the defaults of the two routes differ in one', () => {
     [generate, false],
     [generateStream, true],
   ] as const) {
-    const { calls, ...rest } = parse({}, dialect);
+    const { calls, names, ...rest } = parse({}, dialect);
+    assert.deepEqual(names?.origins, [{ field: 'prompt' }]);
     assert.deepEqual(rest, { parallel: 8, stream, includeUsage: true, ignored: [] });
     assert.equal(calls[0]!.model, 'm');
     assert.equal(calls[0]!.maxTokens, 2048);
@@ -106,6 +108,19 @@ test('the defaults of the two routes differ in one', () => {
     assert.deepEqual(calls[0]!.prompt, { kind: 'messages', messages: [{ role: 'user', content: 'hi' }] });
     assert.equal(parse({ stream: !stream }, dialect).stream, !stream);
   }
+});
+
+test('what back ends say of messages is said of the prompt and the system message', () => {
+  const { names } = parse({ system_message: 'Be brief.' }, generate);
+  const retold = (param: string) =>
+    retoldIn(names, new GatewayError('invalid_request', 'No.', { param }), false).param;
+  assert.deepEqual(['messages[0].content', 'messages[1]', 'messages', 'stop', 'tools[0]'].map(retold), [
+    'system_message',
+    'prompt',
+    'prompt',
+    'stop',
+    undefined,
+  ]);
 });
 
 test('prompts are a conversation each, after the system message', () => {

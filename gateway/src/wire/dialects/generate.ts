@@ -6,13 +6,14 @@ import type { FinishReason, Message, TokenEvent, Usage } from '../../core/chat.t
 import { GatewayError } from '../../core/errors.ts';
 import type { AnswerMeta, Dialect, ParsedRequest, Report, StreamCodec } from '../dialect.ts';
 import { errorBody } from '../error-body.ts';
+import type { FieldNames } from '../field-names.ts';
 import { stringifyLine } from '../json.ts';
 import {
+  bodyReader,
   integerField,
   isObject,
   modelField,
   promptsField,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -35,6 +36,9 @@ const schema = z.object({
   batch_size: integerField(1, MAX_PARALLEL),
   response_format: responseFormatField,
 });
+const readFields = bodyReader(schema);
+
+const KNOWN: ReadonlySet<string> = new Set([...Object.keys(schema.shape), 'model']);
 
 /** `POST /v1/models/{model}/generate`: one JSON object, unless `stream` is true. */
 export const generate = dialect('generate', false);
@@ -63,7 +67,7 @@ function dialect(name: string, streamsByDefault: boolean): Dialect {
 function parse(body: unknown, modelInPath: string | undefined, streamsByDefault: boolean): ParsedRequest {
   const model = modelOf(modelInPath);
   refuseMessages(body);
-  const { fields, extra } = readBody(schema, body);
+  const { fields, extra } = readFields(body);
   const system: readonly Message[] =
     fields.system_message === undefined ? [] : [{ role: 'system', content: fields.system_message }];
   const sampling = samplingOf(fields);
@@ -85,7 +89,14 @@ function parse(body: unknown, modelInPath: string | undefined, streamsByDefault:
     stream: fields.stream ?? streamsByDefault,
     includeUsage: true,
     ignored: ignoredOf(extra),
+    names: namesOf(system.length > 0),
   };
+}
+
+function namesOf(hasSystem: boolean): FieldNames {
+  const prompt = { field: 'prompt' };
+  const origins = hasSystem ? [{ field: 'system_message' }, prompt] : [prompt];
+  return { messages: 'prompt', origins, renamed: [], known: KNOWN };
 }
 
 function modelOf(modelInPath: string | undefined): string {

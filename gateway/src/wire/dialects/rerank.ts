@@ -2,7 +2,7 @@
 // Pure.
 import { z } from 'zod';
 import type { RerankAnswer, RerankRequest } from '../../core/embedding.ts';
-import { booleanField, integerField, listOf, modelField, readBody } from '../request-fields.ts';
+import { bodyReader, booleanField, integerField, listOf, modelField } from '../request-fields.ts';
 
 const MOST_DOCUMENTS = 2048;
 
@@ -20,6 +20,7 @@ const schema = z.object({
   top_n: integerField(1, Number.MAX_SAFE_INTEGER),
   return_documents: booleanField,
 });
+const readFields = bodyReader(schema);
 
 export interface RerankAsked {
   readonly request: RerankRequest;
@@ -31,7 +32,7 @@ export interface RerankAsked {
 
 /** Throws `invalid_request` with the first fault's place as `param`. */
 export function readRerank(body: unknown): RerankAsked {
-  const { fields, extra } = readBody(schema, body);
+  const { fields, extra } = readFields(body);
   const { model, query, documents, top_n: most, return_documents: showsDocuments = false } = fields;
   return { request: { model, query, documents, extra }, most, showsDocuments };
 }

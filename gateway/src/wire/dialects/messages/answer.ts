@@ -14,8 +14,12 @@ const STOPS: Readonly<Record<FinishReason, string>> = {
   content_filter: 'refusal',
 };
 
-export function stopOf(reason: FinishReason): string {
-  return STOPS[reason];
+/** Why it ended. A stop string that nobody can name is told as the model's own end. */
+export function endOf({ reason = 'stop', stop }: Partial<Pick<PartialChoice, 'reason' | 'stop'>>): object {
+  return {
+    stop_reason: stop === undefined ? STOPS[reason] : 'stop_sequence',
+    stop_sequence: stop ?? null,
+  };
 }
 
 /** What came from a cache is not counted in `input_tokens` there. What is not known is left out. */

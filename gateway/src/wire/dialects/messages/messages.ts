@@ -1,7 +1,7 @@
 // Anthropic's messages dialect: thinking, text and tool calls as blocks, errors in their own shape.
 // Read `request.ts` for what is asked, `stream.ts` and `answer.ts` for what is answered.
 import type { Dialect } from '../../dialect.ts';
-import { contentOf, messagesError, messagesUsage, stopOf } from './answer.ts';
+import { contentOf, endOf, messagesError, messagesUsage } from './answer.ts';
 import { readMessages } from './request.ts';
 import { MessagesStream } from './stream.ts';
 
@@ -11,8 +11,8 @@ export const messages: Dialect = {
   idHeader: 'request-id',
 
   parse(body) {
-    const { request, stream } = readMessages(body);
-    return { calls: [request], parallel: 1, stream, includeUsage: true, ignored: [] };
+    const { request, stream, names } = readMessages(body);
+    return { calls: [request], parallel: 1, stream, includeUsage: true, ignored: [], names };
   },
 
   stream(meta) {
@@ -27,8 +27,7 @@ export const messages: Dialect = {
       role: 'assistant',
       model,
       content: choice ? contentOf(choice) : [],
-      stop_reason: stopOf(choice?.reason ?? 'stop'),
-      stop_sequence: null,
+      ...endOf(choice ?? {}),
       usage: messagesUsage(answer.usage ?? {}),
       ...(report && { sluice: report }),
     };

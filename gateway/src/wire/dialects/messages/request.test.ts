@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Message } from '../../../core/chat.ts';
 import { GatewayError } from '../../../core/errors.ts';
+import { retoldIn } from '../../field-names.ts';
 import { parseJson } from '../../json.ts';
 import { messages } from './messages.ts';
 import { readCounted } from './request.ts';
@@ -237,7 +238,42 @@ test('thinking is asked for in the words of the chat dialect', () => {
   assert.deepEqual(extraOf({ type: 'adaptive' }), {});
 });
 
+test('what back ends say of a message is said of the turn, or the block, that it was made of', () => {
+  const image = { type: 'image', source: { type: 'url', url: 'https://example.com/a.png' } };
+  const result = { type: 'tool_result', tool_use_id: 'a', content: '1' };
+  const { names } = parse({
+    system: 's',
+    messages: [
+      { role: 'user', content: [{ type: 'text', text: 'What?' }, image] },
+      { role: 'assistant', content: [{ type: 'tool_use', id: 'a', name: 'f', input: {} }] },
+      { role: 'user', content: [result, { type: 'text', text: 'And?' }, image] },
+      { role: 'assistant', content: 'It' },
+    ],
+    tools: [{ name: 'f', input_schema: { type: 'object' } }],
+  });
+  const retold = (param: string) =>
+    retoldIn(names, new GatewayError('invalid_request', 'No.', { param }), false).param;
+  for (const [param, field] of [
+    ['messages[0]', 'system'],
+    ['messages[1].content[1]', 'messages[0].content[1]'],
+    ['messages[2].tool_calls[0]', 'messages[1]'],
+    ['messages[3].content', 'messages[2]'],
+    // The parts of this turn are not its blocks: the result is a message of its own.
+    ['messages[4].content[1]', 'messages[2]'],
+    ['messages[5]', 'messages[3]'],
+    ['messages', 'messages'],
+    ['tools[0].function.parameters', 'tools[0]'],
+    ['tools[0].input_schema.x', 'tools[0].input_schema.x'],
+    ['stop', 'stop_sequences'],
+    ['enable_thinking', 'thinking'],
+    ['n', undefined],
+  ] as const) {
+    assert.equal(retold(param), field, param);
+  }
+});
+
 test('to count tokens no limit is needed', () => {
-  const { prompt } = readCounted({ model: 'm', messages: [user], system: 's' });
+  const { request } = readCounted({ model: 'm', messages: [user], system: 's' });
+  const { prompt } = request;
   assert.equal(prompt.kind === 'messages' && prompt.messages.length, 2);
 });

@@ -4,16 +4,17 @@
 // tools are refused.
 import { z } from 'zod';
 import type { ChatRequest, ContentPart, Message, Tool, ToolChoice } from '../../../core/chat.ts';
+import type { FieldNames, MessageOrigin } from '../../field-names.ts';
 import { plainContent } from '../../plain-content.ts';
 import { type MarkedMessage, prefillOf } from '../../prefill.ts';
 import {
+  bodyReader,
   isNullish,
   isObject,
   listOf,
   modelField,
   numberField,
   optional,
-  readBody,
   samplingFields,
   stopsOf,
   textOr,
@@ -153,6 +154,8 @@ const systemBlock = object.transform((value, context): string => {
 interface Turn {
   readonly role: 'user' | 'assistant';
   readonly blocks: readonly Block[];
+  /** The blocks are a message's parts, one for one. */
+  readonly isParts: boolean;
 }
 
 const turn = z.unknown().transform((value, context): Turn => {
@@ -160,7 +163,7 @@ const turn = z.unknown().transform((value, context): Turn => {
   if (!isObject(value)) return fault([], 'must be a message, an object with a "role"');
   const { role, content } = value;
   if (role !== 'user' && role !== 'assistant') return fault(['role'], 'must be user or assistant');
-  if (typeof content === 'string') return { role, blocks: [textBlock(content)] };
+  if (typeof content === 'string') return { role, blocks: [textBlock(content)], isParts: false };
   const read = blocks.safeParse(content);
   if (!read.success) {
     const issue = read.error.issues[0]!;
@@ -170,7 +173,7 @@ const turn = z.unknown().transform((value, context): Turn => {
   const strange = role === 'user' ? ['call', 'thought'] : ['result'];
   const at = read.data.findIndex((one) => one !== undefined && strange.includes(one.kind));
   if (at >= 0) return fault(['content', at, 'type'], `is no block of a message of the ${role}`);
-  return { role, blocks: all };
+  return { role, blocks: all, isParts: read.data.every((one) => one?.kind === 'part') };
 });
 
 const blocks = listOf(block, CONTENT);
@@ -249,6 +252,7 @@ const prompt = {
 };
 
 const countSchema = z.object(prompt);
+const readCountedFields = bodyReader(countSchema);
 
 const LIMIT = 'must be a whole number above 0: this dialect wants a limit';
 
@@ -264,36 +268,66 @@ const schema = z.object({
   top_k,
   stream,
 });
+const readFields = bodyReader(schema);
 
-/** What a body asks for. Throws `invalid_request` with the first fault's place as `param`. */
-export function readMessages(body: unknown): { readonly request: ChatRequest; readonly stream: boolean } {
-  const { fields } = readBody(schema, body);
+const KNOWN: ReadonlySet<string> = new Set(Object.keys(schema.shape));
+const RENAMED: FieldNames['renamed'] = [
+  [/^stop$/, 'stop_sequences'],
+  [/^max_completion_tokens$/, 'max_tokens'],
+  [/^tools\.?(\[\d+\])\.function\b.*$/s, 'tools$1'],
+  [/^(enable_thinking|thinking_budget)$/, 'thinking'],
+  [/^parallel_tool_calls$/, 'tool_choice'],
+];
+
+/** What a body asks for. */
+export interface MessagesAsked {
+  readonly request: ChatRequest;
+  readonly stream: boolean;
+  readonly names: FieldNames;
+}
+
+/** Throws `invalid_request` with the first fault's place as `param`. */
+export function readMessages(body: unknown): MessagesAsked {
+  const { fields } = readFields(body);
   const { stop_sequences: stops, stream = false, temperature, top_p: topP, top_k: topK } = fields;
+  const { asked, names } = promptOf(fields);
   const request = {
-    ...promptOf(fields),
+    ...asked,
     sampling: { temperature, topP, topK: topK !== undefined && topK >= 0 ? topK : undefined },
     maxTokens: fields.max_tokens,
     stop: stopsOf({ stop: stops }),
   };
-  return { request, stream };
+  return { request, stream, names };
 }
 
 /** What a body of `count_tokens` asks to be counted. */
-export function readCounted(body: unknown): ChatRequest {
-  return { ...promptOf(readBody(countSchema, body).fields), sampling: {}, stop: [] };
+export function readCounted(body: unknown): Pick<MessagesAsked, 'request' | 'names'> {
+  const { asked, names } = promptOf(readCountedFields(body).fields);
+  return { request: { ...asked, sampling: {}, stop: [] }, names };
 }
 
-function promptOf(fields: z.output<typeof countSchema>): Omit<ChatRequest, 'sampling' | 'stop'> {
-  const system: readonly MarkedMessage[] = isNullish(fields.system)
+interface PromptAsked {
+  readonly asked: Omit<ChatRequest, 'sampling' | 'stop'>;
+  readonly names: FieldNames;
+}
+
+/** A message with its place in the body. */
+interface PlacedMessage extends MarkedMessage {
+  readonly origin: MessageOrigin;
+}
+
+function promptOf(fields: z.output<typeof countSchema>): PromptAsked {
+  const system: readonly PlacedMessage[] = isNullish(fields.system)
     ? []
-    : [marked({ role: 'system', content: blankLines(fields.system) })];
+    : [placed({ role: 'system', content: blankLines(fields.system) }, { field: 'system' })];
   const turns = fields.messages.flatMap(messagesOf);
   const last = turns.at(-1);
   // An assistant's message at the end is the beginning of the answer.
   if (last?.message.role === 'assistant') turns[turns.length - 1] = { ...last, isPrefix: true };
-  const { messages, continueFrom } = prefillOf({ messages: [...system, ...turns] });
+  const all = [...system, ...turns];
+  const { messages, continueFrom } = prefillOf({ messages: all });
   const { choice, isSingle } = fields.tool_choice ?? { choice: undefined, isSingle: false };
-  return {
+  const asked = {
     model: fields.model,
     prompt: { kind: 'messages', messages },
     choices: 1,
@@ -301,7 +335,9 @@ function promptOf(fields: z.output<typeof countSchema>): Omit<ChatRequest, 'samp
     parallelToolCalls: isSingle ? false : undefined,
     extra: thinkingFields(fields.thinking),
     continueFrom,
-  };
+  } as const;
+  const origins = all.map(({ origin }) => origin);
+  return { asked, names: { messages: 'messages', origins, renamed: RENAMED, known: KNOWN } };
 }
 
 /** In the words that the chat dialect has for it. */
@@ -312,8 +348,9 @@ function thinkingFields(thinking: Thinking | undefined): ChatRequest['extra'] {
 }
 
 /** The results of tool calls are messages of their own, before what the user says beside them. */
-function messagesOf({ role, blocks }: Turn): MarkedMessage[] {
-  const messages: MarkedMessage[] = [];
+function messagesOf({ role, blocks, isParts }: Turn, index: number): PlacedMessage[] {
+  const messages: PlacedMessage[] = [];
+  const field = `messages[${index}]`;
   const parts: ContentPart[] = [];
   const calls: object[] = [];
   const thoughts: string[] = [];
@@ -321,23 +358,26 @@ function messagesOf({ role, blocks }: Turn): MarkedMessage[] {
     if (one.kind === 'part') parts.push(one.part);
     else if (one.kind === 'call') calls.push(one.call);
     else if (one.kind === 'thought') thoughts.push(one.text);
-    else messages.push(marked({ role: 'tool', toolCallId: one.toolCallId, content: one.content }));
+    else messages.push(placed({ role: 'tool', toolCallId: one.toolCallId, content: one.content }, { field }));
   }
   if (parts.length === 0 && messages.length > 0) return messages;
   const content = parts.length === 0 && calls.length > 0 ? null : plainContent(parts);
   messages.push(
-    marked({
-      role,
-      content,
-      reasoning: thoughts.length > 0 ? blankLines(thoughts) : undefined,
-      toolCalls: calls.length > 0 ? calls : undefined,
-    }),
+    placed(
+      {
+        role,
+        content,
+        reasoning: thoughts.length > 0 ? blankLines(thoughts) : undefined,
+        toolCalls: calls.length > 0 ? calls : undefined,
+      },
+      { field, parts: isParts ? `${field}.content` : undefined },
+    ),
   );
   return messages;
 }
 
-function marked(message: Message): MarkedMessage {
-  return { message, isPrefix: false };
+function placed(message: Message, origin: MessageOrigin): PlacedMessage {
+  return { message, isPrefix: false, origin };
 }
 
 function blankLines(texts: string | readonly string[]): string {

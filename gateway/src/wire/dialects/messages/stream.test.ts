@@ -36,7 +36,14 @@ function write(events: readonly TokenEvent[]): Sent[] {
   return sentBy(events.map((event) => codec.event(event)).join('') + codec.end(undefined));
 }
 
-function wholeOf(events: readonly TokenEvent[]): { readonly content: unknown; readonly usage: unknown } {
+interface Whole {
+  readonly content: unknown;
+  readonly usage: unknown;
+  readonly stop_reason: string;
+  readonly stop_sequence: string | null;
+}
+
+function wholeOf(events: readonly TokenEvent[]): Whole {
   const fold = new AnswerFold();
   for (const event of events) fold.add(event);
   return JSON.parse(JSON.stringify(messages.whole(fold.answer(), META, ASKED, undefined)));
@@ -157,8 +164,20 @@ test('why it ended, in their words', () => {
   for (const [reason, told] of Object.entries(reasons)) {
     const end: TokenEvent = { type: 'choice-end', choice: 0, reason: reason as keyof typeof reasons };
     const [last] = write([text('a'), end, { type: 'finish', usage: {} }]).slice(-2);
-    assert.equal(last!.delta!.stop_reason, told);
+    assert.deepEqual(last!.delta, { stop_reason: told, stop_sequence: null });
   }
+});
+
+test('a stop string that is known is told, streamed and whole', () => {
+  const events: TokenEvent[] = [
+    text('a'),
+    { type: 'choice-end', choice: 0, reason: 'stop', stop: 'END' },
+    { type: 'finish', usage: {} },
+  ];
+  const told = { stop_reason: 'stop_sequence', stop_sequence: 'END' };
+  assert.deepEqual(write(events).at(-2)!.delta, told);
+  const { stop_reason, stop_sequence } = wholeOf(events);
+  assert.deepEqual({ stop_reason, stop_sequence }, told);
 });
 
 test('silence is a ping, and a failure an event of its own shape', () => {

@@ -1,11 +1,12 @@
 // A stream of Anthropic's messages dialect: blocks that open, grow and close, one at a time, each event named.
 // Its clients take the newest block for the one that ends. So what belongs to another block waits while a call's arguments are
 // not whole, since servers may go back to an earlier call. What has no block here, as a second choice, stops here.
-import type { FinishReason, TokenEvent, Usage } from '../../../core/chat.ts';
+import type { TokenEvent, Usage } from '../../../core/chat.ts';
 import type { GatewayError } from '../../../core/errors.ts';
 import type { AnswerMeta, Report, StreamCodec } from '../../dialect.ts';
 import { stringifyLine } from '../../json.ts';
-import { messagesError, messagesUsage, stopOf, UNSIGNED } from './answer.ts';
+import { JsonEnd } from '../../json-end.ts';
+import { endOf, messagesError, messagesUsage, UNSIGNED } from './answer.ts';
 
 type Delta = Extract<TokenEvent, { type: 'text-delta' | 'reasoning-delta' | 'tool-call-delta' }>;
 
@@ -16,8 +17,8 @@ interface OpenBlock {
   readonly index: number;
   /** Written before each of its pieces. */
   readonly before: string;
-  /** Of a call: its arguments so far. */
-  text: string;
+  /** Of a call: whether its arguments are whole. */
+  readonly end: JsonEnd | undefined;
 }
 
 const PING = 'event: ping\ndata: {"type":"ping"}\n\n';
@@ -40,7 +41,7 @@ export class MessagesStream implements StreamCodec {
   /** By their numbers: they have had their block. */
   readonly #calls = new Set<number>();
   #held: Delta[] = [];
-  #reason: FinishReason = 'stop';
+  #end: Extract<TokenEvent, { type: 'choice-end' }> | undefined;
   #usage: Usage = {};
 
   constructor(meta: AnswerMeta) {
@@ -57,7 +58,7 @@ export class MessagesStream implements StreamCodec {
       case 'tool-call-delta':
         return this.#take(event);
       case 'choice-end':
-        this.#reason = event.reason;
+        this.#end = event;
         return this.#begin() + this.#closeAll();
       case 'finish':
         this.#usage = event.usage;
@@ -78,11 +79,10 @@ export class MessagesStream implements StreamCodec {
   }
 
   end(report: Report | undefined): string {
-    const delta = { stop_reason: stopOf(this.#reason), stop_sequence: null };
     const usage = messagesUsage(this.#usage);
     const last = eventOf('message_delta', {
       type: 'message_delta',
-      delta,
+      delta: endOf(this.#end ?? {}),
       usage,
       ...(report && { sluice: report }),
     });
@@ -129,7 +129,8 @@ export class MessagesStream implements StreamCodec {
     const index = this.#blocks;
     this.#blocks += 1;
     const delta = DELTA_KINDS[typeof kind === 'number' ? 'call' : kind];
-    this.#open = { kind, index, before: `${DELTA}${index},"delta":{"type":${delta}`, text: '' };
+    const end = isCall ? new JsonEnd() : undefined;
+    this.#open = { kind, index, before: `${DELTA}${index},"delta":{"type":${delta}`, end };
     if (isCall) this.#calls.add(event.index);
     return before + startOf(index, blockOf(event)) + grow(this.#open, event);
   }
@@ -166,19 +167,13 @@ function grow(open: OpenBlock, event: Delta): string {
   const isCall = event.type === 'tool-call-delta';
   const piece = isCall ? event.arguments : event.text;
   if (piece === '') return '';
-  if (isCall) open.text += piece;
+  open.end?.push(piece);
   return `${open.before}${stringifyLine(piece)}}}\n\n`;
 }
 
 /** Whether nothing can be missing of it. */
-function isWhole({ kind, text }: OpenBlock): boolean {
-  if (typeof kind !== 'number') return true;
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+function isWhole({ end }: OpenBlock): boolean {
+  return end?.isReached ?? true;
 }
 
 /** As it opens: empty. */

@@ -3,6 +3,7 @@
 // It must never drop what a model would have read: an item that has no meaning here is refused by its place. Pure.
 import { z } from 'zod';
 import type { ContentPart, Message, Role } from '../../../core/chat.ts';
+import type { MessageOrigin } from '../../field-names.ts';
 import { plainContent } from '../../plain-content.ts';
 import { isNullish, isObject, listOf, textOr } from '../../request-fields.ts';
 
@@ -78,9 +79,18 @@ export const REASONING_ID = 'rs_';
 
 const INPUT = 'must be a text or a list of at least one item';
 
+/** What the input says, and where in it. */
+export interface Input {
+  readonly messages: readonly Message[];
+  readonly origins: readonly MessageOrigin[];
+}
+
 /** The field `input`, as messages. */
-export const inputField = textOr(listOf(item, INPUT, 1), z.string(INPUT)).transform((input) =>
-  typeof input === 'string' ? [{ role: 'user', content: input } as const] : messagesOf(input),
+export const inputField = textOr(listOf(item, INPUT, 1), z.string(INPUT)).transform(
+  (input): Input =>
+    typeof input === 'string'
+      ? { messages: [{ role: 'user', content: input }], origins: [{ field: 'input' }] }
+      : messagesOf(input),
 );
 
 function isRole(value: unknown): value is Exclude<Role, 'tool'> {
@@ -141,32 +151,42 @@ interface Turn {
   reasoning: string | undefined;
   content: Content | undefined;
   readonly calls: object[];
+  /** Where its items stand. */
+  readonly places: number[];
 }
 
-function messagesOf(items: readonly Item[]): readonly Message[] {
+function messagesOf(items: readonly Item[]): Input {
   const messages: Message[] = [];
+  const origins: MessageOrigin[] = [];
   let turn: Turn | undefined;
+  const push = (message: Message, origin: MessageOrigin) => {
+    messages.push(message);
+    origins.push(origin);
+  };
   const close = () => {
     // A thought that nothing came of is no turn.
-    if (turn && (turn.content !== undefined || turn.calls.length > 0)) messages.push(messageOf(turn));
+    if (turn && (turn.content !== undefined || turn.calls.length > 0)) push(messageOf(turn), originOf(turn));
     turn = undefined;
   };
   /** The turn that an item goes on with. Once it has called, all before the calls' outputs is one message: back ends insist on it. */
   const open = (): Turn => {
     if (turn && turn.content !== undefined && turn.calls.length === 0) close();
-    turn ??= { reasoning: undefined, content: undefined, calls: [] };
+    turn ??= emptyTurn();
     return turn;
   };
-  for (const one of items) {
+  for (const [place, one] of items.entries()) {
+    const field = `input[${place}]`;
     switch (one.kind) {
       case 'reasoning': {
         const current = open();
+        current.places.push(place);
         current.reasoning =
           current.reasoning === undefined ? one.text : `${current.reasoning}\n\n${one.text}`;
         break;
       }
       case 'call':
-        turn ??= { reasoning: undefined, content: undefined, calls: [] };
+        turn ??= emptyTurn();
+        turn.places.push(place);
         turn.calls.push({
           id: one.id,
           type: 'function',
@@ -175,15 +195,19 @@ function messagesOf(items: readonly Item[]): readonly Message[] {
         break;
       case 'output':
         close();
-        messages.push({ role: 'tool', toolCallId: one.callId, content: plain(one.content) });
+        push(
+          { role: 'tool', toolCallId: one.callId, content: plain(one.content) },
+          { field, parts: `${field}.output` },
+        );
         break;
       case 'message': {
         if (one.role !== 'assistant') {
           close();
-          messages.push({ role: one.role, content: plain(one.content) });
+          push({ role: one.role, content: plain(one.content) }, { field, parts: `${field}.content` });
           break;
         }
         const current = open();
+        current.places.push(place);
         current.content =
           current.content === undefined
             ? one.content
@@ -195,7 +219,16 @@ function messagesOf(items: readonly Item[]): readonly Message[] {
     }
   }
   close();
-  return messages;
+  return { messages, origins };
+}
+
+function emptyTurn(): Turn {
+  return { reasoning: undefined, content: undefined, calls: [], places: [] };
+}
+
+/** Which of several items is meant of a turn, nobody knows. */
+function originOf({ places: [place, ...others] }: Turn): MessageOrigin {
+  return { field: others.length > 0 ? 'input' : `input[${place}]` };
 }
 
 function messageOf({ reasoning, content, calls }: Turn): Message {

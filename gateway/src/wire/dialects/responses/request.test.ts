@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Message } from '../../../core/chat.ts';
 import { GatewayError } from '../../../core/errors.ts';
+import { retoldIn } from '../../field-names.ts';
 import { chatCompletions } from '../chat-completions.ts';
 import { responses } from './responses.ts';
 
@@ -210,6 +211,40 @@ const TURNS: readonly [name: string, input: readonly object[], messages: readonl
 for (const [name, input, messages] of TURNS) {
   test(name, () => assert.deepEqual(messagesOf({ input }), messages));
 }
+
+test('what back ends say of a message is said of the item that it was made of', () => {
+  const image = { type: 'input_image', image_url: 'https://example.com/a.png' };
+  const { names } = parse({
+    instructions: 'Be brief.',
+    input: [
+      { role: 'user', content: [{ type: 'input_text', text: 'What?' }, image] },
+      thought('Hm.'),
+      call('a'),
+      { type: 'function_call_output', call_id: 'a', output: [image] },
+      said('So.'),
+    ],
+  });
+  const retold = (param: string) =>
+    retoldIn(names, new GatewayError('invalid_request', 'No.', { param }), false).param;
+  for (const [param, field] of [
+    ['messages[0]', 'instructions'],
+    ['messages[1].content[1]', 'input[0].content[1]'],
+    // A thought and its call are one message.
+    ['messages[2].tool_calls[0]', 'input'],
+    ['messages[3].content[0]', 'input[3].output[0]'],
+    ['messages[4].content', 'input[4]'],
+    ['messages', 'input'],
+    ['max_tokens', 'max_output_tokens'],
+    ['response_format.json_schema.schema.x', 'text.format.schema.x'],
+    ['text.format.schema.x', 'text.format.schema.x'],
+    ['tools[0].function.parameters', 'tools[0].parameters'],
+    ['reasoning_effort', 'reasoning.effort'],
+    ['guided_json', 'guided_json'],
+  ] as const) {
+    assert.equal(retold(param), field, param);
+  }
+  assert.deepEqual(parse({ input: 'hi' }).names?.origins, [{ field: 'input' }]);
+});
 
 test('tools and their choice go on in the words of the chat dialect', () => {
   const strict = { ...tool, name: 'other', description: null, strict: true };

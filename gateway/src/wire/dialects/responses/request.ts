@@ -5,7 +5,9 @@ import { z } from 'zod';
 import type { ChatRequest } from '../../../core/chat.ts';
 import { GatewayError } from '../../../core/errors.ts';
 import type { ParsedRequest } from '../../dialect.ts';
+import type { FieldNames } from '../../field-names.ts';
 import {
+  bodyReader,
   booleanField,
   integerField,
   isNullish,
@@ -13,7 +15,6 @@ import {
   listOf,
   modelField,
   optional,
-  readBody,
   samplingFields,
   samplingOf,
   stopsOf,
@@ -47,6 +48,16 @@ const WITHOUT_MEANING: ReadonlySet<string> = new Set([
   'response_format',
 ]);
 
+const RENAMED: FieldNames['renamed'] = [
+  [/^max_(completion_)?tokens$/, 'max_output_tokens'],
+  [/^response_format\b(\.json_schema)?/, 'text.format'],
+  [/^tools\.?(\[\d+\])\.function\b/, 'tools$1'],
+  [/^tool_choice\.function\b/, 'tool_choice'],
+  [/^reasoning_effort$/, 'reasoning.effort'],
+  [/^verbosity$/, 'text.verbosity'],
+  [/^logprobs$/, 'include'],
+];
+
 type Body = Readonly<Record<string, unknown>>;
 
 const object = z.custom<Body>(isObject, 'must be an object');
@@ -71,17 +82,18 @@ const schema = z.object({
   previous_response_id: optional(z.unknown()),
   conversation: optional(z.unknown()),
 });
+const readFields = bodyReader(schema);
 
 type Fields = z.output<typeof schema>;
 
 /** Throws `invalid_request` with the first thing that is wrong, its path as `param`. */
 export function parseResponsesRequest(body: unknown): ParsedRequest {
-  const { fields, extra } = readBody(schema, body);
+  const { fields, extra } = readFields(body);
   refuseWhatNeedsAStore(fields, extra);
-  if (fields.input.length === 0) throw refusal('input', 'holds nothing that was said');
+  if (fields.input.messages.length === 0) throw refusal('input', 'holds nothing that was said');
   const messages = [
     ...(fields.instructions === undefined ? [] : [{ role: 'system', content: fields.instructions } as const]),
-    ...fields.input,
+    ...fields.input.messages,
   ];
   const entries = Object.entries(extra);
   return {
@@ -111,7 +123,13 @@ export function parseResponsesRequest(body: unknown): ParsedRequest {
       ...(fields.truncation === 'auto' ? ['truncation'] : []),
     ],
     echo: echoOf(fields, body as Body),
+    names: namesOf(fields),
   };
+}
+
+function namesOf({ instructions, input }: Fields): FieldNames {
+  const origins = instructions === undefined ? input.origins : [{ field: 'instructions' }, ...input.origins];
+  return { messages: 'input', origins, renamed: RENAMED };
 }
 
 function refuseWhatNeedsAStore(fields: Fields, { prompt }: ChatRequest['extra']): void {
