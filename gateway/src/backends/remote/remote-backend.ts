@@ -382,7 +382,8 @@ export class RemoteBackend implements Backend {
 
   /** An answer told of its server's limits, perhaps: whoever waits looks again, now and when there is more. */
   #onBudget(): void {
-    if (!this.#budget.current) return this.#budgetTimer.stop();
+    this.#budgetTimer.stop();
+    if (!this.#budget.current) return;
     this.#tell();
     this.#budgetTimer.start(
       () => this.#budget.current?.resetMs ?? 0,
