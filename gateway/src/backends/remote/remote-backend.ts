@@ -13,6 +13,7 @@ import { originHeaders } from './origin-headers.ts';
 import type { Environment } from './proxy.ts';
 import { exchangeQuestion, type Question } from './question-exchange.ts';
 import { RateBudget } from './rate-budget.ts';
+import { RestTimer } from './rest-timer.ts';
 import { planPrefix, type SplicePlan } from './splice.ts';
 import { countTokens } from './token-count.ts';
 import { Transport, type UpstreamHeaders } from './transport.ts';
@@ -58,8 +59,8 @@ export class RemoteBackend implements Backend {
   #isClosed = false;
   #heardAt = Number.NEGATIVE_INFINITY;
   #probeTimer: NodeJS.Timeout | undefined;
-  #restTimer: NodeJS.Timeout | undefined;
-  #budgetTimer: NodeJS.Timeout | undefined;
+  readonly #restTimer = new RestTimer();
+  readonly #budgetTimer = new RestTimer();
   #isLooking = false;
   #logged: HealthState = 'unknown';
   #found: ProbeResult | undefined;
@@ -247,8 +248,8 @@ export class RemoteBackend implements Backend {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearTimeout(this.#probeTimer);
-    clearTimeout(this.#restTimer);
-    clearTimeout(this.#budgetTimer);
+    this.#restTimer.stop();
+    this.#budgetTimer.stop();
     const gone = new GatewayError('backend_failed', 'The back end was taken away.');
     for (const controller of this.#calls.items) controller.abort(gone);
     this.#tell();
@@ -370,31 +371,24 @@ export class RemoteBackend implements Backend {
     }
     this.#tell();
     if (state !== 'busy' && state !== 'down') return;
-    this.#waitForRest(state === 'down');
-  }
-
-  /** A timer may run a moment too soon, by the clock that says when a rest is over: then it waits for what is left. */
-  #waitForRest(isDown: boolean): void {
-    clearTimeout(this.#restTimer);
-    this.#restTimer = setTimeout(() => {
-      if (this.#health.retryAfterMs > 0) return this.#waitForRest(isDown);
-      this.#tell();
-      if (isDown) void this.#look();
-    }, this.#health.retryAfterMs + 1);
-    this.#restTimer.unref();
+    this.#restTimer.start(
+      () => this.#health.retryAfterMs,
+      () => {
+        this.#tell();
+        if (state === 'down') void this.#look();
+      },
+    );
   }
 
   /** An answer told of its server's limits, perhaps: whoever waits looks again, now and when there is more. */
   #onBudget(): void {
-    clearTimeout(this.#budgetTimer);
-    const budget = this.#budget.current;
-    if (!budget) return;
+    this.#budgetTimer.stop();
+    if (!this.#budget.current) return;
     this.#tell();
-    this.#budgetTimer = setTimeout(() => {
-      if (this.#budget.current) this.#onBudget();
-      else this.#tell();
-    }, budget.resetMs + 1);
-    this.#budgetTimer.unref();
+    this.#budgetTimer.start(
+      () => this.#budget.current?.resetMs ?? 0,
+      () => this.#tell(),
+    );
   }
 
   #tell(): void {
