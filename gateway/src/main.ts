@@ -12,7 +12,7 @@ import { type Config, usesEngine } from './config.ts';
 import { systemClock } from './core/clock.ts';
 import type { Log } from './core/log.ts';
 import type { Readiness, World } from './core/world.ts';
-import type { BackendStatus } from './edge/admin.ts';
+import type { BackendStatus } from './edge/handlers/admin.ts';
 import { HttpServer } from './edge/http-server.ts';
 import { KeptAnswers } from './edge/resume/kept-answers.ts';
 import type { OnProgress } from './models/progress.ts';

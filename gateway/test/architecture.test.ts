@@ -36,6 +36,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   commands: ['core', 'config', 'main', 'edge', 'models', 'telemetry', 'load', 'simulation', 'figures'],
   cli: ['commands'],
 };
+/** Folders and files of the edge: each imports only those before it. */
+const EDGE_ORDER = [
+  'http',
+  'access',
+  'asking',
+  'answering',
+  'resume',
+  'handlers',
+  'routes',
+  'socket',
+  'http-server',
+];
 const MOST_LINES = 400;
 const MOST_PIPELINE_LINES = 200;
 
@@ -91,6 +103,15 @@ test('every room imports only what it may', () => {
       assert.ok(targetRoom === room || allowed.includes(targetRoom), `${path} must not import ${target}`);
     }
   }
+});
+
+test('within the edge, each folder imports only what stands before it', () => {
+  const place = (path: string) => EDGE_ORDER.indexOf(/^edge\/([\w-]+)/.exec(path)?.[1] ?? '');
+  const inside = files.filter(({ room }) => room === 'edge');
+  assert.deepEqual(new Set(inside.map(({ path }) => place(path))), new Set(EDGE_ORDER.keys()));
+  for (const { path, imports } of inside)
+    for (const target of imports.filter((one) => roomOf(one) === 'edge'))
+      assert.ok(place(target) <= place(path), `${path} must not import ${target}, which stands above it`);
 });
 
 test('no imports in a circle', () => {

@@ -5,7 +5,7 @@ import { access, constants } from 'node:fs/promises';
 import { availableParallelism, cpus, freemem, release, tmpdir, totalmem } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { Config } from '../config.ts';
-import { isLoopback } from '../edge/access.ts';
+import { isLoopback } from '../edge/access/access.ts';
 import type { inspectEngine } from '../main.ts';
 import { formatBytes } from '../models/progress-renderer.ts';
 import type { SourceProbe } from '../models/sources/source-probe.ts';

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { ConfigError } from '../config/config-error.ts';
 import { type KeyEntry, keyEntryText, withKey, withoutKey } from '../config/key-entries.ts';
-import { hashKey } from '../edge/access.ts';
+import { hashKey } from '../edge/access/access.ts';
 import { fail } from './terminal.ts';
 
 export interface CreateKeyFlags {

@@ -10,8 +10,8 @@ import {
 } from '../config.ts';
 import type { Log } from '../core/log.ts';
 import type { World } from '../core/world.ts';
-import { isLoopback } from '../edge/access.ts';
-import { listModels } from '../edge/served-models.ts';
+import { isLoopback } from '../edge/access/access.ts';
+import { listModels } from '../edge/asking/served-models.ts';
 import { type RunningServer, startServer } from '../main.ts';
 import { createProgressRenderer } from '../models/progress-renderer.ts';
 import { createLog } from '../telemetry/logger.ts';

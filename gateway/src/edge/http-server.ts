@@ -7,20 +7,20 @@ import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { AccessKey, Readiness, World } from '../core/world.ts';
 import { errorBody } from '../wire/error-body.ts';
-import { type AccessRules, authenticate, isLoopback } from './access.ts';
-import { type AdminOptions, authenticateAdmin, sendBackends } from './admin.ts';
-import { handleCors } from './cors.ts';
-import { countTokens } from './count-tokens.ts';
-import { sendHealth, sendModel, sendModels, sendReadiness, sendUserInfo } from './discovery.ts';
-import { Exchange, splitTarget } from './exchange.ts';
-import { sendFrontPage } from './front-page.ts';
-import { Generation, type GenerationOptions } from './generation.ts';
-import { setRateLimitHeaders } from './rate-limit-headers.ts';
+import { type AccessRules, authenticate, isLoopback } from './access/access.ts';
+import { handleCors } from './access/cors.ts';
+import { setRateLimitHeaders } from './access/rate-limit-headers.ts';
+import { type AdminOptions, authenticateAdmin, sendBackends } from './handlers/admin.ts';
+import { countTokens } from './handlers/count-tokens.ts';
+import { sendHealth, sendModel, sendModels, sendReadiness, sendUserInfo } from './handlers/discovery.ts';
+import { sendFrontPage } from './handlers/front-page.ts';
+import { Generation, type GenerationOptions } from './handlers/generation.ts';
+import { answerEmbeddings, answerRerank } from './handlers/vectors.ts';
+import { Exchange, splitTarget } from './http/exchange.ts';
 import { cancelStream, resumeStream } from './resume/kept-reading.ts';
 import { type Match, matchRoute, type Route } from './routes.ts';
 import { asksForWebSocket, WEBSOCKET_VERSION } from './socket/handshake.ts';
 import { type SocketFigures, Sockets } from './socket/sockets.ts';
-import { answerEmbeddings, answerRerank } from './vector-routes.ts';
 
 export interface HttpServerOptions extends GenerationOptions {
   /** Asked once for each request, which then holds what it got. */

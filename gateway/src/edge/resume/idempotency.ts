@@ -2,7 +2,7 @@
 // computes it once. Pure.
 import { createHash } from 'node:crypto';
 import { GatewayError } from '../../core/errors.ts';
-import type { Envelope } from '../envelope.ts';
+import type { Envelope } from '../http/envelope.ts';
 import type { RequestName } from './kept-answers.ts';
 import type { Owner } from './stream-ids.ts';
 

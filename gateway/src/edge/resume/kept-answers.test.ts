@@ -5,7 +5,7 @@ import { setImmediate as settled } from 'node:timers/promises';
 import fc from 'fast-check';
 import { ManualClock } from '../../../test/manual-clock.ts';
 import { GatewayError } from '../../core/errors.ts';
-import { hashKey } from '../access.ts';
+import { hashKey } from '../access/access.ts';
 import type { Guise, KeptAnswer } from './kept-answer.ts';
 import { type Compute, KeptAnswers, type KeptAnswersOptions } from './kept-answers.ts';
 

@@ -12,8 +12,8 @@ import { StreamLog } from '../../pipeline/stream-log.ts';
 import { MemoryQuotaStore } from '../../scheduling/memory-quota-store.ts';
 import { KeyQuotas } from '../../scheduling/quota.ts';
 import { chatCompletions } from '../../wire/dialects/chat-completions.ts';
-import type { Asked } from '../asked.ts';
-import type { Exchange } from '../exchange.ts';
+import type { Asked } from '../asking/asked.ts';
+import type { Exchange } from '../http/exchange.ts';
 import { KeptAnswers } from './kept-answers.ts';
 import { beginKept, type KeptComputeOptions } from './kept-compute.ts';
 

@@ -1,12 +1,12 @@
 // The compute of an answer that is kept. Its story ends with it, and not with a connection; so do what it takes of its key's
 // limits, and its hold on the back ends that it began with.
 import type { StreamCodec } from '../../wire/dialect.ts';
-import { answerHeaders, streamHeaders } from '../answer-headers.ts';
-import { readStream, readWhole } from '../answer-reader.ts';
-import type { Asked } from '../asked.ts';
-import { type ComputeOptions, compute } from '../compute.ts';
-import { endStory, type StoryOptions } from '../story.ts';
-import { JSON_TYPE } from '../whole-writer.ts';
+import { answerHeaders, streamHeaders } from '../answering/answer-headers.ts';
+import { readStream, readWhole } from '../answering/answer-reader.ts';
+import { type ComputeOptions, compute } from '../answering/compute.ts';
+import { endStory, type StoryOptions } from '../answering/story.ts';
+import { JSON_TYPE } from '../answering/whole-writer.ts';
+import type { Asked } from '../asking/asked.ts';
 import type { Guise, KeptAnswer } from './kept-answer.ts';
 import type { KeptAnswers, RequestName } from './kept-answers.ts';
 import { KeptSink } from './kept-sink.ts';

@@ -2,8 +2,8 @@
 // with them is told in the shape of the answer's own dialect, as far as they may know that it exists.
 import { GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { RequestObserver, ResumeOutcome } from '../../core/observer.ts';
-import { clientTakes } from '../client-takes.ts';
-import type { Exchange } from '../exchange.ts';
+import { clientTakes } from '../http/client-takes.ts';
+import type { Exchange } from '../http/exchange.ts';
 import type { KeptAnswer } from './kept-answer.ts';
 import type { KeptAnswers, RequestName } from './kept-answers.ts';
 import { writeKeptStream, writeKeptWhole } from './kept-writer.ts';

@@ -1,6 +1,6 @@
 // An answer that is kept, as who takes a stream's text: it takes it as events, numbered where its readers come again by them.
 import type { StreamCodec } from '../../wire/dialect.ts';
-import type { TextSink } from '../stream-writer.ts';
+import type { TextSink } from '../answering/stream-writer.ts';
 import { EventNumbers } from './event-numbers.ts';
 import type { KeptAnswer } from './kept-answer.ts';
 

@@ -2,10 +2,10 @@
 // is not seen here.
 import type { OutgoingHttpHeaders } from 'node:http';
 import { GatewayError } from '../../core/errors.ts';
-import { ChunkedBody } from '../chunked-body.ts';
-import { clientTakes } from '../client-takes.ts';
-import type { Exchange } from '../exchange.ts';
-import { writeWhole } from '../whole-writer.ts';
+import { writeWhole } from '../answering/whole-writer.ts';
+import { ChunkedBody } from '../http/chunked-body.ts';
+import { clientTakes } from '../http/client-takes.ts';
+import type { Exchange } from '../http/exchange.ts';
 import type { Follower, KeptAnswer } from './kept-answer.ts';
 
 export interface KeptStreamOptions {

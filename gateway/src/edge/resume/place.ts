@@ -1,6 +1,6 @@
 // Where a reader goes on who comes again. Pure.
 import { GatewayError } from '../../core/errors.ts';
-import type { Exchange } from '../exchange.ts';
+import type { Exchange } from '../http/exchange.ts';
 import { parseEventId } from './event-numbers.ts';
 import type { KeptAnswer } from './kept-answer.ts';
 

@@ -1,7 +1,7 @@
 // Guards that a stream's name tells only its owner that there was such a stream.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hashKey } from '../access.ts';
+import { hashKey } from '../access/access.ts';
 import { StreamIds } from './stream-ids.ts';
 
 const alice = { digest: hashKey('alice') };

@@ -5,17 +5,17 @@ import type { Log } from '../../core/log.ts';
 import type { World } from '../../core/world.ts';
 import type { Dialect } from '../../wire/dialect.ts';
 import { errorBody } from '../../wire/error-body.ts';
-import { type AccessRules, authenticate, type Caller } from '../access.ts';
-import type { Call } from '../asked.ts';
-import type { Envelope } from '../envelope.ts';
-import { requestId } from '../exchange.ts';
-import { setRateLimitHeaders } from '../rate-limit-headers.ts';
+import { type AccessRules, authenticate, type Caller } from '../access/access.ts';
+import { setRateLimitHeaders } from '../access/rate-limit-headers.ts';
+import { endStory, newStory } from '../answering/story.ts';
+import type { Call } from '../asking/asked.ts';
+import { type TakeOptions, take } from '../handlers/take.ts';
+import type { Envelope } from '../http/envelope.ts';
+import { requestId } from '../http/exchange.ts';
 import type { KeptAnswer } from '../resume/kept-answer.ts';
 import { type Coming, findStream, observed, tell } from '../resume/kept-reading.ts';
 import { placeAfter } from '../resume/place.ts';
 import { matchRoute, type Route } from '../routes.ts';
-import { endStory, newStory } from '../story.ts';
-import { type TakeOptions, take } from '../take.ts';
 import type { CallFrame, FrameHeaders, ResumeFrame } from './frames.ts';
 
 export interface BeginOptions extends TakeOptions {

@@ -5,8 +5,8 @@ import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import { GatewayError } from '../../core/errors.ts';
 import { errorBody } from '../../wire/error-body.ts';
-import type { Caller } from '../access.ts';
-import { retryMs } from '../exchange.ts';
+import type { Caller } from '../access/access.ts';
+import { retryMs } from '../http/exchange.ts';
 import { type BeginOptions, beginCall, type Reading, type Refusal, resumeCall } from './begin.ts';
 import {
   type CallFrame,

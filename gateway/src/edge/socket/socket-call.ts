@@ -3,7 +3,7 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import { GatewayError } from '../../core/errors.ts';
 import { errorBody } from '../../wire/error-body.ts';
-import { retryMs } from '../exchange.ts';
+import { retryMs } from '../http/exchange.ts';
 import { type ReadEvent, readEvents } from '../resume/event-numbers.ts';
 import type { Follower, KeptAnswer } from '../resume/kept-answer.ts';
 import type { Reading } from './begin.ts';

@@ -1,0 +1,30 @@
+// Waits for a client, and never for ever: it takes what was written, it leaves, or its time is up.
+import type { ServerResponse } from 'node:http';
+import { GatewayError } from '../../core/errors.ts';
+
+/**
+ * Resolves when the socket takes more (`drain`) or has taken all (`finish`). Rejects with `cancelled` if the client leaves
+ * before, and with `slow_reader` after the limit; its connection is cut then, since it would not read an error either.
+ */
+export function clientTakes(
+  response: ServerResponse,
+  event: 'drain' | 'finish',
+  limitMs: number,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (error?: GatewayError) => {
+      clearTimeout(timer);
+      response.off(event, onTaken).off('close', onClose);
+      if (error) reject(error);
+      else resolve();
+    };
+    const onTaken = () => settle();
+    const onClose = () => settle(new GatewayError('cancelled', 'The client left before the last byte.'));
+    const timer = setTimeout(() => {
+      settle(new GatewayError('slow_reader', `The client read nothing for ${limitMs / 1000} s.`));
+      response.destroy();
+    }, limitMs).unref();
+    response.on(event, onTaken).on('close', onClose);
+    if (response.destroyed) onClose();
+  });
+}
