@@ -4,3 +4,7 @@
 export type Priority = 'interactive' | 'standard' | 'batch';
 
 export const PRIORITIES: readonly Priority[] = ['interactive', 'standard', 'batch'];
+
+export function isAbove(one: Priority, other: Priority): boolean {
+  return PRIORITIES.indexOf(one) < PRIORITIES.indexOf(other);
+}

@@ -49,6 +49,8 @@ const MOST_BOOKINGS = 10_000;
  * that is full to the brim never gets shorter again. Nothing is lost by it: the rest goes to those who come meanwhile.
  */
 const BOOKED_SHARE = 0.85;
+const TRUSTED = 20;
+const DECAY = 0.5 ** (1 / 50);
 
 /** One for each set of back ends that are waited for alike. In memory of one process; bounded in number and time. */
 export class Bookings {
@@ -59,6 +61,9 @@ export class Bookings {
   readonly #quarters = new Map<number, Quarter>();
   #oldest = 0;
   #size = 0;
+  /** Decayed counts of places that were due, and of those that were claimed. */
+  #due = TRUSTED;
+  #claimed = TRUSTED;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -101,6 +106,7 @@ export class Bookings {
       ?.find(({ dueAt }) => at >= dueAt - EARLY_MS && at <= dueAt + LATE_MS);
     if (!booking) return false;
     this.#forget(booking);
+    this.#learn(true);
     return true;
   }
 
@@ -115,7 +121,12 @@ export class Bookings {
     const last = quarterOf(Math.min(at, this.#clock.now() + HORIZON_MS));
     let tokens = 0;
     for (let number = first; number <= last; number += 1) tokens += this.#quarters.get(number)?.tokens ?? 0;
-    return tokens;
+    return (tokens * this.#claimed) / this.#due;
+  }
+
+  #learn(isClaimed: boolean): void {
+    this.#due = this.#due * DECAY + 1;
+    this.#claimed = this.#claimed * DECAY + (isClaimed ? 1 : 0);
   }
 
   /** The first time, in whole seconds from now, whose quarter of a second is not all taken. */
@@ -167,7 +178,10 @@ export class Bookings {
     this.#oldest = oldest;
     for (const [number, quarter] of this.#quarters) {
       if (number >= oldest) continue;
-      for (const booking of quarter.bookings) this.#forget(booking);
+      for (const booking of quarter.bookings) {
+        this.#forget(booking);
+        this.#learn(false);
+      }
       this.#quarters.delete(number);
     }
   }

@@ -17,7 +17,8 @@ export interface Choice extends Head {
 }
 
 /** Undefined: nobody waits. Those who would be next, but have waited as long as they may by `now`, are sent away. */
-export function nextCall({ pools, shares }: Seat, now: number): Choice | undefined {
+export function nextCall(seat: Seat, now: number): Choice | undefined {
+  const { pools, shares, keptFor } = seat;
   const first: Partial<Record<Priority, Head>> = {};
   const heads: Partial<Record<Priority, number>> = {};
   let lost: Head | undefined;
@@ -43,7 +44,11 @@ export function nextCall({ pools, shares }: Seat, now: number): Choice | undefin
     const isEarned = PRIORITIES.find((one) => heads[one] !== undefined) !== priority;
     return { ...back, turn: { priority, isEarned }, heads };
   }
-  const turn = shares.next(heads);
+  const turn = shares.next(keptFor ? { [keptFor]: 0, ...heads } : heads);
   const next = turn && first[turn.priority];
-  return turn && next && { ...next, turn, heads };
+  if (turn && next) return { ...next, turn, heads: keptFor ? { [keptFor]: 0, ...heads } : heads };
+  // The turn is theirs for whom the slot is kept; who cannot wait for that need not.
+  const priority = PRIORITIES.find((one) => first[one]?.waiter.ticket.deadlineAt !== undefined);
+  const other = priority && first[priority];
+  return other && { ...other, turn: { priority, isEarned: false }, heads };
 }

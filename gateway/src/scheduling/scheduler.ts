@@ -115,7 +115,7 @@ export class Scheduler {
     return this.#atWork(() => {
       const placements = this.#lookAt(ticket);
       const free = this.#route(ticket, placements);
-      if (!free || free.seat.pools.size > 0) return undefined;
+      if (!free || free.seat.pools.size > 0 || free.seat.isKeptFrom(ticket)) return undefined;
       const tokens = this.#admission.tokensOf(ticket);
       const since = this.#options.clock.now();
       return this.#start(free.seat, { ticket, tokens, since, predictedFirstTokenMs: undefined });
@@ -181,16 +181,24 @@ export class Scheduler {
     const prediction = this.#admission.predict(arrival, isPromised || ticket.resumes);
     if (isFresh && !isPromised) {
       const refusal = this.#admission.refusalOf(arrival, prediction, free === undefined);
-      if (refusal) return Promise.reject(refusal);
+      if (refusal) {
+        if (prediction?.queueMs !== 0) this.#foundNoSlot(ticket, pool);
+        return Promise.reject(refusal);
+      }
     }
     const start: Start = { ticket, tokens, since, predictedFirstTokenMs: prediction?.ms };
-    if (free && free.seat.pools.size === 0) return Promise.resolve(this.#start(free.seat, start));
+    if (free && free.seat.pools.size === 0 && !free.seat.isKeptFrom(ticket)) return Promise.resolve(this.#start(free.seat, start));
     // With a slot that it gets later than that it would compute in vain. A promise is not broken for what is only likely.
     const neededMs = prediction && !isPromised ? prediction.ms - prediction.queueMs : 0;
     const latestStart = (ticket.deadlineAt ?? Infinity) - neededMs;
     const dueAt = Math.min(since + this.#options.maxWaitMs, latestStart);
     const wait: Wait = { ...start, pool, isPromised, dueAt };
     return new Promise((resolve, reject) => this.#wait(wait, resolve, reject));
+  }
+
+  #foundNoSlot({ priority }: Ticket, { backends }: Pool): void {
+    const seats = backends.flatMap((backend) => this.#seats.get(backend) ?? []);
+    for (const seat of seats) seat.refused.refused(priority, 1 / seats.length);
   }
 
   #arrivalOf(ticket: Ticket): Arrival {

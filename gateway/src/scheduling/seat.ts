@@ -5,6 +5,7 @@ import { Bag, type Held } from '../core/bag.ts';
 import type { Usage } from '../core/chat.ts';
 import type { Clock } from '../core/clock.ts';
 import { GatewayError } from '../core/errors.ts';
+import { isAbove, type Priority } from '../core/priority.ts';
 import type { Outcome, Ticket } from '../core/ticket.ts';
 import { ClassShares, type Shares } from './class-shares.ts';
 import type { Lease } from './lease.ts';
@@ -12,6 +13,7 @@ import type { ConcurrencyLimit } from './limits/concurrency-limit.ts';
 import { makeLimit } from './limits/make-limit.ts';
 import type { Pool } from './pool.ts';
 import { PrefixIndex } from './prefix-index.ts';
+import { RefusedDemand } from './refused-demand.ts';
 import { type BegunCall, ServiceModel } from './service-model.ts';
 
 /** A call that begins. */
@@ -45,6 +47,8 @@ export class Seat {
   readonly limit: ConcurrencyLimit;
   readonly service: ServiceModel;
   readonly prefixes = new PrefixIndex();
+  /** Of those who found no slot here. */
+  readonly refused: RefusedDemand;
   /** Where a call waits that could run here. */
   readonly pools = new Set<Pool>();
   readonly calls = new Bag<RunningCall>();
@@ -60,6 +64,7 @@ export class Seat {
     this.shares = new ClassShares(shares);
     this.limit = makeLimit(backend.limit);
     this.service = new ServiceModel(clock);
+    this.refused = new RefusedDemand(clock);
     this.#clock = clock;
   }
 
@@ -75,6 +80,18 @@ export class Seat {
   placesFor({ deadlineAt }: Ticket, load: BackendLoad): number {
     const places = this.places(load);
     return deadlineAt === undefined ? places : Math.min(places, this.service.mostTried);
+  }
+
+  /** For whom its free slots are kept; undefined: for nobody. */
+  get keptFor(): Priority | undefined {
+    const free = this.places(this.backend.load()) - this.running;
+    return free > 0 ? this.refused.keeps(free) : undefined;
+  }
+
+  /** A slot is free, and yet not for this call: who can wait makes way for those above it who could not. */
+  isKeptFrom({ priority, deadlineAt }: Ticket): boolean {
+    const { keptFor } = this;
+    return deadlineAt === undefined && keptFor !== undefined && isAbove(keptFor, priority);
   }
 
   get running(): number {
@@ -106,11 +123,15 @@ export class Seat {
     if (this.pools.size === 0) this.#stopWaiting();
   }
 
-  /** Where it is to rest for a while, and will not tell when that is over: calls back then. */
+  /** Where it is to rest for a while, and will not tell when that is over, or keeps slots for a while: calls back then. */
   wakeWhenReady(wake: () => void): void {
-    const { state, retryAfterMs } = this.backend.load();
-    if ((state !== 'busy' && state !== 'down') || retryAfterMs === undefined || this.#cancelWake) return;
-    this.#cancelWake = this.#clock.after(retryAfterMs, () => {
+    const load = this.backend.load();
+    const { state, retryAfterMs } = load;
+    const free = this.places(load) - this.running;
+    const restMs = state === 'busy' || state === 'down' ? retryAfterMs : undefined;
+    const waitMs = free > 0 ? this.refused.keptMs(free) + 1 : restMs;
+    if (waitMs === undefined || this.#cancelWake) return;
+    this.#cancelWake = this.#clock.after(waitMs, () => {
       this.#cancelWake = undefined;
       wake();
     });
