@@ -5,7 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
 
 /** As long as the interval in which a queue of those who wait for a first word is tested. */
-const HALF_LIFE_MS = 1_000;
+const HALF_LIFE_MS = 3_000;
 /** Of a slot is none. */
 const ROUNDING = 0.5;
 

@@ -182,7 +182,7 @@ export class Scheduler {
     if (isFresh && !isPromised) {
       const refusal = this.#admission.refusalOf(arrival, prediction, free === undefined);
       if (refusal) {
-        if (prediction?.queueMs !== 0) this.#foundNoSlot(ticket, pool);
+        this.#foundNoSlot(ticket, pool);
         return Promise.reject(refusal);
       }
     }
