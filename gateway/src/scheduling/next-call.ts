@@ -1,5 +1,6 @@
 // Who is next at a back end with a free slot: who lost its own first, then who came back for a place that was kept for it, then
-// the class whose turn it is, then the set of back ends whose calls were served least there, then who is next in that.
+// the class whose turn it is, then the set of back ends whose calls were served least there, then who is next in that. Nobody
+// is where the turn is a class's for which the slot is kept, and those who wait can do so.
 import { PRIORITIES, type Priority } from '../core/priority.ts';
 import type { Heads, Turn } from './class-shares.ts';
 import type { Pool, Waiter } from './pool.ts';
@@ -16,11 +17,10 @@ export interface Choice extends Head {
   readonly heads: Heads;
 }
 
-/** Undefined: nobody waits. Those who would be next, but have waited as long as they may by `now`, are sent away. */
-export function nextCall(seat: Seat, now: number): Choice | undefined {
-  const { pools, shares, keptFor } = seat;
+/** Undefined: nobody. Those who would be next, but have waited as long as they may by `now`, are sent away. */
+export function nextCall({ pools, shares, keptFor }: Seat, now: number): Choice | undefined {
   const first: Partial<Record<Priority, Head>> = {};
-  const heads: Partial<Record<Priority, number>> = {};
+  const costs: Partial<Record<Priority, number>> = {};
   let lost: Head | undefined;
   let back: Head | undefined;
   for (const pool of pools) {
@@ -34,9 +34,11 @@ export function nextCall(seat: Seat, now: number): Choice | undefined {
       const other = first[priority];
       if (!head || (other && other.pool.served[priority] <= pool.served[priority])) continue;
       first[priority] = { pool, waiter: head.item };
-      heads[priority] = head.item.tokens;
+      costs[priority] = head.item.tokens;
     }
   }
+  // For whom slots are kept waits as well, and others earn their share beside it.
+  const heads = keptFor === undefined ? costs : { [keptFor]: 0, ...costs };
   if (lost) return { ...lost, turn: { priority: lost.waiter.ticket.priority, isEarned: false }, heads };
   if (back) {
     // What its class owes for it comes out of its share.
@@ -44,11 +46,11 @@ export function nextCall(seat: Seat, now: number): Choice | undefined {
     const isEarned = PRIORITIES.find((one) => heads[one] !== undefined) !== priority;
     return { ...back, turn: { priority, isEarned }, heads };
   }
-  const turn = shares.next(keptFor ? { [keptFor]: 0, ...heads } : heads);
+  const turn = shares.next(heads);
   const next = turn && first[turn.priority];
-  if (turn && next) return { ...next, turn, heads: keptFor ? { [keptFor]: 0, ...heads } : heads };
-  // The turn is theirs for whom the slot is kept; who cannot wait for that need not.
+  if (turn && next) return { ...next, turn, heads };
   const priority = PRIORITIES.find((one) => first[one]?.waiter.ticket.deadlineAt !== undefined);
-  const other = priority && first[priority];
-  return other && { ...other, turn: { priority, isEarned: false }, heads };
+  const urgent = priority && first[priority];
+  // It takes nothing that was earned, and earns nothing.
+  return urgent && { ...urgent, turn: { priority, isEarned: false }, heads: costs };
 }

@@ -55,10 +55,11 @@ export function lookAt(ticket: Ticket, seatOf: (backend: Backend) => Seat): Plac
 /** Of those with a free place, the one that the call goes to. */
 export function route(
   placements: readonly Placement[],
-  { cost, prices }: Ticket,
+  ticket: Ticket,
   { weights, random, home, withinMs }: Routing,
 ): Placement | undefined {
-  const ready = placements.filter(({ places }) => places > 0);
+  const { cost, prices } = ticket;
+  const ready = placements.filter(({ seat, places }) => places > 0 && !seat.isKeptFrom(ticket));
   // Where less is left by its limits than the call needs, it would be refused; there it goes for want of any other.
   const able = ready.filter(({ load }) => (load.budget?.tokens ?? Infinity) >= cost.promptTokens);
   const those = able.some(hasRoom) ? able : ready;

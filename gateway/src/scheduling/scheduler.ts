@@ -13,9 +13,10 @@ import { type Choice, nextCall } from './next-call.ts';
 import { candidatesOf, lookAt, type Placement, prospectsOf, route } from './placement.ts';
 import type { Pool, Waiter } from './pool.ts';
 import { Pools } from './pools.ts';
+import { makeWay } from './preemption.ts';
 import { LEAST_RETRY_MS, MOST_RETRY_MS, refusalOf } from './refusal.ts';
 import { type RoutingWeights, USUAL_WEIGHTS } from './router.ts';
-import { type RunningCall, Seat } from './seat.ts';
+import { Seat } from './seat.ts';
 import { SessionHomes } from './session-homes.ts';
 
 export type { Lease } from './lease.ts';
@@ -115,7 +116,7 @@ export class Scheduler {
     return this.#atWork(() => {
       const placements = this.#lookAt(ticket);
       const free = this.#route(ticket, placements);
-      if (!free || free.seat.pools.size > 0 || free.seat.isKeptFrom(ticket)) return undefined;
+      if (!free || free.seat.pools.size > 0) return undefined;
       const tokens = this.#admission.tokensOf(ticket);
       const since = this.#options.clock.now();
       return this.#start(free.seat, { ticket, tokens, since, predictedFirstTokenMs: undefined });
@@ -182,23 +183,19 @@ export class Scheduler {
     if (isFresh && !isPromised) {
       const refusal = this.#admission.refusalOf(arrival, prediction, free === undefined);
       if (refusal) {
-        this.#foundNoSlot(ticket, pool);
+        const { backends } = pool;
+        for (const one of backends) this.#seats.get(one)?.refused.add(ticket.priority, 1 / backends.length);
         return Promise.reject(refusal);
       }
     }
     const start: Start = { ticket, tokens, since, predictedFirstTokenMs: prediction?.ms };
-    if (free && free.seat.pools.size === 0 && !free.seat.isKeptFrom(ticket)) return Promise.resolve(this.#start(free.seat, start));
+    if (free && free.seat.pools.size === 0) return Promise.resolve(this.#start(free.seat, start));
     // With a slot that it gets later than that it would compute in vain. A promise is not broken for what is only likely.
     const neededMs = prediction && !isPromised ? prediction.ms - prediction.queueMs : 0;
     const latestStart = (ticket.deadlineAt ?? Infinity) - neededMs;
     const dueAt = Math.min(since + this.#options.maxWaitMs, latestStart);
     const wait: Wait = { ...start, pool, isPromised, dueAt };
     return new Promise((resolve, reject) => this.#wait(wait, resolve, reject));
-  }
-
-  #foundNoSlot({ priority }: Ticket, { backends }: Pool): void {
-    const seats = backends.flatMap((backend) => this.#seats.get(backend) ?? []);
-    for (const seat of seats) seat.refused.refused(priority, 1 / seats.length);
   }
 
   #arrivalOf(ticket: Ticket): Arrival {
@@ -317,23 +314,11 @@ export class Scheduler {
     return now + guessMs > deadlineAt ? this.#admission.timeout(arrival, now - since) : undefined;
   }
 
-  /**
-   * Somebody waits for a first word, and no slot is free: work that nobody waits for makes way, what began last first. One
-   * slot for each who waits, those that are on their way counted.
-   */
-  #preemptFor(pool: Pool): void {
-    const waiting = pool.queues.interactive.size;
+  #preemptFor({ queues, backends }: Pool): void {
+    const waiting = queues.interactive.size;
     if (waiting === 0) return;
-    const calls: RunningCall[] = [];
-    let onTheirWay = 0;
-    for (const backend of pool.backends) {
-      for (const call of this.#seats.get(backend)?.calls.items ?? []) {
-        if (call.isPreempted) onTheirWay += 1;
-        else if (call.isPreemptible) calls.push(call);
-      }
-    }
-    calls.sort((a, b) => b.startedAt - a.startedAt);
-    for (const call of calls.slice(0, Math.max(0, waiting - onTheirWay))) call.preempt();
+    const calls = backends.flatMap((backend) => this.#seats.get(backend)?.calls.items ?? []);
+    makeWay(calls, waiting);
   }
 
   #start(seat: Seat, start: Start, choice?: Choice): Lease {

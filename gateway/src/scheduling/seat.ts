@@ -40,6 +40,9 @@ export interface SeatOptions {
   readonly shares: Shares;
 }
 
+/** Past the moment itself, so that it is over for certain. */
+const WAKE_MS = 1;
+
 export class Seat {
   readonly backend: Backend;
   readonly number: number;
@@ -47,7 +50,6 @@ export class Seat {
   readonly limit: ConcurrencyLimit;
   readonly service: ServiceModel;
   readonly prefixes = new PrefixIndex();
-  /** Of those who found no slot here. */
   readonly refused: RefusedDemand;
   /** Where a call waits that could run here. */
   readonly pools = new Set<Pool>();
@@ -57,6 +59,7 @@ export class Seat {
   readonly #clock: Clock;
   #outstandingTokens = 0;
   #cancelWake: (() => void) | undefined;
+  #wakesAt = 0;
 
   constructor({ backend, number, clock, shares }: SeatOptions) {
     this.backend = backend;
@@ -82,16 +85,22 @@ export class Seat {
     return deadlineAt === undefined ? places : Math.min(places, this.service.mostTried);
   }
 
-  /** For whom its free slots are kept; undefined: for nobody. */
+  /** The class that its free slots are kept for; undefined: whoever comes may have them. */
   get keptFor(): Priority | undefined {
-    const free = this.places(this.backend.load()) - this.running;
+    const { free } = this;
     return free > 0 ? this.refused.keeps(free) : undefined;
   }
 
-  /** A slot is free, and yet not for this call: who can wait makes way for those above it who could not. */
+  /** What is free is not for this call: it can wait, and calls of a class above it were refused because they could not. */
   isKeptFrom({ priority, deadlineAt }: Ticket): boolean {
+    if (deadlineAt !== undefined) return false;
     const { keptFor } = this;
-    return deadlineAt === undefined && keptFor !== undefined && isAbove(keptFor, priority);
+    return keptFor !== undefined && isAbove(keptFor, priority);
+  }
+
+  /** Slots that nobody has. */
+  get free(): number {
+    return this.places(this.backend.load()) - this.running;
   }
 
   get running(): number {
@@ -123,14 +132,14 @@ export class Seat {
     if (this.pools.size === 0) this.#stopWaiting();
   }
 
-  /** Where it is to rest for a while, and will not tell when that is over, or keeps slots for a while: calls back then. */
+  /** Where it is to rest for a while and will not tell when that is over, or keeps slots for a while: calls back then. */
   wakeWhenReady(wake: () => void): void {
-    const load = this.backend.load();
-    const { state, retryAfterMs } = load;
-    const free = this.places(load) - this.running;
-    const restMs = state === 'busy' || state === 'down' ? retryAfterMs : undefined;
-    const waitMs = free > 0 ? this.refused.keptMs(free) + 1 : restMs;
-    if (waitMs === undefined || this.#cancelWake) return;
+    const waitMs = this.#untilReadyMs();
+    if (waitMs === undefined) return;
+    const at = this.#clock.now() + waitMs;
+    if (this.#cancelWake && this.#wakesAt <= at) return;
+    this.#stopWaiting();
+    this.#wakesAt = at;
     this.#cancelWake = this.#clock.after(waitMs, () => {
       this.#cancelWake = undefined;
       wake();
@@ -140,6 +149,13 @@ export class Seat {
   close(): void {
     this.#stopWaiting();
     this.unsubscribe();
+  }
+
+  /** Undefined: it is ready, or tells. */
+  #untilReadyMs(): number | undefined {
+    const { state, retryAfterMs } = this.backend.load();
+    if (state === 'busy' || state === 'down') return retryAfterMs;
+    return this.keptFor && this.refused.keptMs(this.free) + WAKE_MS;
   }
 
   #stopWaiting(): void {

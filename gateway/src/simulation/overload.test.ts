@@ -158,6 +158,22 @@ for (const [replicas, seed] of [
   });
 }
 
+test('where most first tokens would come too late, those who can wait for them have their share, and no more', async () => {
+  const LASTS_MS = 150_000;
+  const rows = atRate(readTrace('azure').rows, 20).filter(({ atMs }) => atMs < LASTS_MS);
+  const mix = { interactive: 0.7, standard: 0.2, batch: 0.1 };
+  const arrivals = workload(rows, { seed: 1, tenants: 8, mix, turns: 0.5, systemTokens: 300 });
+  const { ends } = await simulate(optionsFor(arrivals, { curve: LARGE, replicas: 2, returns: true }));
+  // What is answered when nobody comes any more is nobody's loss.
+  const answered = ends.filter(({ outcome, endedAtMs }) => outcome === 'answered' && endedAtMs < LASTS_MS);
+  const tokensOf = (some: readonly RequestEnd[]) =>
+    some.reduce((sum, { arrival }) => sum + arrival.promptTokens + arrival.outputTokens, 0);
+  const partOf = (priority: Priority) =>
+    tokensOf(answered.filter(({ arrival }) => arrival.priority === priority)) / tokensOf(answered);
+  assert.ok(partOf('batch') > 0.05 * 0.8 && partOf('batch') < 0.1, `batch: ${partOf('batch')}`);
+  assert.ok(partOf('interactive') > 0.7, `interactive: ${partOf('interactive')}`);
+});
+
 test('a burst on a back end that nobody knows yet: who is let in has its first token in time, or nearly all', async () => {
   const burst = Array.from({ length: 60 }, (_, index) =>
     arrival(index * 8, { promptTokens: 1_000, outputTokens: 50 + index }),
