@@ -182,26 +182,6 @@ function overload(seed: number, load: number, latenessMs: number) {
   return { returned, found, share };
 }
 
-test('who is due counts as often as those before came: no less where all do, hardly where none does', () => {
-  for (const [comes, least, most] of [
-    [() => true, 85, 85],
-    [(call: number) => call % 2 === 0, 35, 50],
-    [() => false, 0, 5],
-  ] as const) {
-    const { clock, bookings, book } = setUp();
-    for (let call = 0; call < 300; call += 1) {
-      const dueAt = book(`${call}`)!;
-      clock.advance(dueAt - clock.now());
-      if (comes(call)) assert.ok(bookings.claim(`${call}`, clock.now()));
-    }
-    clock.advance(10_000);
-    const dueAt = book('next')!;
-    const tokens = bookings.tokensDueBefore(dueAt);
-    assert.ok(tokens >= least && tokens <= most, `${tokens} of 85`);
-    assert.ok(bookings.claim('next', dueAt), 'its place is its own all the same');
-  }
-});
-
 test('with more arrivals than can be served, of those who come back at their time at least 95 % find a place, and the server is not kept idle for them', () => {
   fc.assert(
     fc.property(

@@ -49,10 +49,6 @@ const MOST_BOOKINGS = 10_000;
  * that is full to the brim never gets shorter again. Nothing is lost by it: the rest goes to those who come meanwhile.
  */
 const BOOKED_SHARE = 0.85;
-/** As if so many had been promised a place already, and come: the first few who do not come say little. */
-const TRUSTED = 20;
-/** After so many places that were claimed or not the older ones count half. */
-const DECAY = 0.5 ** (1 / 50);
 
 /** One for each set of back ends that are waited for alike. In memory of one process; bounded in number and time. */
 export class Bookings {
@@ -63,8 +59,6 @@ export class Bookings {
   readonly #quarters = new Map<number, Quarter>();
   #oldest = 0;
   #size = 0;
-  /** Decayed counts of the places that came to an end, and of those among them that were claimed. */
-  readonly #ended = { all: TRUSTED, claimed: TRUSTED };
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -106,15 +100,14 @@ export class Bookings {
       .get(key)
       ?.find(({ dueAt }) => at >= dueAt - EARLY_MS && at <= dueAt + LATE_MS);
     if (!booking) return false;
-    this.#end(booking, true);
+    this.#forget(booking);
     return true;
   }
 
   /**
-   * Of those who are due by then and have not come yet, to the quarter of a second, as many as will come if no more or less
-   * do than lately: they go before fresh arrivals. Who was told to wait long has often left, and what it would have taken
-   * is not lost to those who are there. Who is late may still come, but nothing is kept free for it any more. To look half of a
-   * fresh call's own time ahead is enough: who is due later than that finds that much of the work done.
+   * Of those who are due by then and have not come yet, to the quarter of a second: they go before fresh arrivals. Who is
+   * late may still come, but nothing is kept free for it any more. To look half of a fresh call's own time ahead is enough:
+   * who is due later than that finds that much of the work done.
    */
   tokensDueBefore(at: number): number {
     this.#sweep();
@@ -122,7 +115,7 @@ export class Bookings {
     const last = quarterOf(Math.min(at, this.#clock.now() + HORIZON_MS));
     let tokens = 0;
     for (let number = first; number <= last; number += 1) tokens += this.#quarters.get(number)?.tokens ?? 0;
-    return (tokens * this.#ended.claimed) / this.#ended.all;
+    return tokens;
   }
 
   /** The first time, in whole seconds from now, whose quarter of a second is not all taken. */
@@ -157,12 +150,6 @@ export class Bookings {
     return quarter;
   }
 
-  #end(booking: Booking, isClaimed: boolean): void {
-    this.#forget(booking);
-    const { all, claimed } = this.#ended;
-    Object.assign(this.#ended, { all: all * DECAY + 1, claimed: claimed * DECAY + Number(isClaimed) });
-  }
-
   #forget(booking: Booking): void {
     const { key, quarter, tokens } = booking;
     if (!quarter.bookings.delete(booking)) return;
@@ -180,7 +167,7 @@ export class Bookings {
     this.#oldest = oldest;
     for (const [number, quarter] of this.#quarters) {
       if (number >= oldest) continue;
-      for (const booking of quarter.bookings) this.#end(booking, false);
+      for (const booking of quarter.bookings) this.#forget(booking);
       this.#quarters.delete(number);
     }
   }

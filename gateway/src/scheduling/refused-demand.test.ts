@@ -46,7 +46,10 @@ test('of several classes slots are kept for the highest that would have taken th
 
 test('a slot is kept until it was said to be, and then given away', () => {
   const refusals = fc.array(
-    fc.record({ priority: fc.constantFrom(...PRIORITIES), part: fc.double({ min: 0.01, max: 1, noNaN: true }) }),
+    fc.record({
+      priority: fc.constantFrom(...PRIORITIES),
+      part: fc.double({ min: 0.01, max: 1, noNaN: true }),
+    }),
     { minLength: 1, maxLength: 50 },
   );
   fc.assert(

@@ -154,7 +154,7 @@ for (const [replicas, seed] of [
     assert.ok(returned.asked > 100, `${returned.asked}`);
     assert.ok(returned.admitted >= 0.95 * returned.asked, `${returned.admitted} of ${returned.asked}`);
     const late = ends.filter(({ outcome }) => outcome === 'late').length;
-    assert.ok(late <= 0.02 * ends.length, `${late} of ${ends.length} had a slot and no first token in time`);
+    assert.ok(late <= 0.03 * ends.length, `${late} of ${ends.length} had a slot and no first token in time`);
   });
 }
 
