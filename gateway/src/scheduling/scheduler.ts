@@ -13,6 +13,7 @@ import { type Choice, nextCall } from './next-call.ts';
 import { candidatesOf, lookAt, type Placement, prospectsOf, route } from './placement.ts';
 import type { Pool, Waiter } from './pool.ts';
 import { Pools } from './pools.ts';
+import { RecentMean } from './recent-mean.ts';
 import { LEAST_RETRY_MS, MOST_RETRY_MS, refusalOf } from './refusal.ts';
 import { type RoutingWeights, USUAL_WEIGHTS } from './router.ts';
 import { type RunningCall, Seat } from './seat.ts';
@@ -70,9 +71,6 @@ interface Chosen {
   readonly random: () => number;
 }
 
-/** Weight of the newest call in the average that Retry-After is made of. */
-const HOLD_SMOOTHING = 0.1;
-
 export class Scheduler {
   readonly #options: SchedulerOptions & Chosen;
   readonly #admission: Admission;
@@ -84,15 +82,17 @@ export class Scheduler {
   #isAtWork = false;
   #seatsMade = 0;
   #running = 0;
-  #averageHoldMs = 1_000;
+  /** How long calls lately had their slots, in ms. */
+  readonly #hold = new RecentMean(1_000);
 
   constructor(options: SchedulerOptions) {
     const { clock, maxWaitingTokens } = options;
     const { shares = USUAL_SHARES, routing = USUAL_WEIGHTS, random = Math.random } = options;
     this.#options = { ...options, shares, routing, random };
     const retryAfterMs = () => this.retryAfterMs();
+    const usualHoldMs = () => this.#hold.value;
     this.#pools = new Pools(clock, shares);
-    this.#admission = new Admission({ clock, maxWaitingTokens, shares, retryAfterMs });
+    this.#admission = new Admission({ clock, maxWaitingTokens, shares, retryAfterMs, usualHoldMs });
   }
 
   /**
@@ -151,7 +151,7 @@ export class Scheduler {
   retryAfterMs(): number {
     let slots = 0;
     for (const { backend } of this.#seats.values()) slots += backend.load().slots;
-    const estimate = ((this.#pools.waiting + 1) * this.#averageHoldMs) / Math.max(1, slots);
+    const estimate = ((this.#pools.waiting + 1) * this.#hold.value) / Math.max(1, slots);
     return Math.round(Math.min(MOST_RETRY_MS, Math.max(LEAST_RETRY_MS, estimate)));
   }
 
@@ -339,8 +339,7 @@ export class Scheduler {
       onSpoke: () => this.#seeTo(seat),
       onReleased: (call, outcome, usage) => {
         this.#running -= 1;
-        this.#averageHoldMs +=
-          HOLD_SMOOTHING * (this.#options.clock.now() - call.startedAt - this.#averageHoldMs);
+        this.#hold.add(this.#options.clock.now() - call.startedAt);
         const output = usage?.completionTokens;
         if (outcome === 'ok' && output !== undefined) this.#admission.answered(ticket, output);
         choice?.pool.settle(choice.waiter, call.tokensUsed(usage));
