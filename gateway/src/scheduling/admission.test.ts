@@ -219,6 +219,32 @@ test('where nothing was measured a refusal says what calls lately took, and that
   assert.equal(code, 'waits');
 });
 
+test('where calls ended and no first tokens were measured yet, places lie as close as those calls took, and a slot is promised once', async () => {
+  const clock = new ManualClock();
+  const scheduler = new Scheduler({ clock, maxWaitingTokens: 100_000, maxWaitMs: 200 });
+  const backend = new StillBackend('a', 1);
+  for (let call = 0; call < 2; call += 1) {
+    const lease = await scheduler.acquire(ticketFor([backend]));
+    clock.advance(20);
+    lease.spoke();
+    clock.advance(30);
+    lease.release('ok');
+  }
+  await scheduler.acquire(ticketFor([backend]));
+  const times: number[] = [];
+  for (let whole = 1; whole <= 12; whole += 1) {
+    void scheduler
+      .acquire(ticketFor([backend], { prefix: { blocks: [], whole } }))
+      .catch(({ retryAfterMs }: GatewayError) => times.push(Math.ceil(retryAfterMs! / 1_000)));
+  }
+  clock.advance(250);
+  await turn();
+  assert.equal(times.length, 12);
+  // One still runs, and has had its slot for longer than those that ended.
+  assert.ok(Math.max(...times) <= 8, `${times}: twelve calls of 50 ms, or somewhat more`);
+  assert.ok(times.filter((seconds) => seconds === 1).length <= 5, `${times}: no more than fit`);
+});
+
 test('who comes back for a place goes before fresh calls of other tenants and of higher classes, and keeps no turn of theirs', async () => {
   const { clock, scheduler, ticket, due, refusal } = await setUp();
   const running = await scheduler.acquire(ticket());

@@ -25,6 +25,8 @@ export interface AdmissionOptions {
   readonly shares: Shares;
   /** When to come again where no place can be booked, in ms. */
   readonly retryAfterMs: () => number;
+  /** How long calls lately had their slots, in ms: a guess where nothing was measured. */
+  readonly usualHoldMs: () => number;
 }
 
 /** A call that asks, and what it stands before. */
@@ -148,8 +150,10 @@ export class Admission {
     if (!prefix || isTrial) return new GatewayError(code, message, { retryAfterMs: usualMs });
     const key = keyOf(tenant, prefix.whole);
     const measured = drainPerMs(prospects, withinMs);
-    // Before anything was measured one place is given at a time: a promise, too, and rather too few than broken.
-    const tokensPerMs = measured ?? tokens / usualMs;
+    // Before anything was measured places are given by what calls lately took: promises, too. Where a first token is due one at a
+    // time on each back end: nobody knows how many more would keep it waiting.
+    const atOnce = prospects.reduce((sum, { limit }) => sum + (withinMs === undefined ? limit : 1), 0);
+    const tokensPerMs = measured ?? (tokens * Math.max(1, atOnce)) / this.#options.usualHoldMs();
     const earliestAt = clock.now() + (measured === undefined ? usualMs : afterMs);
     const dueAt = pool.promised.book({ priority, tenant, weight, key, tokens, earliestAt, tokensPerMs });
     if (dueAt !== undefined) return new GatewayError(code, message, { retryAfterMs: dueAt - clock.now() });

@@ -93,7 +93,7 @@ export function predictFirstToken({
 }: Outlook): Prediction | undefined {
   const free = prospects.reduce((sum, { service, limit }) => sum + Math.max(0, limit - service.running), 0);
   if (free >= 1 && tokensAhead <= 0) return withoutWaiting(prospects);
-  const pace = paceTogether(prospects);
+  const pace = paceTogether(prospects, (prospect) => predictablePaceOf(prospect));
   if (!pace) return undefined;
   const meanTokens = pace.tokensPerMs / pace.callsPerMs;
   const tokens = tokensAhead - (free - 1) * meanTokens;
@@ -145,10 +145,13 @@ export function tokensAheadOf(place: Place): number {
 
 /**
  * The rate at which places can be promised, in cost tokens a ms: what all that were measured get through together with no more
- * calls at once than leave the next one's first token within `withinMs`. Undefined: none was measured.
+ * calls at once than leave the next one's first token within `withinMs`. Undefined: none was measured. Where no first token is
+ * due, calls that ended are enough to tell.
  */
 export function drainPerMs(prospects: readonly Prospect[], withinMs = Infinity): number | undefined {
-  return paceTogether(prospects, withinMs)?.tokensPerMs;
+  const isDue = withinMs < Infinity;
+  return paceTogether(prospects, (one) => (isDue ? predictablePaceOf(one, withinMs) : paceOf(one)))
+    ?.tokensPerMs;
 }
 
 /** What back ends get through with so many calls at once. */
@@ -161,13 +164,16 @@ interface Pace {
   readonly variation: number;
 }
 
-/** Of all that were measured, together; undefined: none was. */
-function paceTogether(prospects: readonly Prospect[], withinMs = Infinity): Pace | undefined {
+/** Of all that have one, together; undefined: none has. */
+function paceTogether(
+  prospects: readonly Prospect[],
+  paceOfOne: (prospect: Prospect) => Pace | undefined,
+): Pace | undefined {
   let tokensPerMs = 0;
   let callsPerMs = 0;
   let variation = 0;
   for (const prospect of prospects) {
-    const pace = paceOf(prospect, withinMs);
+    const pace = paceOfOne(prospect);
     if (!pace) continue;
     tokensPerMs += pace.tokensPerMs;
     callsPerMs += pace.callsPerMs;
@@ -176,12 +182,15 @@ function paceTogether(prospects: readonly Prospect[], withinMs = Infinity): Pace
   return callsPerMs > 0 ? { tokensPerMs, callsPerMs, variation: variation / callsPerMs } : undefined;
 }
 
-function paceOf(prospect: Prospect, withinMs: number): Pace | undefined {
+/** Without first tokens of its own it would take part in the wait and not in what comes after it. */
+function predictablePaceOf(prospect: Prospect, withinMs = Infinity): Pace | undefined {
+  return prospect.service.firstTokenMs(0, 0) && paceOf(prospect, withinMs);
+}
+
+function paceOf(prospect: Prospect, withinMs = Infinity): Pace | undefined {
   const { service, limit } = prospect;
   const { holdMsPerToken, meanHoldMs, holdVariation } = service;
   if (holdMsPerToken === undefined || meanHoldMs === undefined || limit <= 0) return undefined;
-  // Without first tokens of its own it would take part in the wait and not in what comes after it.
-  if (!service.firstTokenMs(0, 0)) return undefined;
   const calls = withinMs === Infinity ? limit : callsInTime(prospect, withinMs);
   return { tokensPerMs: calls / holdMsPerToken, callsPerMs: calls / meanHoldMs, variation: holdVariation };
 }

@@ -14,6 +14,7 @@ import { candidatesOf, lookAt, type Placement, prospectsOf, route } from './plac
 import type { Pool, Waiter } from './pool.ts';
 import { Pools } from './pools.ts';
 import { makeWay } from './preemption.ts';
+import { RecentMean } from './recent-mean.ts';
 import { LEAST_RETRY_MS, MOST_RETRY_MS, refusalOf } from './refusal.ts';
 import { type RoutingWeights, USUAL_WEIGHTS } from './router.ts';
 import { Seat } from './seat.ts';
@@ -71,9 +72,6 @@ interface Chosen {
   readonly random: () => number;
 }
 
-/** Weight of the newest call in the average that Retry-After is made of. */
-const HOLD_SMOOTHING = 0.1;
-
 export class Scheduler {
   readonly #options: SchedulerOptions & Chosen;
   readonly #admission: Admission;
@@ -85,15 +83,17 @@ export class Scheduler {
   #isAtWork = false;
   #seatsMade = 0;
   #running = 0;
-  #averageHoldMs = 1_000;
+  /** How long calls lately had their slots, in ms. */
+  readonly #hold = new RecentMean(1_000);
 
   constructor(options: SchedulerOptions) {
     const { clock, maxWaitingTokens } = options;
     const { shares = USUAL_SHARES, routing = USUAL_WEIGHTS, random = Math.random } = options;
     this.#options = { ...options, shares, routing, random };
     const retryAfterMs = () => this.retryAfterMs();
+    const usualHoldMs = () => this.#hold.value;
     this.#pools = new Pools(clock, shares);
-    this.#admission = new Admission({ clock, maxWaitingTokens, shares, retryAfterMs });
+    this.#admission = new Admission({ clock, maxWaitingTokens, shares, retryAfterMs, usualHoldMs });
   }
 
   /**
@@ -152,7 +152,7 @@ export class Scheduler {
   retryAfterMs(): number {
     let slots = 0;
     for (const { backend } of this.#seats.values()) slots += backend.load().slots;
-    const estimate = ((this.#pools.waiting + 1) * this.#averageHoldMs) / Math.max(1, slots);
+    const estimate = ((this.#pools.waiting + 1) * this.#hold.value) / Math.max(1, slots);
     return Math.round(Math.min(MOST_RETRY_MS, Math.max(LEAST_RETRY_MS, estimate)));
   }
 
@@ -332,8 +332,7 @@ export class Scheduler {
       onSpoke: () => this.#seeTo(seat),
       onReleased: (call, outcome, usage) => {
         this.#running -= 1;
-        this.#averageHoldMs +=
-          HOLD_SMOOTHING * (this.#options.clock.now() - call.startedAt - this.#averageHoldMs);
+        this.#hold.add(this.#options.clock.now() - call.startedAt);
         const output = usage?.completionTokens;
         if (outcome === 'ok' && output !== undefined) this.#admission.answered(ticket, output);
         choice?.pool.settle(choice.waiter, call.tokensUsed(usage));
