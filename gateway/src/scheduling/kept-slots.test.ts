@@ -95,6 +95,18 @@ test('it is not kept from who cannot wait either, nor from the class of the one 
   assert.equal(stateOf('at leisure'), 'runs');
 });
 
+test('those who were refused hold up nobody of a class above theirs', async () => {
+  for (const lower of ['standard', 'batch'] as const) {
+    const { ask, end, stateOf } = await setUp();
+    await ask('refused', lower, { dueInMs: 200 });
+    assert.equal(stateOf('refused'), 'overloaded');
+    const above = lower === 'batch' ? 'standard' : 'interactive';
+    await ask('above', above);
+    await end('one');
+    assert.equal(stateOf('above'), 'runs');
+  }
+});
+
 test('batch has its share of what is served meanwhile, and pays for it', async () => {
   const { clock, ask, end, stateOf } = await setUp();
   await ask('patient', 'batch');

@@ -1,7 +1,7 @@
 // Who is next at a back end with a free slot: who lost its own first, then who came back for a place that was kept for it, then
 // the class whose turn it is, then the set of back ends whose calls were served least there, then who is next in that. Nobody
 // is where the turn is a class's for which the slot is kept, and those who wait can do so.
-import { PRIORITIES, type Priority } from '../core/priority.ts';
+import { isAbove, PRIORITIES, type Priority } from '../core/priority.ts';
 import type { Heads, Turn } from './class-shares.ts';
 import type { Pool, Waiter } from './pool.ts';
 import type { Seat } from './seat.ts';
@@ -37,8 +37,10 @@ export function nextCall({ pools, shares, keptFor }: Seat, now: number): Choice 
       costs[priority] = head.item.tokens;
     }
   }
-  // For whom slots are kept waits as well, and others earn their share beside it.
-  const heads = keptFor === undefined ? costs : { [keptFor]: 0, ...costs };
+  // For whom slots are kept waits as well, before all below it, who earn their share beside it.
+  const highest = PRIORITIES.find((priority) => costs[priority] !== undefined);
+  const isKept = keptFor !== undefined && highest !== undefined && isAbove(keptFor, highest);
+  const heads = isKept ? { [keptFor]: 0, ...costs } : costs;
   if (lost) return { ...lost, turn: { priority: lost.waiter.ticket.priority, isEarned: false }, heads };
   if (back) {
     // What its class owes for it comes out of its share.
