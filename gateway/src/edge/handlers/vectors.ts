@@ -13,6 +13,7 @@ import { parseJson } from '../../wire/json.ts';
 import { answerHeaders, reportOf } from '../answering/answer-headers.ts';
 import { type ComputeOptions, withinLimits } from '../answering/compute.ts';
 import { endStory, type StoryOptions } from '../answering/story.ts';
+import { JSON_TYPE } from '../answering/whole-writer.ts';
 import { deadlineOf, failoverOf, hopsOf, priorityOf, reportIsWanted } from '../asking/request-options.ts';
 import {
   findModel,
@@ -67,7 +68,6 @@ type Taken<Body extends AskedModel, Answer extends WholeAnswer> =
 const PARALLEL = 4;
 /** UTF-16 units of an answer that are written before others have their turn. */
 const UNITS_A_TURN = 256 * 1024;
-const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** `POST /v1/embeddings`. Answers the request, whatever happens; never rejects. */
 export function answerEmbeddings(call: Call, options: VectorOptions): Promise<void> {
