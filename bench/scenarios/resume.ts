@@ -4,7 +4,15 @@ import { connect } from 'node:net';
 import { median, quantile, rounded } from '../../gateway/src/figures/statistics.ts';
 import { Clients } from '../clients.ts';
 import { REQUEST } from '../recording.ts';
-import { KEY, startSluice, type Target } from '../servers.ts';
+import {
+  PIECES,
+  RESUMABLE,
+  STREAM_PATH,
+  scriptedPieces,
+  scriptedServer,
+  streamOrder,
+} from '../scripted-streams.ts';
+import { KEY, startSluice } from '../servers.ts';
 
 const ROUNDS = 5;
 const MEMORY_ROUNDS = 3;
@@ -15,15 +23,9 @@ const WARM = 50;
 const SAID = [1, 200];
 const RESUMES = 300;
 const STREAMS = 200;
-const PIECES = 150;
-const STEP_MS = 20;
 const SILENCE_LIMIT_MS = 10_000;
-const RESUMABLE = { 'x-sluice-resumable': '1' };
-const path = '/v1/models/deepseek-r1/generate_stream';
-const pieces = Array.from(
-  { length: PIECES },
-  (_, index) => ['量子', ' computing', '，', ' bits'][index % 4]!,
-);
+const KEEPS = { resume_grace_ms: 3_600_000 };
+const pieces = scriptedPieces(PIECES);
 
 export async function run(rounds?: number): Promise<object> {
   const clients = new Clients();
@@ -36,28 +38,18 @@ export async function run(rounds?: number): Promise<object> {
   }
 }
 
-function config(fake: object): object {
-  return {
-    log_level: 'info',
-    resume_grace_ms: 3_600_000,
-    keep_alive_ms: 3_600_000,
-    silence_limit_ms: 3_600_000,
-    backends: [{ kind: 'fake', slots: 10_000, first_token_ms: 0, token_ms: STEP_MS, ...fake }],
-  };
-}
-
 /** Of the server's process, beyond what it had before, with all clients there and when all have gone. */
 async function idleMemory(clients: Clients, said: number, rounds = MEMORY_ROUNDS): Promise<object> {
   const samples: { open: number; left: number; tied: number }[] = [];
   const words = Array.from({ length: said + 1 }, (_, index) => pieces[index % PIECES]!);
   for (let round = 0; round < rounds; round += 1) {
-    const settings = config({ pieces: words, stall_after: said, token_ms: 1 });
+    const settings = scriptedServer({ pieces: words, stall_after: said, token_ms: 1 }, KEEPS);
     const grown = async (headers: Readonly<Record<string, string>>, andLeave: boolean) => {
       const target = await startSluice(settings);
       try {
         const open = (count: number) =>
-          clients.send({ ...order(target, 'open', count, headers), afterLines: said });
-        const close = () => clients.send(order(target, 'close', 0, headers));
+          clients.send({ ...streamOrder(target, 'open', count, headers), afterLines: said });
+        const close = () => clients.send(streamOrder(target, 'close', 0, headers));
         await open(WARM);
         const before = await target.settledRss();
         await open(IDLE);
@@ -85,9 +77,9 @@ async function idleMemory(clients: Clients, said: number, rounds = MEMORY_ROUNDS
 
 /** From the client's connecting to the first byte of the body: of an answer that has ended, from its middle on. */
 async function firstByte(rounds = 1): Promise<object> {
-  const target = await startSluice(config({ pieces, token_ms: 1 }));
+  const target = await startSluice(scriptedServer({ pieces, token_ms: 1 }, KEEPS));
   try {
-    const asked = await fetch(`http://127.0.0.1:${target.port}${path}`, {
+    const asked = await fetch(`http://127.0.0.1:${target.port}${STREAM_PATH}`, {
       method: 'POST',
       body: REQUEST,
       headers: { 'content-type': 'application/json', authorization: `Bearer ${KEY}`, ...RESUMABLE },
@@ -131,11 +123,11 @@ function resumeMs(port: number, stream: string): Promise<number> {
 
 /** Both kinds of streams on one server, in turns. */
 async function chunkCost(clients: Clients, rounds = ROUNDS): Promise<object> {
-  const target = await startSluice(config({ pieces }));
+  const target = await startSluice(scriptedServer({ pieces }, KEEPS));
   try {
     const cost = async (headers: Readonly<Record<string, string>>) => {
       const before = target.cpuSeconds();
-      const { lines } = await clients.send(order(target, 'stream', STREAMS, headers));
+      const { lines } = await clients.send(streamOrder(target, 'stream', STREAMS, headers));
       return ((target.cpuSeconds() - before) * 1e6) / lines;
     };
     await cost(RESUMABLE);
@@ -154,13 +146,4 @@ async function chunkCost(clients: Clients, rounds = ROUNDS): Promise<object> {
   } finally {
     await target.stop();
   }
-}
-
-function order(
-  { port }: Target,
-  kind: 'stream' | 'open' | 'close',
-  count: number,
-  headers: Readonly<Record<string, string>>,
-) {
-  return { kind, port, count, path, body: REQUEST, key: KEY, headers };
 }

@@ -3,6 +3,14 @@
 import { median, rounded } from '../../gateway/src/figures/statistics.ts';
 import { Clients } from '../clients.ts';
 import { REQUEST } from '../recording.ts';
+import {
+  PIECES,
+  RESUMABLE,
+  STREAM_PATH,
+  scriptedPieces,
+  scriptedServer,
+  streamOrder,
+} from '../scripted-streams.ts';
 import { KEY, startSluice, type Target } from '../servers.ts';
 
 const ROUNDS = 5;
@@ -11,14 +19,7 @@ const IDLE = 500;
 /** Before memory is looked at: what is resident once stays so. */
 const WARM = 50;
 const CALLS = 200;
-const PIECES = 150;
-const STEP_MS = 20;
-const RESUMABLE = { 'x-sluice-resumable': '1' };
-const path = '/v1/models/deepseek-r1/generate_stream';
-const pieces = Array.from(
-  { length: PIECES },
-  (_, index) => ['量子', ' computing', '，', ' bits'][index % 4]!,
-);
+const pieces = scriptedPieces(PIECES);
 
 export async function run(rounds?: number): Promise<object> {
   const clients = new Clients();
@@ -29,26 +30,17 @@ export async function run(rounds?: number): Promise<object> {
   }
 }
 
-function config(fake: object): object {
-  return {
-    log_level: 'info',
-    keep_alive_ms: 3_600_000,
-    silence_limit_ms: 3_600_000,
-    backends: [{ kind: 'fake', slots: 10_000, first_token_ms: 0, token_ms: STEP_MS, ...fake }],
-  };
-}
-
 /** Of the server's process, beyond what it had before. A stream has said one word. */
 async function idleMemory(clients: Clients, rounds = MEMORY_ROUNDS): Promise<object> {
-  const settings = config({ pieces: pieces.slice(0, 2), stall_after: 1, token_ms: 1 });
+  const settings = scriptedServer({ pieces: pieces.slice(0, 2), stall_after: 1, token_ms: 1 });
   const sockets: number[] = [];
   const streams: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     sockets.push(await grown(settings, openSockets));
     streams.push(
       await grown(settings, async (target, count) => {
-        await clients.send(order(target, 'open', count, RESUMABLE));
-        return () => clients.send(order(target, 'close', 0, {}));
+        await clients.send(streamOrder(target, 'open', count, RESUMABLE));
+        return () => clients.send(streamOrder(target, 'close', 0, {}));
       }),
     );
   }
@@ -80,7 +72,7 @@ async function grown(
 
 /** On one server, in turns. */
 async function chunkCost(clients: Clients, rounds = ROUNDS): Promise<object> {
-  const target = await startSluice(config({ pieces }));
+  const target = await startSluice(scriptedServer({ pieces }));
   try {
     const cost = async (stream: () => Promise<unknown>) => {
       const before = target.cpuSeconds();
@@ -88,7 +80,7 @@ async function chunkCost(clients: Clients, rounds = ROUNDS): Promise<object> {
       return ((target.cpuSeconds() - before) * 1e6) / (CALLS * PIECES);
     };
     const overHttp = (headers: Readonly<Record<string, string>>) => () =>
-      clients.send(order(target, 'stream', CALLS, headers));
+      clients.send(streamOrder(target, 'stream', CALLS, headers));
     const ways = {
       oneSocket: () => callOn(target, 1),
       aSocketEach: () => callOn(target, CALLS),
@@ -150,7 +142,7 @@ async function callOn(target: Target, count: number): Promise<void> {
             else if (text.startsWith('{"type":"end"') && --left === 0) resolve();
           };
           for (let call = 0; call < CALLS / count; call += 1) {
-            socket.send(JSON.stringify({ type: 'call', id: `${call}`, route: path, body }));
+            socket.send(JSON.stringify({ type: 'call', id: `${call}`, route: STREAM_PATH, body }));
           }
         }),
     ),
@@ -160,13 +152,4 @@ async function callOn(target: Target, count: number): Promise<void> {
     socket.close();
   }
   if (events < CALLS * PIECES) throw new Error(`Of ${CALLS * PIECES} chunks ${events} came.`);
-}
-
-function order(
-  { port }: Target,
-  kind: 'stream' | 'open' | 'close',
-  count: number,
-  headers: Readonly<Record<string, string>>,
-) {
-  return { kind, port, count, path, body: REQUEST, key: KEY, headers };
 }
