@@ -14,25 +14,39 @@ const MOST_BLOCKS = 4_096;
 /** Between the parts of a conversation, where text hardly ever has them: were they mistaken, a call would go elsewhere. */
 const MESSAGE = '\u0001';
 const PART = '\u0002';
+const ENCODER = new TextEncoder();
 
 /**
  * Works nothing out before it is asked for it. `seed`: whose prompt it is, and for which model: with another seed, no hash is
  * the same. What stands before the conversation in a model's template (tools) stands before it here, too.
  */
 export function promptPrefix(request: Prompted, seed: string): PromptPrefix {
-  let hashes: Hashes | undefined;
-  const get = () => {
-    hashes ??= hashesOf(new TextEncoder().encode(canonicalText(request, seed)));
-    return hashes;
-  };
-  return {
-    get blocks() {
-      return get().blocks;
-    },
-    get whole() {
-      return get().whole;
-    },
-  };
+  return new LazyPrefix(request, seed);
+}
+
+/** A class, for V8 makes a literal with getters at the price of a whole prompt's hashes. */
+class LazyPrefix implements PromptPrefix {
+  readonly #request: Prompted;
+  readonly #seed: string;
+  #hashes: Hashes | undefined;
+
+  constructor(request: Prompted, seed: string) {
+    this.#request = request;
+    this.#seed = seed;
+  }
+
+  get blocks(): readonly number[] {
+    return this.#get().blocks;
+  }
+
+  get whole(): number {
+    return this.#get().whole;
+  }
+
+  #get(): Hashes {
+    this.#hashes ??= hashesOf(ENCODER.encode(canonicalText(this.#request, this.#seed)));
+    return this.#hashes;
+  }
 }
 
 /** One form for each conversation, however it was sent; that of a longer one begins with that of its beginning. */
