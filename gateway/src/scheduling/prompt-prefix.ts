@@ -14,7 +14,6 @@ const MOST_BLOCKS = 4_096;
 /** Between the parts of a conversation, where text hardly ever has them: were they mistaken, a call would go elsewhere. */
 const MESSAGE = '\u0001';
 const PART = '\u0002';
-const ENCODER = new TextEncoder();
 
 /**
  * Works nothing out before it is asked for it. `seed`: whose prompt it is, and for which model: with another seed, no hash is
@@ -44,7 +43,7 @@ class LazyPrefix implements PromptPrefix {
   }
 
   #get(): Hashes {
-    this.#hashes ??= hashesOf(ENCODER.encode(canonicalText(this.#request, this.#seed)));
+    this.#hashes ??= hashesOf(Buffer.from(canonicalText(this.#request, this.#seed)));
     return this.#hashes;
   }
 }
@@ -77,18 +76,20 @@ interface Hashes {
  * like one of them by chance once in 2.7e11 times; it costs one call a better place. It withstands no malice, and need not:
  * who makes hashes collide sends only calls of its own to a worse place, for the seed keeps tenants apart.
  */
-function hashesOf(bytes: Uint8Array): Hashes {
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+function hashesOf(bytes: Buffer): Hashes {
+  const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const wordsEnd = bytes.length & ~3;
   const blocks: number[] = [];
   let low = 0;
   let high = 0;
-  for (let at = 0; at < words.length; at += 1) {
-    low = lowWith(low, words[at]!);
-    high = highWith(high, words[at]!);
-    const end = (at + 1) * 4;
+  for (let at = 0; at < wordsEnd; at += 4) {
+    const word = words.getInt32(at, true);
+    low = lowWith(low, word);
+    high = highWith(high, word);
+    const end = at + 4;
     if (end % BLOCK_BYTES === 0 && blocks.length < MOST_BLOCKS) blocks.push(joined(low, high, end));
   }
-  for (let at = words.length * 4; at < bytes.length; at += 1) {
+  for (let at = wordsEnd; at < bytes.length; at += 1) {
     low = lowWith(low, bytes[at]!);
     high = highWith(high, bytes[at]!);
   }
