@@ -3,6 +3,7 @@
 import { type ChatRequest, type EventSink, isDelta } from '../../core/chat.ts';
 import { type GatewayError, toGatewayError } from '../../core/errors.ts';
 import { AttemptClock } from './attempt-clock.ts';
+import type { Brake } from './brake.ts';
 import { RemoteAnswer } from './remote-answer.ts';
 import { type SplicePlan, Splicer } from './splice.ts';
 import type { Transport, UpstreamHeaders } from './transport.ts';
@@ -23,8 +24,10 @@ export interface AnswerExchange {
   readonly traits: Traits;
   readonly limits: AnswerLimits;
   readonly headers: Readonly<Record<string, string>>;
-  /** Ends it, from outside and from within. */
-  readonly controller: AbortController;
+  /** Aborted when nobody wants the answer any more. */
+  readonly signal: AbortSignal;
+  /** Ends it from our side. */
+  readonly brake: Brake;
   readonly sink: EventSink;
   readonly onHead: (status: number, headers: UpstreamHeaders) => void;
   readonly errorOf: (status: number, headers: UpstreamHeaders, body: string) => GatewayError;
@@ -35,14 +38,13 @@ const ENDING_MS = 50;
 /** Why an exchange is ended that has all it needs. */
 const ENDED = new Error('The answer is over.');
 
-/** Resolves after `finish` was pushed. Rejects with a GatewayError, or the controller's reason. */
+/** Resolves after `finish` was pushed. Rejects with a GatewayError, or the reason of signal or brake. */
 export async function exchangeAnswer(transport: Transport, options: AnswerExchange): Promise<void> {
-  const { request, call, plan, traits, limits, headers, controller, sink, onHead, errorOf } = options;
-  const { signal } = controller;
+  const { request, call, plan, traits, limits, headers, signal, brake, sink, onHead, errorOf } = options;
   const { path, body } = call;
   const firstTokenMs = request.isWhole ? limits.answerTimeoutMs : limits.firstTokenTimeoutMs;
   const clock = new AttemptClock({ firstTokenMs, silenceMs: limits.silenceLimitMs }, (late) =>
-    controller.abort(late),
+    brake.pull(late),
   );
   const answer = call.answer({
     traits,
@@ -57,7 +59,7 @@ export async function exchangeAnswer(transport: Transport, options: AnswerExchan
   });
   let ending: NodeJS.Timeout | undefined;
   const end = (afterMs: number) => {
-    ending ??= setTimeout(() => controller.abort(ENDED), afterMs);
+    ending ??= setTimeout(() => brake.pull(ENDED), afterMs);
   };
   const reader = new RemoteAnswer({
     parser: {
@@ -75,7 +77,7 @@ export async function exchangeAnswer(transport: Transport, options: AnswerExchan
     errorOf,
   });
   try {
-    await transport.exchange({ method: 'POST', path, headers, body, signal }, reader);
+    await transport.exchange({ method: 'POST', path, headers, body, signal, brake }, reader);
     reader.end();
   } catch (thrown) {
     // What breaks behind the end of an answer has broken nothing.

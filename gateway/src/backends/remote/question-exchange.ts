@@ -1,6 +1,7 @@
 // The exchange for a question whose answer is computed whole: what is sent, and the answer, once it is all there.
 // It must never wait for ever, nor hold an answer without end.
 import { GatewayError } from '../../core/errors.ts';
+import type { Brake } from './brake.ts';
 import { shortExchange } from './short-exchange.ts';
 import type { Transport, UpstreamHeaders } from './transport.ts';
 import { parseUpstream } from './upstream-json.ts';
@@ -18,8 +19,10 @@ export interface QuestionExchange<Answer> {
   readonly headers: Readonly<Record<string, string>>;
   /** In ms. */
   readonly answerTimeoutMs: number;
-  /** Ends it, from outside and from within. */
-  readonly controller: AbortController;
+  /** Aborted when nobody wants the answer any more. */
+  readonly signal: AbortSignal;
+  /** Ends it from our side. */
+  readonly brake: Brake;
   readonly onHead: (status: number, headers: UpstreamHeaders) => void;
   readonly errorOf: (status: number, headers: UpstreamHeaders, body: string) => GatewayError;
 }
@@ -27,16 +30,15 @@ export interface QuestionExchange<Answer> {
 /** Of vectors: 128 of 8,192 numbers each have as much in JSON. */
 const MOST_ANSWER_BYTES = 32 * 1024 * 1024;
 
-/** Rejects with a GatewayError, or the controller's reason. */
+/** Rejects with a GatewayError, or the reason of signal or brake. */
 export async function exchangeQuestion<Answer>(
   transport: Transport,
-  { question, headers, answerTimeoutMs, controller, onHead, errorOf }: QuestionExchange<Answer>,
+  { question, headers, answerTimeoutMs, signal, brake, onHead, errorOf }: QuestionExchange<Answer>,
 ): Promise<Answer> {
   const { path, body, read } = question;
-  const { signal } = controller;
-  const timer = setTimeout(() => controller.abort(tooSlow(answerTimeoutMs)), answerTimeoutMs);
+  const timer = setTimeout(() => brake.pull(tooSlow(answerTimeoutMs)), answerTimeoutMs);
   try {
-    const request = { method: 'POST', path, headers, body, signal } as const;
+    const request = { method: 'POST', path, headers, body, signal, brake } as const;
     const answer = await shortExchange(transport, request, MOST_ANSWER_BYTES);
     onHead(answer.status, answer.headers);
     if (answer.status >= 400) throw errorOf(answer.status, answer.headers, answer.body);

@@ -7,6 +7,7 @@ import { type ChatRequest, type EventSink, isDelta } from '../../core/chat.ts';
 import { ERROR_TRAITS, GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { type AnswerLimits, exchangeAnswer } from './answer-exchange.ts';
+import { Brake } from './brake.ts';
 import { Health, type HealthState, loadStateOf } from './health.ts';
 import { type ProbeResult, probe } from './load-probe.ts';
 import { originHeaders } from './origin-headers.ts';
@@ -54,7 +55,7 @@ export class RemoteBackend implements Backend {
   readonly #health: Health;
   readonly #budget = new RateBudget(() => performance.now(), Date.now);
   readonly #listeners = new Set<() => void>();
-  readonly #calls = new Bag<AbortController>();
+  readonly #calls = new Bag<Brake>();
   #trialRuns = false;
   #isClosed = false;
   #heardAt = Number.NEGATIVE_INFINITY;
@@ -118,8 +119,8 @@ export class RemoteBackend implements Backend {
       contextWindow: this.#options.contextWindow,
     };
     const call = upstreamCall(request, server, plan?.prefix);
-    await this.#counted(context, (controller, isTrial) =>
-      this.#exchange(request, call, plan, context, controller, isTrial ? this.#tried(sink) : sink),
+    await this.#counted(context, (brake, isTrial) =>
+      this.#exchange(request, call, plan, context, brake, isTrial ? this.#tried(sink) : sink),
     );
   }
 
@@ -141,10 +142,11 @@ export class RemoteBackend implements Backend {
     if (this.#isClosed) throw new GatewayError('backend_failed', 'The back end was taken away.');
     const headers = this.#headersFor(context.origin);
     const { answerTimeoutMs } = this.#options;
-    return await this.#counted(context, (controller) =>
+    const { signal } = context;
+    return await this.#counted(context, (brake) =>
       this.#budgeted((onHead) =>
         exchangeQuestion(this.#transport, {
-          ...{ question, headers, answerTimeoutMs, controller, onHead },
+          ...{ question, headers, answerTimeoutMs, signal, brake, onHead },
           errorOf: (status, head, text) => this.#errorOf(status, head, text),
         }),
       ),
@@ -165,18 +167,13 @@ export class RemoteBackend implements Backend {
   }
 
   /** Work for a call, as one of those that this server has: it ends with its client, and its end says how the server is. */
-  async #counted<T>(
-    context: CallContext,
-    work: (controller: AbortController, isTrial: boolean) => Promise<T>,
-  ): Promise<T> {
-    const controller = new AbortController();
-    const abort = () => controller.abort(context.signal.reason);
-    context.signal.addEventListener('abort', abort, { once: true });
+  async #counted<T>(context: CallContext, work: (brake: Brake, isTrial: boolean) => Promise<T>): Promise<T> {
+    const brake = new Brake();
     const isTrial = this.#health.state === 'trial';
     if (isTrial) this.#trialRuns = true;
-    const held = this.#calls.add(controller);
+    const held = this.#calls.add(brake);
     try {
-      const result = await work(controller, isTrial);
+      const result = await work(brake, isTrial);
       this.#health.succeeded();
       return result;
     } catch (thrown) {
@@ -185,7 +182,6 @@ export class RemoteBackend implements Backend {
       throw error;
     } finally {
       this.#heardAt = performance.now();
-      context.signal.removeEventListener('abort', abort);
       this.#calls.remove(held);
       if (isTrial) {
         this.#trialRuns = false;
@@ -251,7 +247,7 @@ export class RemoteBackend implements Backend {
     this.#restTimer.stop();
     this.#budgetTimer.stop();
     const gone = new GatewayError('backend_failed', 'The back end was taken away.');
-    for (const controller of this.#calls.items) controller.abort(gone);
+    for (const brake of this.#calls.items) brake.pull(gone);
     this.#tell();
     await this.#transport.close();
   }
@@ -278,17 +274,17 @@ export class RemoteBackend implements Backend {
     throw new GatewayError('invalid_request', message, { param: 'messages' });
   }
 
-  async #exchange(
+  #exchange(
     request: ChatRequest,
     call: UpstreamCall,
     plan: SplicePlan | undefined,
-    { origin }: CallContext,
-    controller: AbortController,
+    { origin, signal }: CallContext,
+    brake: Brake,
     sink: EventSink,
   ): Promise<void> {
-    await this.#budgeted((onHead) =>
+    return this.#budgeted((onHead) =>
       exchangeAnswer(this.#transport, {
-        ...{ request, call, plan, controller, sink, onHead },
+        ...{ request, call, plan, signal, brake, sink, onHead },
         traits: this.#traits,
         limits: this.#options,
         headers: this.#headersFor(origin),

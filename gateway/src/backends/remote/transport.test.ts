@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { GatewayError } from '../../core/errors.ts';
+import { Brake } from './brake.ts';
 import { Transport, type TransportOptions } from './transport.ts';
 import { closed, Kept, plainAnswer, post, type SeenRequest, startServer } from './transport-testing.ts';
 
@@ -253,6 +254,22 @@ test('a client that leaves closes the socket before the head, before the body, a
     await leave(exchange, client);
     await closed(server.sockets[0]!);
   }
+});
+
+test('a brake ends an exchange with its reason and closes the socket; one that was pulled before lets nothing out', async (t) => {
+  const asked = Promise.withResolvers<void>();
+  const server = await startServer(t, () => asked.resolve());
+  const transport = open(t, server.origin);
+  const brake = new Brake();
+  const exchange = transport.exchange({ ...post('/', '{}'), brake }, new Kept());
+  await asked.promise;
+  const reason = new GatewayError('backend_timeout', 'Too slow.');
+  brake.pull(reason);
+  brake.pull(new Error('Only the first counts.'));
+  await assert.rejects(exchange, reason);
+  await closed(server.sockets[0]!);
+  await assert.rejects(transport.exchange({ ...post('/', '{}'), brake }, new Kept()), reason);
+  assert.equal(server.requests.length, 1);
 });
 
 test('closing ends what runs with a failure, and what comes later at once', async (t) => {

@@ -3,6 +3,7 @@
 // It runs for every chunk of every stream, so no promise, stream or closure is made for a chunk.
 // A request is sent twice only when a used connection broke before a byte of an answer, and redirects are not followed.
 import type { Dispatcher } from 'undici';
+import type { Brake } from './brake.ts';
 import { type Connection, Connections } from './connections.ts';
 import { Connector } from './connector.ts';
 import { type Lookup, lookupBySystem } from './name-addresses.ts';
@@ -22,6 +23,8 @@ export interface UpstreamRequest {
   readonly body?: string | undefined;
   /** Aborted when nobody wants the answer any more. */
   readonly signal: AbortSignal;
+  /** Ends it from our side; absent: nothing does. */
+  readonly brake?: Brake | undefined;
 }
 
 /** Takes an answer as it comes. What it throws ends the exchange, which rejects with it. */
@@ -86,7 +89,7 @@ export class Transport {
 
   /**
    * Resolves when the answer has come to its clean end, whatever its status. Rejects with `backend_failed` when it does
-   * not, with the signal's reason as soon as that aborts, or with what the reader threw.
+   * not, with the signal's or the brake's reason as soon as there is one, or with what the reader threw.
    */
   exchange(request: UpstreamRequest, reader: UpstreamReader): Promise<void> {
     if (this.isClosed) return Promise.reject(transportError('closed'));
@@ -98,7 +101,7 @@ export class Transport {
         headers: { ...this.headers, ...request.headers },
         body: request.body ?? null,
       };
-      new Exchange(this.connections, options, request.signal, reader, resolve, reject).start();
+      new Exchange(this.connections, options, request.signal, reader, resolve, reject).start(request.brake);
     });
   }
 
@@ -141,9 +144,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.reject = reject;
   }
 
-  start(): void {
+  start(brake: Brake | undefined): void {
     this.signal.addEventListener('abort', this.onAbort);
-    this.send(this.connections.take());
+    brake?.connect((reason) => this.fail(reason));
+    if (!this.isSettled) this.send(this.connections.take());
   }
 
   /** undici insists on it. */
