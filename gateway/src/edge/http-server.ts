@@ -125,7 +125,7 @@ export class HttpServer {
     }
   }
 
-  async #dispatch(exchange: Exchange): Promise<void> {
+  #dispatch(exchange: Exchange): Promise<void> | void {
     const { access } = this.#options;
     const world = this.#options.world();
     const readiness = this.#options.readiness();
@@ -167,15 +167,18 @@ export class HttpServer {
         return sendHealth(exchange);
       case 'readiness':
         return sendReadiness(exchange, readiness);
-      case 'metrics': {
-        const { contentType, text } = await this.#options.metrics();
-        return exchange.send(200, contentType, text);
-      }
+      case 'metrics':
+        return this.#sendMetrics(exchange);
       case 'front-page':
         return sendFrontPage(exchange, world, readiness);
       case 'backends':
         return sendBackends(exchange, this.#options.admin!);
     }
+  }
+
+  async #sendMetrics(exchange: Exchange): Promise<void> {
+    const { contentType, text } = await this.#options.metrics();
+    exchange.send(200, contentType, text);
   }
 
   /** Whether the request becomes a WebSocket. Nothing may be written beside an answer that is under way. */
