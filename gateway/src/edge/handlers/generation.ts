@@ -64,9 +64,9 @@ export class Generation {
   }
 
   /** An answer of its own connection: it ends when its client leaves. */
-  async #answer(asked: Asked<Exchange>): Promise<void> {
+  #answer(asked: Asked<Exchange>): Promise<void> {
     const { response } = asked.exchange;
-    await compute(asked, this.#options, async (answer) => {
+    return compute(asked, this.#options, async (answer) => {
       const unwatch = watchClient(response, (reason) => answer.cancel(reason));
       try {
         if (asked.request.stream) await this.#stream(asked, answer);
