@@ -40,11 +40,7 @@ export async function readWhole(asked: Asked, { log }: Answer): Promise<string> 
   const { dialect, record, request, meta, wantsReport } = asked;
   const fold = new AnswerFold();
   try {
-    for await (const event of log.read()) {
-      fold.add(event);
-      // What is there already needs no turn of its own.
-      for (let next = log.takeReady(); next; next = log.takeReady()) fold.add(next);
-    }
+    for await (const event of log.read()) fold.add(event);
   } catch (thrown) {
     throw retold(asked, thrown);
   }
