@@ -19,7 +19,7 @@ interface Runner {
 }
 
 /** As `runAttempt`. A back end that failed beside the attempt that counts is put into `failed`. */
-export async function runHedged(
+export function runHedged(
   call: Call,
   turn: Turn,
   standing: Standing | undefined,
@@ -27,11 +27,11 @@ export async function runHedged(
   push: EventSink,
 ): Promise<Ending> {
   const { hedging } = call;
-  if (!hedging || !mayBeHedged(call, turn)) return await runAttempt(call, turn, standing, push);
+  if (!hedging || !mayBeHedged(call, turn)) return runAttempt(call, turn, standing, push);
   const race = new Race({ call, hedging, standing, failed, push });
   race.enter(turn);
   race.watch();
-  return await race.outcome;
+  return race.outcome;
 }
 
 /** An answer that is asked for whole is silent until its end, and for batch work nobody waits. */

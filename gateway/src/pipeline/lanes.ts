@@ -18,5 +18,6 @@ export async function inLanes<Item>(
       await work(item);
     }
   };
-  await Promise.all(Array.from({ length: lanes }, lane));
+  if (lanes === 1) await lane();
+  else await Promise.all(Array.from({ length: lanes }, lane));
 }

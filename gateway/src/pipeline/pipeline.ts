@@ -11,7 +11,7 @@ import type { Job } from './job.ts';
 import { inLanes } from './lanes.ts';
 import { addUsage } from './partial.ts';
 import { recorded } from './recorder.ts';
-import { SharedAnswers } from './shared-answers.ts';
+import { SharedAnswers, sharesAnswers } from './shared-answers.ts';
 import { StreamLog } from './stream-log.ts';
 import { computeWhole, type WholeAnswer, type WholeJob } from './whole-compute.ts';
 
@@ -91,10 +91,10 @@ export class Pipeline {
   }
 
   /** Answers a call as it was asked, or else in the mildest form for which there is room. */
-  async #call(course: Course, call: PlannedCall, push: EventSink): Promise<Usage> {
+  #call(course: Course, call: PlannedCall, push: EventSink): Promise<Usage> {
     const { job, abort } = course;
     const { mayDegrade = true, model, record } = job;
-    return await runMildest(formAsAsked(model, call.request, mayDegrade), {
+    return runMildest(formAsAsked(model, call.request, mayDegrade), {
       record,
       budgets: this.#spillBudgets,
       mayDegrade,
@@ -106,7 +106,7 @@ export class Pipeline {
   }
 
   /** Answers a call in one of its forms: by another one's compute, by what was kept of one, or by its own. */
-  async #form(course: Course, call: PlannedCall, form: Form, how: FormRun): Promise<Usage> {
+  #form(course: Course, call: PlannedCall, form: Form, how: FormRun): Promise<Usage> {
     const { job, log, abort } = course;
     const { record, deadlineMs, failover = true, mayShare = true, mayDegrade = true } = job;
     const { isTrial, push, onFailed } = how;
@@ -115,8 +115,8 @@ export class Pipeline {
     const compute = (own: Run) => this.#runner.run(asked, own);
     // Of an answer in several calls a part could come from elsewhere, and its head could not tell which.
     const isOnlyCall = call.number === undefined;
-    if (!mayShare || !mayDegrade || !isOnlyCall) return await compute(run);
-    return await this.#shared.answer({
+    if (!mayShare || !mayDegrade || !isOnlyCall || !sharesAnswers(form.model)) return compute(run);
+    return this.#shared.answer({
       ...run,
       model: form.model,
       request: form.request,

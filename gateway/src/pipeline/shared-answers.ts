@@ -32,6 +32,11 @@ interface ModelAnswers {
   readonly cache: AnswerCache | undefined;
 }
 
+/** Whether the model's configuration asks for it: else there is nothing to look for. */
+export function sharesAnswers({ coalesces, answerCache }: ServedModel): boolean {
+  return coalesces === true || answerCache !== undefined;
+}
+
 /** Of one model; a call beyond that is computed for itself. */
 const MOST_IN_THE_MAKING = 10_000;
 
@@ -50,8 +55,7 @@ export class SharedAnswers {
   async answer(call: SharedCall): Promise<Usage> {
     const { model, request, record } = call;
     call.signal.throwIfAborted();
-    const isOptedIn = model.coalesces === true || model.answerCache !== undefined;
-    const key = isOptedIn ? answerKey(record.tenant, request) : undefined;
+    const key = sharesAnswers(model) ? answerKey(record.tenant, request) : undefined;
     if (key === undefined) return await call.compute(call);
     const answers = this.#of(model);
     const kept = answers.cache?.get(key);

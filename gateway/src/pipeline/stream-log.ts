@@ -110,15 +110,10 @@ export class StreamLog {
   read(): AsyncIterableIterator<TokenEvent, undefined> {
     if (this.#hasReader) throw new Error('A stream log has one reader.');
     this.#hasReader = true;
-    const cursor: AsyncIterableIterator<TokenEvent, undefined> = {
-      [Symbol.asyncIterator]: () => cursor,
-      next: () => this.#next(),
-      return: () => {
-        this.#abandon();
-        return Promise.resolve(DONE);
-      },
-    };
-    return cursor;
+    return new Cursor(
+      () => this.#next(),
+      () => this.#abandon(),
+    );
   }
 
   /** For the reader, between two events: the next one if it is there already, undefined if it would have to wait. */
@@ -160,6 +155,25 @@ export class StreamLog {
   #wakeProducers(): void {
     this.#readerWaits?.resolve();
     this.#readerWaits = undefined;
+  }
+}
+
+class Cursor implements AsyncIterableIterator<TokenEvent, undefined> {
+  readonly next: () => Promise<Result>;
+  readonly #leave: () => void;
+
+  constructor(next: () => Promise<Result>, leave: () => void) {
+    this.next = next;
+    this.#leave = leave;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  return(): Promise<Result> {
+    this.#leave();
+    return Promise.resolve(DONE);
   }
 }
 

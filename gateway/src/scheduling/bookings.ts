@@ -162,6 +162,7 @@ export class Bookings {
 
   /** Forgets those who did not come. */
   #sweep(): void {
+    if (this.#quarters.size === 0) return;
     const oldest = quarterOf(this.#clock.now() - LATE_MS);
     if (oldest === this.#oldest) return;
     this.#oldest = oldest;

@@ -20,19 +20,32 @@ const PART = '\u0002';
  * the same. What stands before the conversation in a model's template (tools) stands before it here, too.
  */
 export function promptPrefix(request: Prompted, seed: string): PromptPrefix {
-  let hashes: Hashes | undefined;
-  const get = () => {
-    hashes ??= hashesOf(new TextEncoder().encode(canonicalText(request, seed)));
-    return hashes;
-  };
-  return {
-    get blocks() {
-      return get().blocks;
-    },
-    get whole() {
-      return get().whole;
-    },
-  };
+  return new LazyPrefix(request, seed);
+}
+
+/** A class, for V8 makes a literal with getters at the price of a whole prompt's hashes. */
+class LazyPrefix implements PromptPrefix {
+  readonly #request: Prompted;
+  readonly #seed: string;
+  #hashes: Hashes | undefined;
+
+  constructor(request: Prompted, seed: string) {
+    this.#request = request;
+    this.#seed = seed;
+  }
+
+  get blocks(): readonly number[] {
+    return this.#get().blocks;
+  }
+
+  get whole(): number {
+    return this.#get().whole;
+  }
+
+  #get(): Hashes {
+    this.#hashes ??= hashesOf(Buffer.from(canonicalText(this.#request, this.#seed)));
+    return this.#hashes;
+  }
 }
 
 /** One form for each conversation, however it was sent; that of a longer one begins with that of its beginning. */
@@ -63,18 +76,20 @@ interface Hashes {
  * like one of them by chance once in 2.7e11 times; it costs one call a better place. It withstands no malice, and need not:
  * who makes hashes collide sends only calls of its own to a worse place, for the seed keeps tenants apart.
  */
-function hashesOf(bytes: Uint8Array): Hashes {
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+function hashesOf(bytes: Buffer): Hashes {
+  const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const wordsEnd = bytes.length & ~3;
   const blocks: number[] = [];
   let low = 0;
   let high = 0;
-  for (let at = 0; at < words.length; at += 1) {
-    low = lowWith(low, words[at]!);
-    high = highWith(high, words[at]!);
-    const end = (at + 1) * 4;
+  for (let at = 0; at < wordsEnd; at += 4) {
+    const word = words.getInt32(at, true);
+    low = lowWith(low, word);
+    high = highWith(high, word);
+    const end = at + 4;
     if (end % BLOCK_BYTES === 0 && blocks.length < MOST_BLOCKS) blocks.push(joined(low, high, end));
   }
-  for (let at = words.length * 4; at < bytes.length; at += 1) {
+  for (let at = wordsEnd; at < bytes.length; at += 1) {
     low = lowWith(low, bytes[at]!);
     high = highWith(high, bytes[at]!);
   }

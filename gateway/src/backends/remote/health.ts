@@ -54,9 +54,10 @@ export class Health {
    * what time alone has changed: who looks must be able to look at any moment.
    */
   get state(): HealthState {
-    const isOver = this.#options.now() >= this.#until;
-    if (this.#state === 'busy' && isOver) return 'ready';
-    return this.#state === 'down' && isOver && !this.#isBroken ? 'trial' : this.#state;
+    const isResting = this.#state === 'busy' || this.#state === 'down';
+    if (!isResting || this.#options.now() < this.#until) return this.#state;
+    if (this.#state === 'busy') return 'ready';
+    return this.#isBroken ? 'down' : 'trial';
   }
 
   get reason(): string | undefined {

@@ -125,11 +125,9 @@ function thinkingOf(extra: ChatRequest['extra'], { thinkingSwitch }: Traits): Me
 }
 
 function addSampling(body: Record<string, unknown>, sampling: Sampling): void {
-  const fields = {
-    ...samplingFields(sampling),
-    repetition_penalty: sampling.repetitionPenalty,
-  };
-  for (const [name, value] of Object.entries(fields)) if (value !== undefined) body[name] = value;
+  const fields: Readonly<Record<string, unknown>> = samplingFields(sampling);
+  for (const name in fields) if (fields[name] !== undefined) body[name] = fields[name];
+  if (sampling.repetitionPenalty !== undefined) body.repetition_penalty = sampling.repetitionPenalty;
 }
 
 function addTools(body: Record<string, unknown>, request: ChatRequest): void {
