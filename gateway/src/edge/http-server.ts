@@ -51,6 +51,7 @@ export class HttpServer {
   /** Sockets on which nonsense followed a good request: they close when that is answered. */
   readonly #garbled = new WeakSet<Socket>();
   #isOnLoopback = true;
+  #isDraining = false;
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
@@ -94,6 +95,7 @@ export class HttpServer {
   /** Waits until every answer under way has ended, at most `limitMs`; true if all have. Go on to `close`. */
   async drain(limitMs: number): Promise<boolean> {
     const { clock, kept } = this.#options;
+    this.#isDraining = true;
     this.#sockets.goAway(limitMs);
     const isBusy = () => this.#underWay > 0 || kept.running > 0 || this.#sockets.isBusy;
     const until = clock.now() + limitMs;
@@ -125,12 +127,11 @@ export class HttpServer {
     }
   }
 
-  async #dispatch(exchange: Exchange): Promise<void> {
+  #dispatch(exchange: Exchange): Promise<void> | void {
     const { access } = this.#options;
     const world = this.#options.world();
-    const readiness = this.#options.readiness();
     const wantsSocket = asksForWebSocket(exchange.request.headers);
-    if (wantsSocket || readiness.state === 'draining') exchange.setHeader('connection', 'close');
+    if (wantsSocket || this.#isDraining) exchange.setHeader('connection', 'close');
     if (handleCors(exchange, access)) return;
     const match = this.#match(exchange, world);
     const { route } = match;
@@ -166,16 +167,19 @@ export class HttpServer {
       case 'health':
         return sendHealth(exchange);
       case 'readiness':
-        return sendReadiness(exchange, readiness);
-      case 'metrics': {
-        const { contentType, text } = await this.#options.metrics();
-        return exchange.send(200, contentType, text);
-      }
+        return sendReadiness(exchange, this.#options.readiness());
+      case 'metrics':
+        return this.#sendMetrics(exchange);
       case 'front-page':
-        return sendFrontPage(exchange, world, readiness);
+        return sendFrontPage(exchange, world, this.#options.readiness());
       case 'backends':
         return sendBackends(exchange, this.#options.admin!);
     }
+  }
+
+  async #sendMetrics(exchange: Exchange): Promise<void> {
+    const { contentType, text } = await this.#options.metrics();
+    exchange.send(200, contentType, text);
   }
 
   /** Whether the request becomes a WebSocket. Nothing may be written beside an answer that is under way. */

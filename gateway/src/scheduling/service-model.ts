@@ -41,15 +41,16 @@ const HALF_LIFE_MS = 600_000;
 /** Nothing fades further between two samples: after a quiet week the last busy day is still the best guess. */
 const LEAST_DECAY = 2 ** -10;
 
-/** Before so many first tokens nothing is predicted: who is let in is then only bounded by how many are tried at once. */
+/**
+ * Before so many first tokens nothing is predicted, and no error is learnt from: who is let in is then only bounded by how many
+ * are tried at once.
+ */
 const LEAST_SAMPLES = 8;
 /**
  * So many calls without a first token are tried at once until then, as TCP begins with a small window (RFC 5681): twice the time to
  * a first token, and enough is known.
  */
 const MOST_TRIED = 4;
-/** Errors of a line through fewer samples say nothing. */
-const LEAST_FITTED = 4;
 
 /** Below this share of the estimate an error is never taken for an accident. */
 const LEAST_CUT_SHARE = 0.25;
@@ -99,7 +100,7 @@ export class ServiceModel {
     const beganAt = this.#clock.now();
     this.#countFull(beganAt);
     const causes = causesOf(this.#promptTokens + promptTokens, this.decoding);
-    const expectedMs = this.#samples < LEAST_FITTED ? undefined : this.#line.at(causes);
+    const expectedMs = this.#samples < LEAST_SAMPLES ? undefined : this.#line.at(causes);
     const fullBefore = this.#fullMs;
     this.#limit = Math.max(1, limit);
     this.#running += 1;

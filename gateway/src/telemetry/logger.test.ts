@@ -101,6 +101,29 @@ test('no line is lost when the process exits at once, on a terminal or not', asy
   assert.ok(!pretty.stderr.includes('\u001b'), 'without colours unless wanted');
 });
 
+test('lines leave by themselves, also where no more follow and the process is killed', async () => {
+  const { stderr } = await written(`
+    const log = createLog(plain);
+    log('info', 'one');
+    log('info', 'two');
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), 1_000);`);
+  assert.equal(stderr.trimEnd().split('\n').length, 2);
+});
+
+test('each line bears its own time, to the millisecond', async () => {
+  const times = [0, 7, 999, 1_000, 61_042, 1_700_000_000_123, 999];
+  const { stderr } = await written(`
+    let now = 0;
+    Date.now = () => now;
+    const log = createLog(plain);
+    for (now of ${JSON.stringify(times)}) log('info', 'line');`);
+  const lines = stderr.trimEnd().split('\n');
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line).time),
+    times.map((time) => new Date(time).toISOString()),
+  );
+});
+
 test("a request's line tells its story: who, where, how long, how many tokens", () => {
   assert.deepEqual(lineOf('ok'), {
     level: 'info',

@@ -13,6 +13,9 @@ const MAX_CHOICES = 128;
 /** Prompts in one request. */
 const MAX_PROMPTS = 1024;
 
+/** Whatever is there, or nothing: for what is read by hand. */
+const anything = z.unknown().optional();
+
 /** Absent and null are one. */
 export function optional<T extends z.ZodType>(type: T) {
   return type.nullish().transform((value) => value ?? undefined);
@@ -20,8 +23,21 @@ export function optional<T extends z.ZodType>(type: T) {
 
 /** An optional number. The message goes on after the field's name: "must be…". */
 export function numberField(message: string, isValid: (value: number) => boolean) {
-  const asNumber = (value: unknown) => (isExactInteger(value) ? Number(value.rawJSON) : value);
-  return optional(z.preprocess(asNumber, z.number(message).refine(isValid, message).nullish()));
+  return plainField(message, (value) => {
+    const number = isExactInteger(value) ? Number(value.rawJSON) : value;
+    return typeof number === 'number' && isValid(number) ? number : undefined;
+  });
+}
+
+/** An optional value that needs no schema of its own: `read` gives it, or undefined where it is none. */
+function plainField<T>(message: string, read: (value: unknown) => T | undefined) {
+  return anything.transform((value, context): T | undefined => {
+    if (isNullish(value)) return undefined;
+    const known = read(value);
+    if (known !== undefined) return known;
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  });
 }
 
 /** An optional integer between two bounds. */
@@ -33,9 +49,13 @@ export function integerField(low: number, high: number) {
 }
 
 /** An optional text, of any length. */
-export const textField = optional(z.string('must be a text'));
+export const textField = plainField('must be a text', (value) =>
+  typeof value === 'string' ? value : undefined,
+);
 /** An optional yes or no. */
-export const booleanField = optional(z.boolean('must be true or false'));
+export const booleanField = plainField('must be true or false', (value) =>
+  typeof value === 'boolean' ? value : undefined,
+);
 
 /** A list whose items are all read by one schema, up to the first that is wrong. */
 export function listOf<T extends z.ZodType>(
@@ -44,58 +64,78 @@ export function listOf<T extends z.ZodType>(
   low = 0,
   high = Number.POSITIVE_INFINITY,
 ) {
-  return z
-    .array(z.unknown(), message)
-    .refine(({ length }) => length >= low && length <= high, message)
-    .transform((values, context) => {
-      const read: z.output<T>[] = [];
-      for (const [index, value] of values.entries()) {
-        if (!readInto(read, item, value, context, [index])) return z.NEVER;
-      }
-      return read;
-    });
+  return anything.transform((values, context) => {
+    if (!Array.isArray(values) || values.length < low || values.length > high) {
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    }
+    const read: z.output<T>[] = [];
+    for (let index = 0; index < values.length; index += 1) {
+      if (!readInto(read, item, values[index], context, [index])) return z.NEVER;
+    }
+    return read;
+  });
 }
 
 /** An object's members by its schema, and beside them what the schema has no name for. */
 export function objectWithRest<Shape extends z.ZodRawShape>(schema: z.ZodObject<Shape>) {
   const readMembers = memberReader(schema);
   return z.unknown().transform((value, context) => {
+    const { fields, rest } = isObject(value) ? readMembers(value) : NOTHING_READ;
+    if (fields) return { fields, rest };
     const read: z.output<z.ZodObject<Shape>>[] = [];
-    const fields = readMembers(value);
-    if (fields) read.push(fields);
-    else if (!readInto(read, schema, value, context, [])) return z.NEVER;
-    return { fields: read[0]!, rest: extraOf(value as Readonly<Record<string, unknown>>, schema.shape) };
+    return readInto(read, schema, value, context, []) ? { fields: read[0]!, rest } : z.NEVER;
   });
 }
 
+/** What an object's members come to. */
+interface Members<Shape extends z.ZodRawShape> {
+  /** Undefined where something is wrong: what it is, the schema tells. */
+  readonly fields: z.output<z.ZodObject<Shape>> | undefined;
+  /** Beside its schema's names, without nulls. */
+  readonly rest: ChatRequest['extra'];
+}
+
+const NOTHING_READ: Members<never> = { fields: undefined, rest: {} };
+
 /**
- * Reads an object as its schema would, but for what is not there: most of a request's fields are absent, and zod looks into
- * each of them anew. The returned function gives undefined where something is wrong: what it is, the schema tells.
+ * Reads an object as its schema would, but only what is there: most of a request's fields are absent, and zod looks into each
+ * of them anew.
  */
 function memberReader<Shape extends z.ZodRawShape>({ shape }: z.ZodObject<Shape>) {
-  const members = Object.entries<z.core.$ZodType>(shape).map(([name, type]) => {
-    const absent = z.safeParse(type, undefined);
-    return { name, type, mayBeAbsent: absent.success && absent.data === undefined };
+  const types = new Map(Object.entries<z.core.$ZodType>(shape));
+  const needed = [...types.keys()].filter((name) => {
+    const absent = z.safeParse(types.get(name)!, undefined);
+    return !absent.success || absent.data !== undefined;
   });
-  return (value: unknown): z.output<z.ZodObject<Shape>> | undefined => {
-    if (!isObject(value)) return undefined;
+  return (object: Readonly<Record<string, unknown>>): Members<Shape> => {
     const fields: Record<string, unknown> = {};
-    for (const { name, type, mayBeAbsent } of members) {
-      const member = value[name];
-      if (member === undefined && mayBeAbsent) continue;
-      const read = member === undefined ? undefined : z.safeParse(type, member);
-      if (!read?.success) return undefined;
-      fields[name] = read.data;
+    const rest: Record<string, unknown> = {};
+    let isRight = needed.every((name) => object[name] !== undefined);
+    for (const [name, value] of Object.entries(object)) {
+      const type = types.get(name);
+      if (type === undefined) {
+        // `__proto__` is a name like any other in JSON, and a trap to whoever copies it member by member.
+        if (value !== null && name !== '__proto__') rest[name] = value;
+      } else if (isRight) {
+        const read = z.safeParse(type, value);
+        isRight = read.success;
+        fields[name] = read.data;
+      }
     }
-    return fields as z.output<z.ZodObject<Shape>>;
+    // Sampling has a seed only as a number; a back end that can pass on every digit finds them here.
+    if (isExactInteger(object.seed)) rest.seed = object.seed;
+    return { fields: isRight ? (fields as z.output<z.ZodObject<Shape>>) : undefined, rest };
   };
 }
 
-/** A text where the value is one, else a list. */
-export function textOr<T extends z.ZodType>(list: T, text: z.ZodString = z.string()) {
+/** A text where the value is one, as `text` has it, else a list. */
+export function textOr<T extends z.ZodType>(list: T, text?: z.ZodString) {
   return z.unknown().transform((value, context): string | z.output<T> => {
+    const isText = typeof value === 'string';
+    if (isText && !text) return value;
     const read: (string | z.output<T>)[] = [];
-    return readInto(read, typeof value === 'string' ? text : list, value, context, []) ? read[0]! : z.NEVER;
+    return readInto(read, isText ? text! : list, value, context, []) ? read[0]! : z.NEVER;
   });
 }
 
@@ -106,7 +146,7 @@ function readInto<T extends z.ZodType>(
   context: z.RefinementCtx,
   path: PropertyKey[],
 ): boolean {
-  const parsed = schema.safeParse(value);
+  const parsed = z.safeParse(schema, value);
   if (parsed.success) {
     read.push(parsed.data);
     return true;
@@ -202,8 +242,8 @@ export function bodyReader<Shape extends z.ZodRawShape>(
   const readMembers = memberReader(schema);
   return (body) => {
     if (!isObject(body)) throw new GatewayError('invalid_request', 'The body must be a JSON object.');
-    const fields = readMembers(body) ?? explained(schema, body);
-    return { fields, extra: extraOf(body, schema.shape) };
+    const { fields = explained(schema, body), rest } = readMembers(body);
+    return { fields, extra: rest };
   };
 }
 
@@ -224,18 +264,6 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
 /** `null` is the same as absent. */
 export function isNullish(value: unknown): value is null | undefined {
   return value === undefined || value === null;
-}
-
-function extraOf(body: Readonly<Record<string, unknown>>, shape: z.ZodRawShape): ChatRequest['extra'] {
-  const extra: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(body)) {
-    // `__proto__` is a name like any other in JSON, and a trap to whoever copies it member by member.
-    if (value === null || Object.hasOwn(shape, name) || name === '__proto__') continue;
-    extra[name] = value;
-  }
-  // Sampling has a seed only as a number; a back end that can pass on every digit finds them here.
-  if (isExactInteger(body.seed)) extra.seed = body.seed;
-  return extra;
 }
 
 function numberBetween(low: number, high: number) {

@@ -26,7 +26,7 @@ import { PromptBuilder } from './prompt.ts';
 import { AnswerText } from './text.ts';
 import { TextDriver } from './text-driver.ts';
 import { openTextEngine } from './text-engine.ts';
-import { ThreadGovernor } from './thread-governor.ts';
+import { IDLE_LOOK_MS, ThreadGovernor } from './thread-governor.ts';
 
 // The parent is gone, however it went. Native threads may be at work: nothing gentler ends them for certain.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
@@ -75,7 +75,7 @@ async function loadChat(loaded: LoadedModel, settings: EngineSettings): Promise<
     busySeconds: settings.busySeconds,
     isEndToken: engine.isEndToken,
     post: (step) => post({ type: 'step', ...step }),
-    onStep: governed(engine, settings),
+    onCompute: governed(engine, settings),
     giveUp: (reason) => die(reason),
   });
   chats = { engine, prompts, driver };
@@ -96,7 +96,7 @@ async function loadTexts(loaded: LoadedModel, settings: EngineSettings): Promise
   const driver = new TextDriver({
     reader: engine,
     post: (step) => post({ type: 'step', ...step }),
-    onStep: governed(engine, settings),
+    onCompute: governed(engine, settings),
     giveUp: (reason) => die(reason),
   });
   texts = driver;
@@ -122,7 +122,7 @@ function emptyFolder(folder: string): void {
   }
 }
 
-/** Sets the threads of each step, and tells the governor what came of them. */
+/** Sets the threads of each computation, and tells the governor what came of them. */
 function governed(
   engine: { setThreads(threads: number): void },
   { threads: few, mostThreads: most }: EngineSettings,
@@ -134,8 +134,10 @@ function governed(
   const machineCpuMs = (): number =>
     cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
   const governor = new ThreadGovernor({ few, most, now: () => performance.now(), machineCpuMs, ownCpuMs });
-  return () => {
-    const threads = governor.threads();
+  // So that who comes to an idle engine need not wait for two more looks.
+  if (most > few) setInterval(() => governor.look(), IDLE_LOOK_MS).unref();
+  return (tokens: number) => {
+    const threads = governor.threads(tokens);
     engine.setThreads(threads);
     const before = ownCpuMs();
     return (seconds: number) => governor.computed(threads, seconds, (ownCpuMs() - before) / 1000);

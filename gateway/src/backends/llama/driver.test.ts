@@ -76,6 +76,8 @@ interface Bench {
   readonly steps: Step[];
   readonly sequences: FakeSequence[];
   readonly gaveUp: string[];
+  /** Tokens of each computation. */
+  readonly computed: number[];
   /** Resolves with the call's last event. */
   ended(call: number): Promise<CallEvent>;
   text(call: number): string;
@@ -85,6 +87,7 @@ function bench(slots: number): Bench {
   const sequences = Array.from({ length: slots }, () => new FakeSequence());
   const steps: Step[] = [];
   const gaveUp: string[] = [];
+  const computed: number[] = [];
   const events = (): CallEvent[] => steps.flatMap((step) => step.events);
   const prefixes = new PrefixStore({ folder, maxBytes: 1_000_000, canTruncate: true, log: () => {} });
   const driver = new Driver({
@@ -93,6 +96,7 @@ function bench(slots: number): Bench {
     busySeconds: 0.33,
     isEndToken: (token) => token === END,
     post: (step) => steps.push(step),
+    onCompute: (tokens) => () => computed.push(tokens),
     giveUp: (reason) => gaveUp.push(reason),
   });
   void driver.run();
@@ -101,6 +105,7 @@ function bench(slots: number): Bench {
     steps,
     sequences,
     gaveUp,
+    computed,
     ended: async (call) => {
       for (;;) {
         const last = events().find(
@@ -135,7 +140,7 @@ function call(id: number, promptTokens: number, more: Partial<DriverCall> = {}):
 }
 
 test('a call runs to its length, and says exactly what it used', async () => {
-  const { driver, ended, text, steps } = bench(2);
+  const { driver, ended, text, steps, computed } = bench(2);
   driver.add(call(1, 10));
   assert.deepEqual(await ended(1), {
     type: 'end',
@@ -144,6 +149,7 @@ test('a call runs to its length, and says exactly what it used', async () => {
     usage: { promptTokens: 10, cachedTokens: 0, completionTokens: 5, reasoningTokens: undefined },
   });
   assert.equal(text(1), 'aaaaa');
+  assert.deepEqual(computed, [10, 1, 1, 1, 1]);
   assert.equal(
     steps.reduce((sum, step) => sum + step.decodedTokens, 0),
     5,

@@ -37,8 +37,8 @@ export interface DriverOptions {
   readonly busySeconds: number;
   readonly isEndToken: (token: number) => boolean;
   readonly post: (step: Step) => void;
-  /** Called before the engine computes, and the function that it gives with what that took. */
-  readonly onStep?: (() => (seconds: number) => void) | undefined;
+  /** Called before the engine computes so many tokens at once, and the function that it gives with what that took. */
+  readonly onCompute?: ((tokens: number) => (seconds: number) => void) | undefined;
   /** The engine failed several steps in a row: only a new process can help. */
   readonly giveUp: (reason: string) => void;
 }
@@ -123,7 +123,6 @@ export class Driver {
   private async tick(): Promise<void> {
     this.small.shift()?.();
     const startedAt = performance.now();
-    const onComputed = this.options.onStep?.();
     await this.dropCancelled();
     await this.place();
     const { fed, decoded } = await this.prefill();
@@ -131,18 +130,15 @@ export class Driver {
     const since = decoded > 0 ? this.send(startedAt, fed, decoded) : startedAt;
     await this.dropCancelled();
     const batch = await this.decode();
-    const more = batch?.answers ?? 0;
-    const end = this.send(since, decoded > 0 ? 0 : fed, more, batch);
-    if (fed + decoded + more > 0) onComputed?.((end - startedAt) / 1000);
+    this.send(since, decoded > 0 ? 0 : fed, batch?.answers ?? 0, batch);
   }
 
   /** One message: what happened, and what of the engine's time it took since `since`. Gives the time that it is now. */
   private send(since: number, prefillTokens: number, decodedTokens: number, batch?: Step['batch']): number {
     const now = performance.now();
-    const { events } = this;
     const seconds = prefillTokens + decodedTokens > 0 ? (now - since) / 1000 : 0;
-    if (seconds === 0 && events.length === 0) return now;
-    this.events = [];
+    if (seconds === 0 && this.events.length === 0) return now;
+    const events = this.events.splice(0);
     this.options.post({ seconds, ...(batch && { batch }), decodedTokens, prefillTokens, events });
     return now;
   }
@@ -219,21 +215,21 @@ export class Driver {
     const { keepAt } = place;
     const rest = (keepAt ?? place.tokens.length) - place.fed;
     const count = this.pacer.next(this.running.size > 0, rest);
-    const startedAt = performance.now();
     if (count === rest && keepAt === undefined) {
       this.join(place);
-      const decoded = await this.sample([place]);
-      this.pacer.prefilled(count, (performance.now() - startedAt) / 1000);
-      return { fed: count, decoded };
+      const { result, seconds } = await this.timed(count, () => this.sample([place]));
+      this.pacer.prefilled(count, seconds);
+      return { fed: count, decoded: result };
     }
     try {
-      await place.sequence.feed(place.tokens.slice(place.fed, place.fed + count));
+      const slice = place.tokens.slice(place.fed, place.fed + count);
+      const { seconds } = await this.timed(count, () => place.sequence.feed(slice));
+      this.pacer.prefilled(count, seconds);
     } catch (error) {
       await this.stepFailed([place], error);
       return NOTHING;
     }
     place.fed += count;
-    this.pacer.prefilled(count, (performance.now() - startedAt) / 1000);
     if (place.fed === keepAt) {
       await this.options.prefixes.keep(place.tenant, place.sequence);
       this.planPrefixes();
@@ -265,11 +261,19 @@ export class Driver {
   /** The next token of every running call, in one batch. Undefined: none runs. */
   private async decode(): Promise<Step['batch']> {
     if (this.running.size === 0) return undefined;
-    const startedAt = performance.now();
-    const answers = await this.sample([...this.running]);
-    const seconds = (performance.now() - startedAt) / 1000;
+    const { result, seconds } = await this.timed(this.running.size, () => this.sample([...this.running]));
     this.pacer.decoded(seconds);
-    return { answers, seconds };
+    return { answers: result, seconds };
+  }
+
+  /** One computation of so many tokens, and what it took. */
+  private async timed<Result>(tokens: number, compute: () => Promise<Result>) {
+    const onComputed = this.options.onCompute?.(tokens);
+    const startedAt = performance.now();
+    const result = await compute();
+    const seconds = (performance.now() - startedAt) / 1000;
+    onComputed?.(seconds);
+    return { result, seconds };
   }
 
   /** One batch: what each of them still has to evaluate, and then a token of each. Gives the tokens' number. */

@@ -29,8 +29,8 @@ export interface TextReader {
 export interface TextDriverOptions {
   readonly reader: TextReader;
   readonly post: (step: Step) => void;
-  /** Called before the engine computes, and the function that it gives with what that took. */
-  readonly onStep?: (() => (seconds: number) => void) | undefined;
+  /** Called before the engine computes so many tokens at once, and the function that it gives with what that took. */
+  readonly onCompute?: ((tokens: number) => (seconds: number) => void) | undefined;
   /** The engine failed several texts in a row: only a new process can help. */
   readonly giveUp: (reason: string) => void;
 }
@@ -139,7 +139,7 @@ export class TextDriver {
   private async compute(work: Work): Promise<void> {
     const { call, inputs, query } = work.request;
     const text = this.options.reader.read(inputs[work.computed]!, query);
-    const onComputed = this.options.onStep?.();
+    const onComputed = this.options.onCompute?.(text.tokens);
     const startedAt = performance.now();
     const vector = await this.computed(text, query === undefined);
     const seconds = (performance.now() - startedAt) / 1000;

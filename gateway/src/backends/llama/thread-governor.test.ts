@@ -1,7 +1,10 @@
 // Checks thread-governor.ts with a machine whose load and clock the test moves.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ThreadGovernor } from './thread-governor.ts';
+import { IDLE_LOOK_MS, ThreadGovernor } from './thread-governor.ts';
+
+/** Tokens at once. */
+const MANY = 64;
 
 /** Two cores. `pass` lets time go by, in which we and others use so many of them. */
 function machine(options: { few?: number; most?: number } = {}) {
@@ -19,14 +22,14 @@ function machine(options: { few?: number; most?: number } = {}) {
     now += ms;
     own += ms * ours;
     all += ms * (ours + others);
-    return governor.threads();
+    return governor.threads(MANY);
   };
   return { governor, pass };
 }
 
 test('one more after two quiet looks, and at once back when others compute', () => {
   const { governor, pass } = machine();
-  assert.equal(governor.threads(), 1);
+  assert.equal(governor.threads(MANY), 1);
   assert.equal(pass(250, 1, 0.05), 1);
   assert.equal(pass(250, 1, 0.05), 2);
   assert.equal(pass(100, 2, 0), 2, 'between two looks it stays');
@@ -44,6 +47,26 @@ test('a look back over a long silence says nothing', () => {
   assert.equal(pass(60_000, 0, 0), 1);
   assert.equal(pass(250, 1, 0), 1);
   assert.equal(pass(250, 1, 0), 2);
+});
+
+test('who comes to an engine that did nothing finds it looked at, while others computed or not', () => {
+  const { governor, pass } = machine();
+  const rest = (others: number) => {
+    for (let seconds = 0; seconds < 60; seconds += 1) pass(IDLE_LOOK_MS, 0, others);
+    return governor.threads(MANY);
+  };
+  assert.equal(rest(0.02), 2);
+  assert.equal(rest(1), 1);
+});
+
+test('one more is not for a few tokens', () => {
+  const { governor, pass } = machine();
+  pass(250, 1, 0);
+  assert.equal(pass(250, 1, 0), 2);
+  assert.deepEqual(
+    [1, 3, 4, 8].map((tokens) => governor.threads(tokens)),
+    [1, 1, 2, 2],
+  );
 });
 
 test('threads that had to wait for a core bar another try, each time for longer', () => {
@@ -76,5 +99,5 @@ test('a fixed number stays', () => {
   const { governor, pass } = machine({ few: 3, most: 3 });
   pass(250, 1, 0);
   pass(250, 1, 0);
-  assert.equal(governor.threads(), 3);
+  assert.equal(governor.threads(MANY), 3);
 });

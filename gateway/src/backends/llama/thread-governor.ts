@@ -1,4 +1,5 @@
-// How many threads the engine may compute with at this moment: one more than usual only while the machine does nothing else.
+// How many threads the engine may compute with at this moment: one more than usual only while the machine does nothing else,
+// and only for what is worth it.
 // The engine's threads wait for each other by spinning, so a single one that has to share its core holds up all of them
 // (2 threads beside other load: 2 tokens/s where 1 kept 40).
 // It must never trust an old look at the machine.
@@ -15,8 +16,10 @@ export interface ThreadGovernorOptions {
   readonly ownCpuMs: () => number;
 }
 
-/** How often the machine is looked at. */
-const SAMPLE_MS = 250;
+/** How often the machine is looked at while the engine computes. */
+const LOOK_MS = 250;
+/** How often `look` is to be called while it does not, in ms. */
+export const IDLE_LOOK_MS = 1_000;
 /** A look back over longer than this says nothing about now. */
 const STALE_MS = 2_000;
 /**
@@ -25,6 +28,11 @@ const STALE_MS = 2_000;
  */
 const QUIET_CPUS = 0.4;
 const QUIET_SAMPLES = 2;
+/**
+ * Fewer tokens at once are computed sooner by the usual number: a step for one answer waits for memory, and its threads more for
+ * each other than they gain.
+ */
+const LEAST_TOKENS = 4;
 /** Spinning threads use all of the time that they are given. Less than this part of it: something took a core for long. */
 const LEAST_SHARE = 0.7;
 /** Not tried again for this long after threads had to wait for a core; doubled each time, up to the second. */
@@ -42,29 +50,32 @@ export class ThreadGovernor {
   constructor(options: ThreadGovernorOptions) {
     this.options = options;
     this.current = options.few;
-    this.sample = this.look();
+    this.sample = this.sampled();
   }
 
-  /** For the step that begins now. */
-  threads(): number {
-    const { few, most } = this.options;
-    if (most <= few) return few;
-    const now = this.options.now();
-    const elapsedMs = now - this.sample.at;
-    if (elapsedMs < SAMPLE_MS) return this.current;
+  /** For the computation of so many tokens that begins now. */
+  threads(tokens: number): number {
+    this.look();
+    return tokens < LEAST_TOKENS ? this.options.few : this.current;
+  }
+
+  /** Looks at the machine, if it is time to. */
+  look(): void {
+    const { few, most, now } = this.options;
+    const elapsedMs = now() - this.sample.at;
+    if (most <= few || elapsedMs < LOOK_MS) return;
     const before = this.sample;
-    this.sample = this.look();
+    this.sample = this.sampled();
     if (elapsedMs > STALE_MS) {
       this.quietSamples = 0;
       this.current = few;
-      return few;
+      return;
     }
     const own = this.sample.own - before.own;
     const others = Math.max(0, this.sample.machine - before.machine - own) / elapsedMs;
     this.quietSamples = others <= QUIET_CPUS ? this.quietSamples + 1 : 0;
-    const mayTry = this.quietSamples >= QUIET_SAMPLES && now >= this.barredUntil;
+    const mayTry = this.quietSamples >= QUIET_SAMPLES && this.sample.at >= this.barredUntil;
     this.current = mayTry ? most : few;
-    return this.current;
   }
 
   /** A step of `threads` took so much time and CPU time. Long ones only: the clock of CPU time is coarse. */
@@ -78,7 +89,7 @@ export class ThreadGovernor {
     this.penaltyMs = Math.min(MOST_PENALTY_MS, this.penaltyMs * 2);
   }
 
-  private look(): { at: number; machine: number; own: number } {
+  private sampled(): { at: number; machine: number; own: number } {
     const { now, machineCpuMs, ownCpuMs } = this.options;
     return { at: now(), machine: machineCpuMs(), own: ownCpuMs() };
   }

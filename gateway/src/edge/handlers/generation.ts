@@ -13,7 +13,7 @@ import { writeWhole } from '../answering/whole-writer.ts';
 import type { Asked, Call } from '../asking/asked.ts';
 import type { BodyLimits } from '../http/body.ts';
 import { watchClient } from '../http/client-leaves.ts';
-import { clientTakes } from '../http/client-takes.ts';
+import { clientTakes, isTaken } from '../http/client-takes.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { type KeptReadingOptions, showKept } from '../resume/kept-reading.ts';
 import { type Taken, type TakeOptions, take } from './take.ts';
@@ -31,31 +31,29 @@ export class Generation {
 
   /** Answers the request, whatever happens; never rejects. */
   async handle(call: Call<Exchange>): Promise<void> {
-    // What it may still ask of its back ends, it may until it has ended, also if a reload takes them away.
-    const letGo = call.world.hold?.();
-    try {
-      await this.#handle(call);
-    } finally {
-      letGo?.();
-    }
-  }
-
-  async #handle(call: Call<Exchange>): Promise<void> {
     const { exchange } = call;
     const record = newStory(call, this.#options);
+    // What it may still ask of its back ends, it may until it has ended, also if a reload takes them away.
+    const letGo = call.world.hold?.();
     let failure: unknown;
     const fail = (thrown: unknown) => {
       if (failure !== undefined) return;
       failure = thrown;
       exchange.sendError(toGatewayError(thrown), answerHeaders(record));
     };
-    const taken = await this.#take(call, record).catch(fail);
-    if (taken && 'kept' in taken) return await showKept(exchange, taken.kept, taken.coming, this.#options);
-    if (taken) await this.#answer(taken.asked).catch(fail);
-    if (!exchange.response.writableFinished) {
-      await clientTakes(exchange.response, 'finish', this.#options.slowReaderLimitMs).catch(fail);
+    try {
+      const taken = await this.#take(call, record).catch(fail);
+      if (taken && 'kept' in taken) {
+        return await showKept(exchange, taken.kept, taken.coming, this.#options);
+      }
+      if (taken) await this.#answer(taken.asked).catch(fail);
+      if (!isTaken(exchange.response)) {
+        await clientTakes(exchange.response, 'finish', this.#options.slowReaderLimitMs).catch(fail);
+      }
+      endStory(record, this.#options, failure);
+    } finally {
+      letGo?.();
     }
-    endStory(record, this.#options, failure);
   }
 
   /** A step of its own, so that the body's bytes are gone while the answer is made. */
@@ -66,9 +64,9 @@ export class Generation {
   }
 
   /** An answer of its own connection: it ends when its client leaves. */
-  async #answer(asked: Asked<Exchange>): Promise<void> {
+  #answer(asked: Asked<Exchange>): Promise<void> {
     const { response } = asked.exchange;
-    await compute(asked, this.#options, async (answer) => {
+    return compute(asked, this.#options, async (answer) => {
       const unwatch = watchClient(response, (reason) => answer.cancel(reason));
       try {
         if (asked.request.stream) await this.#stream(asked, answer);

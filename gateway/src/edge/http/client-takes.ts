@@ -28,3 +28,12 @@ export function clientTakes(
     if (response.destroyed) onClose();
   });
 }
+
+/**
+ * Whether the system has all of an answer, so that nobody need wait for its client. Node says `finish` a turn later, also where it
+ * could write everything at once, as it mostly can.
+ */
+export function isTaken(response: ServerResponse): boolean {
+  const { writableFinished, writableEnded, writableLength, destroyed } = response;
+  return writableFinished || (writableEnded && writableLength === 0 && !destroyed);
+}
