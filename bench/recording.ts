@@ -1,7 +1,7 @@
 // Writes down what Sluice sends, so that the bare server can send the same bytes.
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { scratchFolder } from './scratch.ts';
 import { KEY, type Target } from './servers.ts';
 
 export interface Recording {
@@ -45,7 +45,7 @@ export async function record(sluice: Target, stepMs: number, stallAfter?: number
     stream: { headers: plain(stream.headers), chunks },
     json,
   };
-  const file = join(mkdtempSync(join(tmpdir(), 'sluice-recording-')), 'recording.json');
+  const file = join(scratchFolder(), 'recording.json');
   writeFileSync(file, JSON.stringify(recording));
   return file;
 }

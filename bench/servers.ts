@@ -1,12 +1,12 @@
 // Starts the servers that are compared, each in a process of its own, and reads what they cost from the kernel.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort, rssOf } from '../gateway/test/e2e/harness.ts';
 import { provideTestModel } from '../gateway/test/parts.ts';
 import { cpuSecondsOf } from './process-cost.ts';
+import { scratchFolder } from './scratch.ts';
 
 export const KEY = 'bench-key';
 const READY_LIMIT_MS = 60_000;
@@ -59,7 +59,7 @@ export interface Target {
 }
 
 export async function startSluice(config: object): Promise<Target> {
-  const file = join(mkdtempSync(join(tmpdir(), 'sluice-bench-')), 'config.json');
+  const file = join(scratchFolder(), 'config.json');
   writeFileSync(file, JSON.stringify(config));
   const bin = new URL('../gateway/bin/sluice.js', import.meta.url).pathname;
   return start('sluice', bin, (port) => ['serve', '--config', file, '--port', String(port)], {

@@ -1,9 +1,9 @@
 // Starts LiteLLM's proxy with one worker in front of one server: for scale. Its environment is large and takes a minute
 // and a half to make, so it is only measured when asked for.
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../../gateway/test/e2e/harness.ts';
+import { scratchFolder } from '../scratch.ts';
 import { KEY } from '../servers.ts';
 import { MODEL } from '../upstream-words.ts';
 import { type Program, startProgram } from './program.ts';
@@ -18,7 +18,7 @@ export async function startLiteLlm(upstream: string): Promise<Program> {
     name: 'venv-litellm',
     requirements: [`litellm[proxy]==${LITELLM}`],
   });
-  const config = join(mkdtempSync(join(tmpdir(), 'sluice-bench-litellm-')), 'config.yaml');
+  const config = join(scratchFolder(), 'config.yaml');
   const params = { model: `openai/${MODEL}`, api_base: `${upstream}/v1`, api_key: 'none' };
   writeFileSync(
     config,

@@ -1,10 +1,10 @@
 // Starts nginx as a plain proxy in front of one server: the limit of what a gateway could cost. One process, nothing
 // buffered, nothing logged, connections kept on both sides. It must never read or write the machine's own nginx folders.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../../gateway/test/e2e/harness.ts';
+import { scratchFolder } from '../scratch.ts';
 import { type Program, startProgram } from './program.ts';
 
 /** Debian has it where users' shells do not look. */
@@ -21,7 +21,7 @@ export function findNginx(): { command: string; version: string } {
 
 /** `upstream`: the server's host and port. */
 export async function startNginx(upstream: string): Promise<Program> {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-nginx-'));
+  const folder = scratchFolder();
   const port = await freePort();
   const config = join(folder, 'nginx.conf');
   writeFileSync(config, configuration(folder, port, upstream));

@@ -1,11 +1,11 @@
 // Starts a program as a target to measure, and ends it. What it writes goes to a file: a pipe would have to be read, and
 // the reading would cost. It must never outlive the benchmark.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, openSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { descendants, freePort, statusOf } from '../../gateway/test/e2e/harness.ts';
+import { scratchFolder } from '../scratch.ts';
 import { endWithThisProcess } from '../servers.ts';
 
 /** A server that is up. Its process may have more below it. */
@@ -33,7 +33,7 @@ const MOST_TOLD = 2_000;
 /** Resolves when it is up; rejects with the end of what it wrote if it ends or is not up in time. */
 export async function startProgram(options: ProgramOptions): Promise<Program> {
   const { name, command, args, env, port, readyPath, readyLimitMs = READY_LIMIT_MS } = options;
-  const log = join(mkdtempSync(join(tmpdir(), 'sluice-bench-')), 'output.log');
+  const log = join(scratchFolder(), 'output.log');
   const output = openSync(log, 'w');
   const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', output, output] });
   endWithThisProcess(child);

@@ -24,9 +24,8 @@ const NEW_TOKENS = 24;
 const THINK_MS = { least: 200, most: 2_000 };
 /** Words, about a token each. */
 const SHARED_WORDS = 60;
-const FIRST_QUESTION_WORDS = 150;
-const QUESTION_WORDS = 25;
-const ANSWER_WORDS = 30;
+const QUESTION_WORDS = 60;
+const ANSWER_WORDS = 80;
 const PATIENCE_MS = 300_000;
 const WANTED = { hitRatio: 1.5, mostLoadOverMean: 1.25, leastInFlightEach: 8 };
 
@@ -148,9 +147,8 @@ async function talk(ports: readonly number[], seed: number, count = CONVERSATION
       conversations += 1;
       const messages: ChatMessage[] = [{ role: 'system', content: text(0, 0, SHARED_WORDS) }];
       for (let turn = 0; turn < TURNS; turn += 1) {
-        const length = turn === 0 ? FIRST_QUESTION_WORDS : QUESTION_WORDS;
         const place = number * 2 * TURNS + 2 * turn;
-        messages.push({ role: 'user', content: text(seed, place, length) });
+        messages.push({ role: 'user', content: text(seed, place, QUESTION_WORDS) });
         await ask(messages);
         // What was answered is decided by the seed: ways must not differ in what they are sent.
         messages.push({ role: 'assistant', content: text(seed, place + 1, ANSWER_WORDS) });

@@ -2,13 +2,15 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fakeConfig, freePort, ROOT, type Sluice, startSluice } from './harness.ts';
 
-const HOME = join(tmpdir(), `sluice-commands-${process.pid}`);
+const FOLDER = mkdtempSync(join(tmpdir(), 'sluice-commands-'));
+const HOME = join(FOLDER, 'home');
+after(() => rmSync(FOLDER, { recursive: true, force: true }));
 
 interface Ended {
   readonly code: number | null;
@@ -119,7 +121,7 @@ test('models verify states the hash, and of a re-written model also what it was 
 });
 
 test('check-config finds what is wrong and praises what is not', async () => {
-  const file = join(tmpdir(), `sluice-check-${process.pid}.yaml`);
+  const file = join(FOLDER, 'check.yaml');
   writeFileSync(file, 'engine:\n  slots: 4\n');
   const bad = await sluice(['check-config', file]);
   assert.equal(bad.code, 2);
@@ -132,7 +134,7 @@ test('check-config finds what is wrong and praises what is not', async () => {
 });
 
 test('check-config names the line', async () => {
-  const file = join(tmpdir(), `sluice-line-${process.pid}.yaml`);
+  const file = join(FOLDER, 'line.yaml');
   writeFileSync(file, 'backends:\n  - url: http://127.0.0.1:1\n    slots: none\n');
   const { code, stderr } = await sluice(['check-config', file]);
   assert.equal(code, 2);
@@ -146,7 +148,7 @@ test('config-schema prints what the documentation holds', async () => {
 });
 
 test('a key is made, shown once, put into a file by its hash, and taken out again', async () => {
-  const file = join(tmpdir(), `sluice-keys-${process.pid}.yaml`);
+  const file = join(FOLDER, 'keys.yaml');
   writeFileSync(file, '# ours\nport: 8080\n', { mode: 0o640 });
   const made = await sluice([
     'keys',

@@ -1,11 +1,11 @@
 // Beginning and end: what the operator meets when it starts, what clients meet when it ends, and that nothing stays.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { missingModel } from '../parts.ts';
 import {
@@ -19,6 +19,9 @@ import {
   statusOf,
   waitUntil,
 } from './harness.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'sluice-lifecycle-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
 
 const SLOW_WORDS = { pieces: Array.from({ length: 30 }, (_, index) => `${index} `), token_ms: 50 };
 const FULL_TEXT = SLOW_WORDS.pieces.join('');
@@ -67,8 +70,7 @@ test('a stream that does not end in time is cut', async () => {
 
 test('npm start ends with the npm that was told to end', async () => {
   const port = await freePort();
-  const folder = tmpdir();
-  const config = join(folder, `sluice-npm-${port}.json`);
+  const config = join(folder, 'npm.json');
   writeFileSync(config, JSON.stringify(fakeConfig()));
   const env = { ...process.env, SLUICE_PORT: String(port) };
   const npm = spawn('npm', ['start', '--', '--config', config], { cwd: ROOT, env, stdio: 'ignore' });
@@ -113,7 +115,7 @@ test('a setting that does not exist is refused with a hint', async () => {
 });
 
 test('a model file that is none is one sentence and exit code 2', async () => {
-  const file = join(tmpdir(), `sluice-not-a-model-${process.pid}.gguf`);
+  const file = join(folder, 'not-a-model.gguf');
   writeFileSync(file, 'GGUF is not what this is');
   const sluice = await startSluice({ args: ['--model', file], untilReady: false });
   assert.equal(await sluice.exited, 2);
@@ -122,7 +124,7 @@ test('a model file that is none is one sentence and exit code 2', async () => {
 
 test('a model file that is cut is one sentence and exit code 2', { skip: missingModel() }, async () => {
   const whole = readFileSync(process.env.SLUICE_TEST_MODEL!);
-  const file = join(tmpdir(), `sluice-cut-model-${process.pid}.gguf`);
+  const file = join(folder, 'cut-model.gguf');
   writeFileSync(file, whole.subarray(0, Math.floor(whole.length / 2)));
   const sluice = await startSluice({ args: ['--model', file], untilReady: false });
   assert.equal(await sluice.exited, 2);
