@@ -1,6 +1,7 @@
 // Conversations over two of llama.cpp's own servers: how much of the prompts need not be computed again, and how evenly
 // the work lies, where requests go to the two in turn, where Sluice looks at the load only, and where it also looks at
-// what each has seen. There are more conversations at once than one server has slots, and fewer than both have.
+// what each has seen. There are more conversations at once than one server has slots, and fewer than both have; beside its
+// slots a server keeps nothing, as one whose model is large has no room to.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../gateway/src/core/clock.ts';
 import { type Panel, plot } from '../../gateway/src/figures/plot.ts';
@@ -61,7 +62,13 @@ interface Sample {
 
 export async function run(rounds = ROUNDS): Promise<object> {
   const file = await modelFile();
-  const server = { modelFile: file, slots: SLOTS, contextTokens: CONTEXT_TOKENS, threads: 1 };
+  const server = {
+    modelFile: file,
+    slots: SLOTS,
+    contextTokens: CONTEXT_TOKENS,
+    threads: 1,
+    promptCacheMib: 0,
+  };
   const left = await startLlamaServer(server);
   const right = await startLlamaServer(server);
   const gateway = (routing: object) =>
@@ -102,7 +109,7 @@ export async function run(rounds = ROUNDS): Promise<object> {
     await right.stop();
   }
   return {
-    unit: `${USERS} people who think for ${THINK_MS.least} to ${THINK_MS.most} ms, ${CONVERSATIONS} conversations of ${TURNS} turns, ${NEW_TOKENS} new tokens each; two servers, one thread and ${SLOTS} slots of ${CONTEXT_TOKENS} tokens each; ${rounds} rounds`,
+    unit: `${USERS} people who think for ${THINK_MS.least} to ${THINK_MS.most} ms, ${CONVERSATIONS} conversations of ${TURNS} turns, ${NEW_TOKENS} new tokens each; two servers, one thread and ${SLOTS} slots of ${CONTEXT_TOKENS} tokens each, and nothing kept beside them; ${rounds} rounds`,
     model: modelIn(file),
     peer: `llama.cpp's own server, xllamacpp ${XLLAMACPP}`,
     wanted: WANTED,

@@ -15,6 +15,8 @@ export interface LlamaServerOptions {
   /** Window of each slot, in tokens. */
   readonly contextTokens: number;
   readonly threads: number;
+  /** Memory for what was computed and has no slot any more, in MiB; absent: its own default, 8 GiB. */
+  readonly promptCacheMib?: number | undefined;
 }
 
 export interface LlamaServer {
@@ -25,10 +27,17 @@ export interface LlamaServer {
 
 /** Resolves when it serves. Rejects if it did not take the options: nothing may rest on a server set up otherwise. */
 export async function startLlamaServer(options: LlamaServerOptions): Promise<LlamaServer> {
-  const { python, modelFile, slots, contextTokens, threads } = options;
+  const { python, modelFile, slots, contextTokens, threads, promptCacheMib } = options;
   const port = await freePort();
   const script = new URL('./llama-server.py', import.meta.url).pathname;
-  const args = [script, modelFile, ...[port, slots, contextTokens, threads].map(String)];
+  const numbers = [
+    port,
+    slots,
+    contextTokens,
+    threads,
+    ...(promptCacheMib === undefined ? [] : [promptCacheMib]),
+  ];
+  const args = [script, modelFile, ...numbers.map(String)];
   // It ends when its input does: with us, however we end.
   const child = spawn(python, args, { stdio: ['pipe', 'ignore', 'ignore'] });
   const exited = once(child, 'exit');
