@@ -25,8 +25,7 @@ const FLOOD_KEY = 'flood-key';
 const QUIET_KEYS = ['quiet-1', 'quiet-2', 'quiet-3'];
 /**
  * Beside a flood every slot is taken, so the P99 of the wait for one is ln(100) over the slots that come free each second less
- * the quiet ones' own requests (M/M/1): with so many it is a fifth of the time to a first token. With 160 the flood takes both
- * cores, and the wait is for these.
+ * the quiet ones' own requests (M/M/1): with so many it is a fifth of the time to a first token.
  */
 const SLOTS = 96;
 const FIRST_TOKEN_MS = 1_500;
