@@ -59,13 +59,13 @@ test('who comes to an engine that did nothing finds it looked at, while others c
   assert.equal(rest(1), 1);
 });
 
-test('one more is not for a few tokens', () => {
+test('one more is not for a single token', () => {
   const { governor, pass } = machine();
   pass(250, 1, 0);
   assert.equal(pass(250, 1, 0), 2);
   assert.deepEqual(
-    [1, 3, 4, 8].map((tokens) => governor.threads(tokens)),
-    [1, 1, 2, 2],
+    [1, 2, 4, 8].map((tokens) => governor.threads(tokens)),
+    [1, 2, 2, 2],
   );
 });
 
