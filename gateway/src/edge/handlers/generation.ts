@@ -13,7 +13,7 @@ import { writeWhole } from '../answering/whole-writer.ts';
 import type { Asked, Call } from '../asking/asked.ts';
 import type { BodyLimits } from '../http/body.ts';
 import { watchClient } from '../http/client-leaves.ts';
-import { clientTakes, isTaken } from '../http/client-takes.ts';
+import { clientTakesAll } from '../http/client-takes.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { type KeptReadingOptions, showKept } from '../resume/kept-reading.ts';
 import { type Taken, type TakeOptions, take } from './take.ts';
@@ -47,9 +47,7 @@ export class Generation {
         return await showKept(exchange, taken.kept, taken.coming, this.#options);
       }
       if (taken) await this.#answer(taken.asked).catch(fail);
-      if (!isTaken(exchange.response)) {
-        await clientTakes(exchange.response, 'finish', this.#options.slowReaderLimitMs).catch(fail);
-      }
+      await clientTakesAll(exchange.response, this.#options.slowReaderLimitMs)?.catch(fail);
       endStory(record, this.#options, failure);
     } finally {
       letGo?.();

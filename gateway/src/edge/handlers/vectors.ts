@@ -24,7 +24,7 @@ import {
 } from '../asking/served-models.ts';
 import type { BodyLimits } from '../http/body.ts';
 import { clientLeft, watchClient } from '../http/client-leaves.ts';
-import { clientTakes, isTaken } from '../http/client-takes.ts';
+import { clientTakes, clientTakesAll } from '../http/client-takes.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { requestName } from '../resume/idempotency.ts';
 import type { Guise, KeptAnswer } from '../resume/kept-answer.ts';
@@ -97,9 +97,7 @@ async function handle<Body extends AskedModel, Answer extends WholeAnswer>(
     const taken = await take(sort, call, record, options).catch(fail);
     if (taken && 'kept' in taken) return await showKept(exchange, taken.kept, taken.coming, options);
     if (taken) await answer(taken.asked, options).catch(fail);
-    if (!isTaken(exchange.response)) {
-      await clientTakes(exchange.response, 'finish', options.slowReaderLimitMs).catch(fail);
-    }
+    await clientTakesAll(exchange.response, options.slowReaderLimitMs)?.catch(fail);
     endStory(record, options, failure);
   } finally {
     letGo?.();

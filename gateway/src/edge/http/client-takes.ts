@@ -37,3 +37,8 @@ export function isTaken(response: ServerResponse): boolean {
   const { writableFinished, writableEnded, writableLength, destroyed } = response;
   return writableFinished || (writableEnded && writableLength === 0 && !destroyed);
 }
+
+/** Resolves and rejects as `clientTakes` does for `finish`; undefined: all is taken already. */
+export function clientTakesAll(response: ServerResponse, limitMs: number): Promise<void> | undefined {
+  return isTaken(response) ? undefined : clientTakes(response, 'finish', limitMs);
+}

@@ -2,7 +2,7 @@
 // with them is told in the shape of the answer's own dialect, as far as they may know that it exists.
 import { GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { RequestObserver, ResumeOutcome } from '../../core/observer.ts';
-import { clientTakes, isTaken } from '../http/client-takes.ts';
+import { clientTakesAll } from '../http/client-takes.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { KeptAnswer } from './kept-answer.ts';
 import type { KeptAnswers, RequestName } from './kept-answers.ts';
@@ -77,9 +77,7 @@ export async function showKept(
     exchange.sendError(toGatewayError(thrown), kept.guise.errorHeaders());
   }
   // What the client does not take is not waited for for ever; that it left has been seen to.
-  if (!isTaken(exchange.response)) {
-    await clientTakes(exchange.response, 'finish', slowReaderLimitMs).catch(() => {});
-  }
+  await clientTakesAll(exchange.response, slowReaderLimitMs)?.catch(() => {});
 }
 
 async function showStream(
