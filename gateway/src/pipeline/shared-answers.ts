@@ -51,11 +51,11 @@ export class SharedAnswers {
     this.#mostAtOnce = logBytes / 2;
   }
 
-  /** Resolves to the usage, as if the call had been computed; its events but for `finish` go to `push`. Rejects with a GatewayError. */
+  /** Of a model that `sharesAnswers`. Resolves to the usage, as if the call had been computed; its events but for `finish` go to `push`. Rejects with a GatewayError. */
   async answer(call: SharedCall): Promise<Usage> {
     const { model, request, record } = call;
     call.signal.throwIfAborted();
-    const key = sharesAnswers(model) ? answerKey(record.tenant, request) : undefined;
+    const key = answerKey(record.tenant, request);
     if (key === undefined) return await call.compute(call);
     const answers = this.#of(model);
     const kept = answers.cache?.get(key);
