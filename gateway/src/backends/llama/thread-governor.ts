@@ -33,8 +33,6 @@ const QUIET_SAMPLES = 2;
  * they gain.
  */
 const LEAST_TOKENS = 2;
-/** A computation that others hold up takes far longer than this; in a shorter one a few ms of theirs look like much. */
-const LEAST_JUDGED_SECONDS = 0.1;
 /** Spinning threads use all of the time that they are given. Less than this part of it: something took a core for long. */
 const LEAST_SHARE = 0.7;
 /** Not tried again for this long after threads had to wait for a core; doubled each time, up to the second. */
@@ -83,7 +81,7 @@ export class ThreadGovernor {
   /** A step of `threads` took so much time and CPU time. Long ones only: the clock of CPU time is coarse. */
   computed(threads: number, seconds: number, cpuSeconds: number): void {
     const { few, now } = this.options;
-    if (threads <= few || seconds < LEAST_JUDGED_SECONDS) return;
+    if (threads <= few || seconds < 0.05) return;
     if (cpuSeconds >= seconds * threads * LEAST_SHARE) return;
     this.current = few;
     this.quietSamples = 0;
