@@ -116,6 +116,15 @@ test('who leaves frees the slot at once, waiting or computing', async () => {
   }
 });
 
+/** A gateway is ready once any back end takes calls; where two are in play, the one named `up` may not have been probed. */
+function untilUp({ url }: Sluice): Promise<void> {
+  return waitUntil(
+    async () => (await metric(url, 'sluice_backend_up{backend="up"}')) === 1,
+    10_000,
+    () => 'the back end was not probed',
+  );
+}
+
 test('where a back end fails another one is asked; what none can is said with who could', async () => {
   const upstream: Upstream = await startUpstream();
   const sluice = await startSluice({
@@ -133,6 +142,7 @@ test('where a back end fails another one is asked; what none can is said with wh
     },
   });
   try {
+    await untilUp(sluice);
     upstream.play({ status: 500, headers: { 'content-type': 'application/json' }, chunks: ['{}'] });
     const answered = await post(`${sluice.url}/v1/embeddings`, { model: 'both', input: 'a' });
     assert.equal(answered.status, 200);
@@ -236,6 +246,7 @@ test("who answered stands in the head; a client that wants no other back end get
     );
   };
   try {
+    await untilUp(sluice);
     const answered = await ask('/v1/rerank', { query: 'q', documents: ['a'] });
     assert.equal(answered.status, 200);
     assert.equal(answered.headers.get('x-sluice-backend'), 'fake');
