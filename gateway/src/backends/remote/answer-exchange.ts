@@ -6,8 +6,9 @@ import { AttemptClock } from './attempt-clock.ts';
 import type { Brake } from './brake.ts';
 import { RemoteAnswer } from './remote-answer.ts';
 import { type SplicePlan, Splicer } from './splice.ts';
-import type { Transport, UpstreamHeaders } from './transport.ts';
+import type { Transport } from './transport.ts';
 import type { UpstreamCall } from './upstream-dialect.ts';
+import type { UpstreamHeaders } from './upstream-reader.ts';
 import type { Traits } from './vendors.ts';
 
 /** The longest that is waited, in ms: for a stream's first word, in a stream's silence, and for an answer that is asked for whole. */

@@ -36,6 +36,6 @@ export async function askBackend(
       signal,
     });
   } finally {
-    await transport.close();
+    transport.close();
   }
 }

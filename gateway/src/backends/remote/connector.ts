@@ -29,6 +29,9 @@ export interface ConnectorOptions {
 /** Called once, with a socket that is ready for HTTP/1.1 or with a GatewayError; never after a cancel. */
 export type Opened = (error: Error | null, socket: Socket | null) => void;
 
+/** Takes what comes from a socket; the bytes are valid until it returns. */
+export type Receive = (bytes: Buffer) => void;
+
 export class Connector {
   private readonly options: ConnectorOptions;
   private readonly isSecure: boolean;
@@ -38,7 +41,7 @@ export class Connector {
   /** Of whom we connect to, the proxy or the back end; undefined: it has an address and no name. */
   private readonly addresses: NameAddresses | undefined;
   private readonly trusted: string[] | undefined;
-  /** Node would make one of this size for each chunk of each stream. What is read is copied at once, so all sockets share it. */
+  /** Node would make one of this size for each chunk of each stream. What is read is used at once, so all sockets share it. */
   private readonly readBuffer = Buffer.allocUnsafeSlow(READ_BYTES);
   /** The last TLS session, which makes the next handshake shorter. */
   private session: Buffer | undefined;
@@ -66,11 +69,11 @@ export class Connector {
     return this.addresses ? this.addresses.leadsTo(address) : true;
   }
 
-  /** Opens a socket. The returned function cancels it at once. */
-  open(opened: Opened): () => void {
+  /** Opens a socket, whose bytes go to `receive`. The returned function cancels it at once. */
+  open(receive: Receive, opened: Opened): () => void {
     const opening = new Opening();
     const timer = setTimeout(() => opening.destroy(transportError('late')), this.options.connectTimeoutMs);
-    this.connect(opening).then(
+    this.connect(opening, receive).then(
       (socket) => {
         clearTimeout(timer);
         if (!opening.isCancelled) opened(null, socket);
@@ -91,14 +94,14 @@ export class Connector {
     };
   }
 
-  private async connect(opening: Opening): Promise<Socket> {
+  private async connect(opening: Opening, receive: Receive): Promise<Socket> {
     const { proxy, host, port } = this;
     if (!proxy) {
-      await this.openTcp(opening, host, port).catch((thrown) => {
+      await this.openTcp(opening, host, port, receive).catch((thrown) => {
         throw connectError(thrown);
       });
     } else {
-      await this.openProxy(opening, proxy).catch((thrown) => {
+      await this.openProxy(opening, proxy, receive).catch((thrown) => {
         throw opening.reason ?? transportError('proxy', thrown);
       });
       if (this.isSecure)
@@ -109,17 +112,22 @@ export class Connector {
         throw handshakeError(thrown);
       });
     }
+    if (!this.isPlain) opening.socket.on('data', receive);
     return opening.socket;
   }
 
-  private async openProxy(opening: Opening, proxy: HttpProxy): Promise<void> {
-    await this.openTcp(opening, proxy.host, proxy.port);
+  private async openProxy(opening: Opening, proxy: HttpProxy, receive: Receive): Promise<void> {
+    await this.openTcp(opening, proxy.host, proxy.port, receive);
     if (proxy.isSecure) await this.openTls(opening, proxy.host, false);
   }
 
-  private openTcp(opening: Opening, host: string, port: number): Promise<void> {
-    const isPlain = !this.isSecure && this.proxy?.isSecure !== true;
-    const socket: Socket = connectTcp({
+  /** No layer of TLS anywhere: what the socket reads is what the back end wrote. */
+  private get isPlain(): boolean {
+    return !this.isSecure && this.proxy?.isSecure !== true;
+  }
+
+  private openTcp(opening: Opening, host: string, port: number, receive: Receive): Promise<void> {
+    const socket = connectTcp({
       host,
       port,
       autoSelectFamily: true,
@@ -127,10 +135,13 @@ export class Connector {
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
       ...(this.addresses && { lookup: this.addresses.lookup }),
-      ...(isPlain && {
+      ...(this.isPlain && {
         onread: {
           buffer: this.readBuffer,
-          callback: (length, buffer) => socket.push(Buffer.from(buffer.subarray(0, length))),
+          callback: (length) => {
+            receive(this.readBuffer.subarray(0, length));
+            return true;
+          },
         },
       }),
     });

@@ -3,8 +3,9 @@
 import { GatewayError } from '../../core/errors.ts';
 import type { Brake } from './brake.ts';
 import { shortExchange } from './short-exchange.ts';
-import type { Transport, UpstreamHeaders } from './transport.ts';
+import type { Transport } from './transport.ts';
 import { parseUpstream } from './upstream-json.ts';
+import type { UpstreamHeaders } from './upstream-reader.ts';
 
 export interface Question<Answer> {
   /** From the server's root. */

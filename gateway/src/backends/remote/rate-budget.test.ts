@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { RateBudget } from './rate-budget.ts';
-import type { UpstreamHeaders } from './transport.ts';
+import type { UpstreamHeaders } from './upstream-reader.ts';
 
 const WALL = Date.parse('2025-10-21T07:28:15.500Z');
 

@@ -4,7 +4,7 @@
 // than an hour.
 import type { CallBudget } from '../../core/backend.ts';
 import { countOf, resetOf } from './retry-after.ts';
-import type { UpstreamHeaders } from './transport.ts';
+import type { UpstreamHeaders } from './upstream-reader.ts';
 
 /** What is left of one limit, and when that is over. */
 interface Allowance {

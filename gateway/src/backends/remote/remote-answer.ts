@@ -4,7 +4,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { GatewayError } from '../../core/errors.ts';
 import { EventStreamReader, MAX_EVENT_BYTES } from './event-stream-reader.ts';
 import { LineReader } from './line-reader.ts';
-import type { UpstreamHeaders, UpstreamReader } from './transport.ts';
+import type { UpstreamHeaders, UpstreamReader } from './upstream-reader.ts';
 
 /** What becomes of an answer's pieces. */
 export interface AnswerParser {

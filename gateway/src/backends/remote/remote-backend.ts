@@ -17,10 +17,11 @@ import { RateBudget } from './rate-budget.ts';
 import { RestTimer } from './rest-timer.ts';
 import { planPrefix, type SplicePlan } from './splice.ts';
 import { countTokens } from './token-count.ts';
-import { Transport, type UpstreamHeaders } from './transport.ts';
+import { Transport } from './transport.ts';
 import { isBroken, isUnreachable } from './transport-error.ts';
 import { type UpstreamCall, upstreamCall } from './upstream-dialect.ts';
 import { upstreamError } from './upstream-error.ts';
+import type { UpstreamHeaders } from './upstream-reader.ts';
 import { embeddingQuestion, rerankQuestion } from './vectors.ts';
 import { type TraitOverrides, type Traits, traitsOf, type VendorKind } from './vendors.ts';
 
@@ -249,7 +250,7 @@ export class RemoteBackend implements Backend {
     const gone = new GatewayError('backend_failed', 'The back end was taken away.');
     for (const brake of this.#calls.items) brake.pull(gone);
     this.#tell();
-    await this.#transport.close();
+    this.#transport.close();
   }
 
   /** A word is enough: who waits for the end of a long answer leaves a server idle that is well again. */

@@ -1,6 +1,6 @@
 // When a server that is busy wants to be asked again: in each form that headers say it, or worked out from the limit that
 // its text names. Pure, and bounded: no server can make us wait for more than an hour.
-import type { UpstreamHeaders } from './transport.ts';
+import type { UpstreamHeaders } from './upstream-reader.ts';
 
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;

@@ -1,6 +1,7 @@
 // One question to a server whose answer is short, and read whole: what is asked beside the calls.
 import { GatewayError } from '../../core/errors.ts';
-import type { Transport, UpstreamHeaders, UpstreamRequest } from './transport.ts';
+import type { Transport, UpstreamRequest } from './transport.ts';
+import type { UpstreamHeaders } from './upstream-reader.ts';
 
 export interface ShortAnswer {
   readonly status: number;
@@ -42,6 +43,6 @@ class BoundedAnswer {
     this.bytes += bytes.length;
     if (this.bytes > this.mostBytes)
       throw new GatewayError('backend_failed', 'The back end answered a question without end.');
-    this.pieces.push(bytes);
+    this.pieces.push(Buffer.from(bytes));
   }
 }

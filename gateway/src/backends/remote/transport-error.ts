@@ -66,15 +66,15 @@ export function handshakeError(thrown: unknown): GatewayError {
   return transportError(/CERT|SIGNATURE|SIGNED|ISSUER/.test(codeOf(thrown)) ? 'certificate' : 'tls', thrown);
 }
 
-/** Why an exchange failed on its connection; `hasHead`: the answer's head had come. */
+/** Why an exchange failed on its connection, which the other side closed where nothing was thrown; `hasHead`: the answer's head had come. */
 export function exchangeError(thrown: unknown, hasHead: boolean): GatewayError {
   if (thrown instanceof GatewayError) return thrown;
-  return transportError(exchangeFault(thrown, hasHead), thrown);
+  return transportError(hasHead ? 'cut' : 'reset', thrown);
 }
 
-/** Whether a connection broke, and nothing else: where not one byte came on it, the request may never have been read. */
+/** Whether a connection broke or was closed, and nothing else: where not one byte came on it, the request may never have been read. */
 export function isBrokenConnection(thrown: unknown): boolean {
-  return ['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'UND_ERR_SOCKET'].includes(codeOf(thrown));
+  return thrown === undefined || ['ECONNRESET', 'EPIPE', 'ECONNABORTED'].includes(codeOf(thrown));
 }
 
 function connectFault(code: string): TransportFault {
@@ -90,17 +90,6 @@ function connectFault(code: string): TransportFault {
     default:
       return 'unreachable';
   }
-}
-
-function exchangeFault(thrown: unknown, hasHead: boolean): TransportFault {
-  const code = codeOf(thrown);
-  if (code === 'UND_ERR_INVALID_ARG') return 'unsendable';
-  if (code === 'UND_ERR_HEADERS_OVERFLOW') return 'bad-http';
-  const { name, message } = thrown instanceof Error ? thrown : { name: '', message: '' };
-  // Faults of grammar have no codes. A body that ends before its own end is told as one of them.
-  if (name === 'HTTPParserError' && !/EOF/.test(message)) return 'bad-http';
-  if (/^bad (response|upgrade)$/.test(message)) return 'bad-http';
-  return hasHead ? 'cut' : 'reset';
 }
 
 /** The error's code; of several attempts at a name's addresses, the first one's. */

@@ -1,6 +1,8 @@
 // Guards the re-use of connections: a request is sent again exactly once, and only where a used connection broke before
 // a byte of an answer came; connections that were left idle are closed before the server's own time.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { GatewayError } from '../../core/errors.ts';
 import { Transport, type TransportOptions } from './transport.ts';
@@ -166,4 +168,38 @@ test('a connection whose answer was not read to its end is closed', async (t) =>
   await closed(server.sockets[0]!);
   assert.equal(await ask(transport), 'much');
   assert.equal(seen(server.requests), '1.1 2.1');
+});
+
+test('what nobody asked for is never taken for the next answer', async (t) => {
+  const stray = plainAnswer('stray');
+  for (const isLater of [false, true]) {
+    const server = await startServer(t, ({ socket, connection }) => {
+      const answer = plainAnswer(`${connection}`);
+      if (connection > 1) socket.write(answer);
+      else if (isLater) socket.write(answer, () => setTimeout(() => socket.write(stray), 5));
+      else socket.write(answer + stray);
+    });
+    const transport = open(t, server.origin);
+    assert.equal(await ask(transport), '1');
+    if (isLater) await closed(server.sockets[0]!);
+    assert.equal(await ask(transport), '2');
+    await closed(server.sockets[0]!);
+  }
+});
+
+test('a connection on which an answer came before its request had left is not used again', async (t) => {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket);
+    // It reads no further: what is too large is refused by its first bytes.
+    socket.once('data', () => socket.pause().write(plainAnswer(`${sockets.length}`)));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const transport = open(t, `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  assert.equal(await ask(transport, 'x'.repeat(32 * 1024 * 1024)), '1');
+  assert.equal(await ask(transport, '{}'), '2');
 });

@@ -3,7 +3,8 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import type { UpstreamHeaders, UpstreamReader, UpstreamRequest } from './transport.ts';
+import type { UpstreamRequest } from './transport.ts';
+import type { UpstreamHeaders, UpstreamReader } from './upstream-reader.ts';
 
 /** A request as the server read it. */
 export interface SeenRequest {

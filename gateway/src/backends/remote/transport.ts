@@ -2,17 +2,16 @@
 // ends it at once: a client's leaving closes the socket, for HTTP/1.1 knows no other way to stop an answer.
 // It runs for every chunk of every stream, so no promise, stream or closure is made for a chunk.
 // A request is sent twice only when a used connection broke before a byte of an answer, and redirects are not followed.
-import type { Dispatcher } from 'undici';
 import type { Brake } from './brake.ts';
-import { type Connection, Connections } from './connections.ts';
+import type { Connection, Exchanging } from './connection.ts';
+import { Connections } from './connections.ts';
 import { Connector } from './connector.ts';
 import { type Lookup, lookupBySystem } from './name-addresses.ts';
 import type { Environment } from './proxy.ts';
+import { RequestWriter } from './request-writer.ts';
 import { exchangeError, isBrokenConnection, transportError } from './transport-error.ts';
 import { type Packing, packingOf, Unpacker } from './unpacker.ts';
-
-/** Names in lower case. */
-export type UpstreamHeaders = Readonly<Record<string, string | string[] | undefined>>;
+import type { UpstreamHeaders, UpstreamReader } from './upstream-reader.ts';
 
 export interface UpstreamRequest {
   readonly method: 'GET' | 'POST';
@@ -25,14 +24,6 @@ export interface UpstreamRequest {
   readonly signal: AbortSignal;
   /** Ends it from our side; absent: nothing does. */
   readonly brake?: Brake | undefined;
-}
-
-/** Takes an answer as it comes. What it throws ends the exchange, which rejects with it. */
-export interface UpstreamReader {
-  /** Once, before any data. The status is at least 200 and no redirect's; what was packed comes unpacked. */
-  head(status: number, headers: UpstreamHeaders): void;
-  /** The bytes are the reader's to keep. */
-  data(bytes: Buffer): void;
 }
 
 export interface TransportOptions {
@@ -62,9 +53,7 @@ const OWN_HEADERS = { 'user-agent': 'sluice', 'accept-encoding': 'identity' };
 
 export class Transport {
   private readonly connections: Connections;
-  /** What every request begins with; and before each path, where a proxy wants the whole URL. */
-  private readonly headers: Readonly<Record<string, string>>;
-  private readonly pathPrefix: string;
+  private readonly writer: RequestWriter;
   private isClosed = false;
 
   /** Throws `backend_failed` where the environment's proxy is none, and TypeError where the origin is no URL. */
@@ -80,42 +69,42 @@ export class Transport {
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
     });
     const proxy = connector.forwardingProxy;
-    this.pathPrefix = proxy ? url.origin : '';
-    this.headers = proxy?.authorization
-      ? { ...OWN_HEADERS, 'proxy-authorization': proxy.authorization }
-      : OWN_HEADERS;
-    this.connections = new Connections(url.origin, connector, options.idleMs ?? 4_000);
+    this.writer = new RequestWriter({
+      host: url.host,
+      // A proxy wants the whole URL.
+      pathPrefix: proxy ? url.origin : '',
+      headers: proxy?.authorization
+        ? { ...OWN_HEADERS, 'proxy-authorization': proxy.authorization }
+        : OWN_HEADERS,
+    });
+    this.connections = new Connections(connector, options.idleMs ?? 4_000);
   }
 
   /**
-   * Resolves when the answer has come to its clean end, whatever its status. Rejects with `backend_failed` when it does
-   * not, with the signal's or the brake's reason as soon as there is one, or with what the reader threw.
+   * Resolves when the answer has come to its clean end, whatever its status, and unpacked where it came packed. Rejects
+   * with `backend_failed` when it does not, and where it is a redirect, with the signal's or the brake's reason as soon as there is one, or with what the reader threw.
    */
   exchange(request: UpstreamRequest, reader: UpstreamReader): Promise<void> {
+    const { signal, brake } = request;
     if (this.isClosed) return Promise.reject(transportError('closed'));
-    if (request.signal.aborted) return Promise.reject(request.signal.reason);
+    if (signal.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
-      const options = {
-        path: this.pathPrefix + request.path,
-        method: request.method,
-        headers: { ...this.headers, ...request.headers },
-        body: request.body ?? null,
-      };
-      new Exchange(this.connections, options, request.signal, reader, resolve, reject).start(request.brake);
+      const bytes = this.writer.write(request);
+      new Exchange(this.connections, bytes, signal, reader, resolve, reject).start(brake);
     });
   }
 
   /** Closes all connections; exchanges that run are rejected with `backend_failed`. Safe to call twice. */
-  async close(): Promise<void> {
+  close(): void {
     this.isClosed = true;
-    await this.connections.close(transportError('closed'));
+    this.connections.close(transportError('closed'));
   }
 }
 
-/** One request and its answer: undici's handler. Once it is settled, whatever else undici says means nothing. */
-class Exchange implements Dispatcher.DispatchHandler {
+/** One request and its answer. Once it is settled, whatever else comes means nothing. */
+class Exchange implements Exchanging {
   private readonly connections: Connections;
-  private readonly options: Dispatcher.DispatchOptions;
+  private readonly request: Buffer;
   private readonly signal: AbortSignal;
   private readonly reader: UpstreamReader;
   private readonly resolve: () => void;
@@ -123,21 +112,19 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** Ours until the answer's end. */
   private connection: Connection | undefined;
   private unpacker: Unpacker | undefined;
-  /** A byte of an answer came. */
-  private hasBegun = false;
   private hasHead = false;
   private isSettled = false;
 
   constructor(
     connections: Connections,
-    options: Dispatcher.DispatchOptions,
+    request: Buffer,
     signal: AbortSignal,
     reader: UpstreamReader,
     resolve: () => void,
     reject: (reason: unknown) => void,
   ) {
     this.connections = connections;
-    this.options = options;
+    this.request = request;
     this.signal = signal;
     this.reader = reader;
     this.resolve = resolve;
@@ -150,20 +137,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (!this.isSettled) this.send(this.connections.take());
   }
 
-  /** undici insists on it. */
-  onRequestStart(): void {}
-
-  onResponseStarted(): void {
-    this.hasBegun = true;
-  }
-
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: Record<string, string | string[] | undefined>,
-  ): void {
-    // Early hints and their like come before the answer.
-    if (this.isSettled || status < 200) return;
+  head(status: number, headers: UpstreamHeaders): void {
     this.hasHead = true;
     if (status < 400 && status >= 300) {
       this.fail(transportError('redirect'));
@@ -176,24 +150,56 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     try {
       const packing = packingOf(headers['content-encoding']);
-      if (packing !== undefined) {
-        this.unpacker = this.unpack(packing, controller);
+      if (packing === undefined) this.reader.head(status, headers);
+      else {
+        this.unpacker = this.unpack(packing);
         // They are of the packed form.
-        delete headers['content-encoding'];
-        delete headers['content-length'];
+        this.reader.head(status, {
+          ...headers,
+          'content-encoding': undefined,
+          'content-length': undefined,
+        });
       }
-      this.reader.head(status, headers);
     } catch (thrown) {
       this.fail(thrown);
     }
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, bytes: Buffer): void {
-    if (this.isSettled) return;
-    if (this.unpacker) {
-      if (!this.unpacker.write(bytes)) controller.pause();
+  data(bytes: Buffer): void {
+    if (!this.unpacker) this.read(bytes);
+    // It works on them when they are no longer ours.
+    else if (!this.unpacker.write(Buffer.from(bytes))) this.connection?.pause();
+  }
+
+  end(): void {
+    const { connection } = this;
+    if (!connection) return;
+    this.connection = undefined;
+    this.connections.release(connection);
+    if (this.unpacker) this.unpacker.end();
+    else this.succeed();
+  }
+
+  failed(thrown: unknown): void {
+    const { connection } = this;
+    if (!connection) return;
+    if (!connection.hasBegun && connection.served > 0 && isBrokenConnection(thrown)) {
+      this.connections.discard(connection);
+      this.connections.discardIdle();
+      // It has served nobody yet: so there is no third time.
+      this.send(this.connections.open());
       return;
     }
+    this.fail(exchangeError(thrown, this.hasHead));
+  }
+
+  private send(connection: Connection): void {
+    this.connection = connection;
+    connection.send(this.request, this);
+  }
+
+  private read(bytes: Buffer): void {
+    if (this.isSettled) return;
     try {
       this.reader.data(bytes);
     } catch (thrown) {
@@ -201,48 +207,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
   }
 
-  onResponseEnd(): void {
-    const { connection } = this;
-    if (this.isSettled || !connection) return;
-    if (connection.isBroken) {
-      this.fail(transportError('cut'));
-      return;
-    }
-    this.connection = undefined;
-    this.connections.release(connection);
-    if (this.unpacker) this.unpacker.end();
-    else this.succeed();
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    const { connection } = this;
-    if (this.isSettled || !connection) return;
-    if (!this.hasBegun && connection.served > 0 && isBrokenConnection(error)) {
-      this.connections.discard(connection);
-      this.connections.discardIdle();
-      // It has served nobody yet: so there is no third time.
-      this.send(this.connections.open());
-      return;
-    }
-    this.fail(exchangeError(error, this.hasHead));
-  }
-
-  private send(connection: Connection): void {
-    this.connection = connection;
-    connection.client.dispatch(this.options, this);
-  }
-
-  private unpack(packing: Packing, controller: Dispatcher.DispatchController): Unpacker {
+  private unpack(packing: Packing): Unpacker {
     return new Unpacker(packing, {
-      data: (bytes) => {
-        if (this.isSettled) return;
-        try {
-          this.reader.data(bytes);
-        } catch (thrown) {
-          this.fail(thrown);
-        }
-      },
-      drain: () => controller.resume(),
+      data: (bytes) => this.read(bytes),
+      drain: () => this.connection?.resume(),
       end: () => this.succeed(),
       fail: (error) => this.fail(error),
     });

@@ -54,7 +54,7 @@ export class Unpacker {
     this.sink = sink;
   }
 
-  /** False: wait for `drain` before the next one. */
+  /** Keeps the bytes. False: wait for `drain` before the next ones. */
   write(packed: Buffer): boolean {
     if (packed.length === 0) return true;
     this.packedBytes += packed.length;

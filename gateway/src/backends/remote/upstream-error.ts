@@ -3,8 +3,8 @@
 // It must never tell a client that the client's own key is bad, when it is the gateway's.
 import { GatewayError } from '../../core/errors.ts';
 import { retryAfterLimit, retryAfterOf } from './retry-after.ts';
-import type { UpstreamHeaders } from './transport.ts';
 import { readUpstreamMessage, type UpstreamMessage } from './upstream-message.ts';
+import type { UpstreamHeaders } from './upstream-reader.ts';
 
 export interface UpstreamErrorOptions {
   /** What must not reach a client: the back end's key. */
