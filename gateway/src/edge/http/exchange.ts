@@ -83,8 +83,9 @@ export class Exchange {
       ...headers,
     });
     if (request.method === 'HEAD') response.end();
-    // As text, not as bytes: Node then writes head and body in one go.
-    else if (isRead) response.end(text);
+    // As text, not as bytes: Node then writes head and body in one go. A turn's answers are made first and then written, as its
+    // requests are read before any of them is computed: see body.ts.
+    else if (isRead) setImmediate(() => response.end(text));
     else this.#sendAndLinger(text);
   }
 
