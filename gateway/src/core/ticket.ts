@@ -48,6 +48,8 @@ export interface Ticket {
 export interface PromptPrefix {
   /** A hash for each whole block of 256 bytes, each over all that came before it: equal hashes mean equal beginnings. */
   readonly blocks: readonly number[];
+  /** What stands behind the last of them, in blocks: below 1; absent: nothing does. */
+  readonly rest?: number | undefined;
   /** Over the whole prompt. */
   readonly whole: number;
 }

@@ -20,6 +20,18 @@ test('a prompt is known as far as one with the same beginning was seen', () => {
   assert.equal(index.shareOf(prefix()), 0, 'what is shorter than a block is like nothing');
 });
 
+test('what stands behind the last whole block counts too, and is known only with the whole prompt', () => {
+  const index = new PrefixIndex();
+  const question = (whole: number, rest: number): PromptPrefix => ({ blocks: [1, 2, 3], rest, whole });
+  index.saw(question(100, 0.5));
+  assert.equal(index.shareOf(question(100, 0.5)), 1);
+  assert.equal(index.shareOf(question(101, 0.5)), 3 / 3.5);
+  assert.equal(index.shareOf(question(102, 0.25)), 3 / 3.25);
+  assert.equal(index.shareOf({ blocks: [], rest: 0.5, whole: 103 }), 0);
+  index.answered(question(100, 0.5), 1, { cachedTokens: 0 });
+  assert.equal(index.shareOf(question(100, 0.5)), 0);
+});
+
 test('what was longest unused is forgotten first, a prompt from its end', () => {
   const index = new PrefixIndex(6);
   index.saw(prefix(1, 2, 3));

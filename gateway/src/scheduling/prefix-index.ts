@@ -17,7 +17,10 @@ export class PrefixIndex {
   }
 
   /** 0 to 1: how much of the prompt it has computed before. */
-  shareOf({ blocks }: PromptPrefix): number {
+  shareOf({ blocks, rest = 0, whole }: PromptPrefix): number {
+    // What stands behind the last block is known only with all before it: for a question behind instructions that all have, it
+    // may be all that there is to compute.
+    if (rest > 0 && this.#blocks.has(whole)) return 1;
     if (blocks.length === 0) return 0;
     // Whoever has a block has all before it: the border is found by halving.
     let known = 0;
@@ -27,15 +30,14 @@ export class PrefixIndex {
       if (this.#blocks.has(blocks[middle - 1]!)) known = middle;
       else unknown = middle;
     }
-    return known / blocks.length;
+    return known / (blocks.length + rest);
   }
 
   /** A call with this prompt was given to it. */
-  saw({ blocks }: PromptPrefix): void {
-    for (let index = Math.min(blocks.length, this.#mostBlocks) - 1; index >= 0; index -= 1) {
-      this.#blocks.delete(blocks[index]!);
-      this.#blocks.add(blocks[index]!);
-    }
+  saw({ blocks, rest = 0, whole }: PromptPrefix): void {
+    if (rest > 0) this.#remember(whole);
+    for (let index = Math.min(blocks.length, this.#mostBlocks) - 1; index >= 0; index -= 1)
+      this.#remember(blocks[index]!);
     for (const oldest of this.#blocks) {
       if (this.#blocks.size <= this.#mostBlocks) break;
       this.#blocks.delete(oldest);
@@ -43,9 +45,16 @@ export class PrefixIndex {
   }
 
   /** The call was answered. `share`: of its prompt, as it was told when the call was given. */
-  answered({ blocks }: PromptPrefix, share: number, { cachedTokens }: Usage): void {
+  answered({ blocks, whole }: PromptPrefix, share: number, { cachedTokens }: Usage): void {
     if (share === 0 || cachedTokens !== 0) return;
     // It had none of it: either it keeps nothing, or it had to drop it.
+    this.#blocks.delete(whole);
     for (const block of blocks) this.#blocks.delete(block);
+  }
+
+  /** As the newest. */
+  #remember(block: number): void {
+    this.#blocks.delete(block);
+    this.#blocks.add(block);
   }
 }

@@ -38,6 +38,10 @@ class LazyPrefix implements PromptPrefix {
     return this.#get().blocks;
   }
 
+  get rest(): number {
+    return this.#get().rest;
+  }
+
   get whole(): number {
     return this.#get().whole;
   }
@@ -67,6 +71,7 @@ function messageText({ role, name, content, toolCalls, toolCallId }: Message): s
 
 interface Hashes {
   readonly blocks: readonly number[];
+  readonly rest: number;
   readonly whole: number;
 }
 
@@ -93,7 +98,8 @@ function hashesOf(bytes: Buffer): Hashes {
     low = lowWith(low, bytes[at]!);
     high = highWith(high, bytes[at]!);
   }
-  return { blocks, whole: joined(low, high, bytes.length) };
+  const rest = (bytes.length % BLOCK_BYTES) / BLOCK_BYTES;
+  return { blocks, rest, whole: joined(low, high, bytes.length) };
 }
 
 function lowWith(hash: number, word: number): number {
