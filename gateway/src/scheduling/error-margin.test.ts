@@ -47,6 +47,16 @@ test('a burst of large errors is forgotten with the next two dozen', () => {
   assert.ok(margin.above < 8, `${margin.above}`);
 });
 
+test('predictions that were far too long do not widen the margin', () => {
+  const [without, beside] = [new ErrorMargin(), new ErrorMargin()];
+  for (let index = 0; index < 24; index += 1) {
+    const error = normal();
+    without.take(error, NONE);
+    beside.take(index % 3 === 0 ? -100 : error, Infinity);
+  }
+  assert.ok(beside.above < 2 * without.above, `${beside.above}, without them ${without.above}`);
+});
+
 test('a single accident is cut, two in a row are learnt as they are', () => {
   const margin = new ErrorMargin();
   for (let index = 0; index < 50; index += 1) margin.take(normal(), NONE);
@@ -55,7 +65,7 @@ test('a single accident is cut, two in a row are learnt as they are', () => {
   assert.equal(new ErrorMargin().take(7, NONE), 7);
 });
 
-test('the margin is of the middle and the spread of the last two dozen errors', () => {
+test('the margin is of the middle and the upper half of the last two dozen errors', () => {
   const middleOf = (values: readonly number[]) => {
     const sorted = values.toSorted((a, b) => a - b);
     return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
@@ -69,7 +79,7 @@ test('the margin is of the middle and the spread of the last two dozen errors', 
     margin.take(error, Infinity);
     const last = errors.slice(Math.max(0, index - 23), index + 1);
     const middle = middleOf(last);
-    const spread = middleOf(last.map((one) => Math.abs(one - middle)));
-    assert.ok(Math.abs(margin.above - Math.max(0, middle + spreads * spread)) < 1e-9);
+    const upper = middleOf(last.toSorted((a, b) => a - b).slice(last.length >> 1)) - middle;
+    assert.ok(Math.abs(margin.above - Math.max(0, middle + spreads * upper)) < 1e-9);
   }
 });

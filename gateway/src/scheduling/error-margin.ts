@@ -25,9 +25,10 @@ export class ErrorMargin {
   /** In the order in which they came, and rising. */
   readonly #errors: number[] = [];
   readonly #sorted: number[] = [];
-  /** The middle error, and the middle distance from it. */
+  /** The middle error, and the middle distance from it; that of those above it, for only what is too late must be allowed for. */
   #middle = 0;
   #spread = 0;
+  #upperSpread = 0;
   /** In spreads. */
   #margin = FIRST_MARGIN;
   /** Which way the last accident pointed; 0: the last error was none. */
@@ -35,7 +36,7 @@ export class ErrorMargin {
 
   /** 99 of 100 errors are no larger than this. Not below 0. */
   get above(): number {
-    return Math.max(0, this.#middle + this.#margin * this.#spread);
+    return Math.max(0, this.#middle + this.#margin * this.#upperSpread);
   }
 
   /**
@@ -62,6 +63,7 @@ export class ErrorMargin {
       this.#sorted.splice(placeOf(this.#sorted, this.#errors.shift()!), 1);
     this.#middle = middleOf(this.#sorted);
     this.#spread = middleOf(distancesFrom(this.#sorted, this.#middle));
+    this.#upperSpread = middleOf(this.#sorted.slice(this.#sorted.length >> 1)) - this.#middle;
     return learnt;
   }
 }
