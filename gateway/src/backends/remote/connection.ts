@@ -102,6 +102,16 @@ export class Connection {
     return true;
   }
 
+  /** It is of no use any more: who uses it, or else the owner, is told. */
+  fail(thrown: unknown): void {
+    if (!this.isAlive) return;
+    this.isAlive = false;
+    const { exchanging } = this;
+    this.exchanging = undefined;
+    if (exchanging) exchanging.failed(thrown);
+    else this.onGone(this);
+  }
+
   /** Closes it at once, whatever it is doing; who uses it hears no more. */
   destroy(): void {
     this.isAlive = false;
@@ -129,9 +139,9 @@ export class Connection {
 
   /** What comes from the socket; the bytes are valid until it returns. */
   private readonly receive = (bytes: Buffer): void => {
-    const { parser } = this;
-    // What nobody has asked for, or comes behind an answer, could be taken for the next one.
-    if (!parser) {
+    const { parser, request } = this;
+    // What nobody has asked for, or not yet, could be taken for the next answer.
+    if (!parser || request) {
       this.fail(undefined);
       return;
     }
@@ -157,16 +167,6 @@ export class Connection {
     const { exchanging } = this;
     this.exchanging = undefined;
     exchanging?.end();
-  }
-
-  /** It is of no use any more: who uses it, or else the owner, is told. */
-  fail(thrown: unknown): void {
-    if (!this.isAlive) return;
-    this.isAlive = false;
-    const { exchanging } = this;
-    this.exchanging = undefined;
-    if (exchanging) exchanging.failed(thrown);
-    else this.onGone(this);
   }
 
   private startIdleTimer(idleMs: number): void {

@@ -187,6 +187,20 @@ test('what nobody asked for is never taken for the next answer', async (t) => {
   }
 });
 
+test('what came before a request had left is not its answer: servers that give up say so', async (t) => {
+  const server = await startServer(t, ({ socket, connection }) => socket.write(plainAnswer(`${connection}`)));
+  const transport = open(t, server.origin);
+  assert.equal(await ask(transport), '1');
+  const asked = Promise.withResolvers<string>();
+  // In the same turn: what the network brings is read before what is to leave at its end.
+  setImmediate(() => {
+    server.sockets[0]!.end('HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+    asked.resolve(ask(transport));
+  });
+  assert.equal(await asked.promise, '2');
+  assert.equal(seen(server.requests), '1.1 2.1');
+});
+
 test('a connection on which an answer came before its request had left is not used again', async (t) => {
   const sockets: Socket[] = [];
   const server = createServer((socket) => {
