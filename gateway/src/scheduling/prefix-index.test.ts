@@ -27,7 +27,9 @@ test('what stands behind the last whole block counts too, and is known only with
   assert.equal(index.shareOf(question(100, 0.5)), 1);
   assert.equal(index.shareOf(question(101, 0.5)), 3 / 3.5);
   assert.equal(index.shareOf(question(102, 0.25)), 3 / 3.25);
-  assert.equal(index.shareOf({ blocks: [], rest: 0.5, whole: 103 }), 0);
+  const short = { blocks: [], rest: 0.5, whole: 103 };
+  index.saw(short);
+  assert.equal(index.shareOf(short), 0, 'what is shorter than a block is like nothing');
   index.answered(question(100, 0.5), 1, { cachedTokens: 0 });
   assert.equal(index.shareOf(question(100, 0.5)), 0);
 });

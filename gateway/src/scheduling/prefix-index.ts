@@ -18,10 +18,11 @@ export class PrefixIndex {
 
   /** 0 to 1: how much of the prompt it has computed before. */
   shareOf({ blocks, rest = 0, whole }: PromptPrefix): number {
+    // So short a prompt is quickly computed anywhere.
+    if (blocks.length === 0) return 0;
     // What stands behind the last block is known only with all before it: for a question behind instructions that all have, it
     // may be all that there is to compute.
     if (rest > 0 && this.#blocks.has(whole)) return 1;
-    if (blocks.length === 0) return 0;
     // Whoever has a block has all before it: the border is found by halving.
     let known = 0;
     let unknown = blocks.length + 1;
