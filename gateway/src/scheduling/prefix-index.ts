@@ -36,7 +36,7 @@ export class PrefixIndex {
 
   /** A call with this prompt was given to it. */
   saw({ blocks, rest = 0, whole }: PromptPrefix): void {
-    if (rest > 0) this.#remember(whole);
+    if (rest > 0 && blocks.length > 0) this.#remember(whole);
     for (let index = Math.min(blocks.length, this.#mostBlocks) - 1; index >= 0; index -= 1)
       this.#remember(blocks[index]!);
     for (const oldest of this.#blocks) {
