@@ -25,37 +25,51 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
   }
   if (Number(request.headers['content-length'] ?? 0) > limits.maxBytes)
     return Promise.reject(tooLarge(limits));
+  // Node throws an 'error' that nobody listens to; the client's leaving is an ordinary event.
+  request.on('error', () => {});
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    const settle = (error?: GatewayError) => {
-      clearTimeout(timer);
-      request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
-      request.on('error', ignore);
-      if (error) reject(error);
-      else setImmediate(resolve, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes));
-    };
-    const onData = (chunk: Buffer) => {
-      timer.refresh();
-      bytes += chunk.length;
-      if (bytes > limits.maxBytes) settle(tooLarge(limits));
-      else chunks.push(chunk);
-    };
-    const onEnd = () => settle();
-    const onGone = () =>
-      settle(new GatewayError('cancelled', 'The client left before its request was complete.'));
-    const timer = setTimeout(() => {
-      const seconds = limits.stallMs / 1000;
-      settle(
-        new GatewayError('request_timeout', `The body stopped for ${seconds} s before it was complete.`),
-      );
-    }, limits.stallMs).unref();
-    request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+    setImmediate(() => {
+      // Most have come with their head.
+      if (request.destroyed || !request.complete) readPieces(request, limits, resolve, reject);
+      else takeWhole(request, limits, resolve, reject);
+    });
   });
 }
 
-/** Node throws an 'error' that nobody listens to; the client's leaving is an ordinary event. */
-function ignore(): void {}
+type Resolve = (bytes: Buffer) => void;
+type Reject = (error: GatewayError) => void;
+
+function takeWhole(request: IncomingMessage, limits: BodyLimits, resolve: Resolve, reject: Reject): void {
+  const bytes: Buffer = request.read() ?? Buffer.alloc(0);
+  if (bytes.length > limits.maxBytes) reject(tooLarge(limits));
+  else resolve(bytes);
+}
+
+function readPieces(request: IncomingMessage, limits: BodyLimits, resolve: Resolve, reject: Reject): void {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const settle = (error?: GatewayError) => {
+    clearTimeout(timer);
+    request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+    if (error) reject(error);
+    else resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes));
+  };
+  const onData = (chunk: Buffer) => {
+    timer.refresh();
+    bytes += chunk.length;
+    if (bytes > limits.maxBytes) settle(tooLarge(limits));
+    else chunks.push(chunk);
+  };
+  const onEnd = () => settle();
+  const onGone = () =>
+    settle(new GatewayError('cancelled', 'The client left before its request was complete.'));
+  const timer = setTimeout(() => {
+    const seconds = limits.stallMs / 1000;
+    settle(new GatewayError('request_timeout', `The body stopped for ${seconds} s before it was complete.`));
+  }, limits.stallMs).unref();
+  request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+  if (request.destroyed) onGone();
+}
 
 function tooLarge({ maxBytes }: BodyLimits): GatewayError {
   return new GatewayError(

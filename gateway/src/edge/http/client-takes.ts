@@ -40,5 +40,11 @@ export function isTaken(response: ServerResponse): boolean {
 
 /** Resolves and rejects as `clientTakes` does for `finish`; undefined: all is taken already. */
 export function clientTakesAll(response: ServerResponse, limitMs: number): Promise<void> | undefined {
-  return isTaken(response) ? undefined : clientTakes(response, 'finish', limitMs);
+  return isTaken(response) ? undefined : takesAll(response, limitMs);
+}
+
+/** What was made in this turn leaves at its end (`Exchange.send`): then mostly nobody need be waited for. */
+async function takesAll(response: ServerResponse, limitMs: number): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  if (!isTaken(response)) await clientTakes(response, 'finish', limitMs);
 }
