@@ -20,9 +20,6 @@ export class PrefixIndex {
   shareOf({ blocks, rest = 0, whole }: PromptPrefix): number {
     // So short a prompt is quickly computed anywhere.
     if (blocks.length === 0) return 0;
-    // What stands behind the last block is known only with all before it: for a question behind instructions that all have, it
-    // may be all that there is to compute.
-    if (rest > 0 && this.#blocks.has(whole)) return 1;
     // Whoever has a block has all before it: the border is found by halving.
     let known = 0;
     let unknown = blocks.length + 1;
@@ -31,6 +28,9 @@ export class PrefixIndex {
       if (this.#blocks.has(blocks[middle - 1]!)) known = middle;
       else unknown = middle;
     }
+    // What stands behind the last block is known only with all before it: for a question behind instructions that all have, it
+    // may be all that there is to compute.
+    if (known === blocks.length && this.#blocks.has(whole)) return 1;
     return known / (blocks.length + rest);
   }
 
