@@ -1,5 +1,6 @@
 // Waits for a client, and never for ever: it takes what was written, it leaves, or its time is up.
 import type { ServerResponse } from 'node:http';
+import { setImmediate as turnsEnd } from 'node:timers/promises';
 import { GatewayError } from '../../core/errors.ts';
 
 /**
@@ -45,6 +46,6 @@ export function clientTakesAll(response: ServerResponse, limitMs: number): Promi
 
 /** What was made in this turn leaves at its end (`Exchange.send`): then mostly nobody need be waited for. */
 async function takesAll(response: ServerResponse, limitMs: number): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
+  await turnsEnd();
   if (!isTaken(response)) await clientTakes(response, 'finish', limitMs);
 }
