@@ -66,13 +66,13 @@ export function handshakeError(thrown: unknown): GatewayError {
   return transportError(/CERT|SIGNATURE|SIGNED|ISSUER/.test(codeOf(thrown)) ? 'certificate' : 'tls', thrown);
 }
 
-/** Why an exchange failed on its connection, which the other side closed where nothing was thrown; `hasHead`: the answer's head had come. */
+/** Why an exchange failed on its connection; undefined thrown: the other side closed it. `hasHead`: the answer's head had come. */
 export function exchangeError(thrown: unknown, hasHead: boolean): GatewayError {
   if (thrown instanceof GatewayError) return thrown;
   return transportError(hasHead ? 'cut' : 'reset', thrown);
 }
 
-/** Whether a connection broke or was closed, and nothing else: where not one byte came on it, the request may never have been read. */
+/** Whether a connection broke or was closed, and nothing else: if not one byte came on it, the request may never have been read. */
 export function isBrokenConnection(thrown: unknown): boolean {
   return thrown === undefined || ['ECONNRESET', 'EPIPE', 'ECONNABORTED'].includes(codeOf(thrown));
 }

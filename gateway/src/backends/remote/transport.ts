@@ -81,8 +81,9 @@ export class Transport {
   }
 
   /**
-   * Resolves when the answer has come to its clean end, whatever its status, and unpacked where it came packed. Rejects
-   * with `backend_failed` when it does not, and where it is a redirect, with the signal's or the brake's reason as soon as there is one, or with what the reader threw.
+   * Resolves when the answer, unpacked where it came packed, has come to its clean end, whatever its status. Rejects with
+   * `backend_failed` when it does not, or is a redirect, with the signal's or the brake's reason as soon as there is one, or
+   * with what the reader threw.
    */
   exchange(request: UpstreamRequest, reader: UpstreamReader): Promise<void> {
     const { signal, brake } = request;
