@@ -2,6 +2,7 @@
 // arrivals take every place that gets free, and one common time to come back makes a herd.
 // It must never promise what there is no room for: who gets no place is not told a time.
 import type { Clock } from '../core/clock.ts';
+import { Calendar, quarterOf } from './calendar.ts';
 
 export interface BookingRequest {
   /** By which the client is known again: two bookings of one key are two places. */
@@ -12,6 +13,8 @@ export interface BookingRequest {
   readonly earliestAt: number;
   /** The rate at which the back ends get through such tokens. */
   readonly tokensPerMs: number;
+  /** What its tenant may have of that, and has; absent: all of it. */
+  readonly own?: { readonly calendar: Calendar; readonly tokensPerMs: number } | undefined;
 }
 
 interface Booking {
@@ -21,19 +24,14 @@ interface Booking {
   readonly quarter: Quarter;
 }
 
-/** A quarter of a second, and who is due in it. */
+/** Who is due in a quarter of a second. */
 interface Quarter {
-  /** Its number since the clock's 0. */
-  readonly number: number;
-  /** How much of it is booked, in ms. */
-  takenMs: number;
   /** Of those who have not come yet. */
   tokens: number;
   readonly bookings: Set<Booking>;
 }
 
 const SECOND_MS = 1_000;
-const QUARTER_MS = 250;
 /** A little less than the second, so that whoever rounds the rest of it up does not make it one more. */
 const ROUNDING_MS = 1;
 /** Further ahead nobody is told to come back: OpenAI's clients take a longer `Retry-After` for a mistake. */
@@ -53,6 +51,7 @@ const BOOKED_SHARE = 0.85;
 /** One for each set of back ends that are waited for alike. In memory of one process; bounded in number and time. */
 export class Bookings {
   readonly #clock: Clock;
+  readonly #calendar: Calendar;
   /** By the key, in the order of their times. */
   readonly #byKey = new Map<string, Booking[]>();
   /** By their numbers; those that are over are swept out when the next one is looked at. */
@@ -62,6 +61,7 @@ export class Bookings {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#calendar = new Calendar(clock);
   }
 
   /** Places that are booked and neither claimed nor over. */
@@ -71,24 +71,25 @@ export class Bookings {
   }
 
   /**
-   * Books the first place from `earliestAt` on that nobody has, and returns its time on the clock: whole seconds from now,
-   * because that is when clients come back. Undefined: there is none within a minute, or too many are booked already; those
-   * keep theirs.
+   * Books the first place from `earliestAt` on that nobody has, and that its tenant may have, and returns its time on the clock:
+   * whole seconds from now, because that is when clients come back. Undefined: there is none within a minute, or too many are
+   * booked already; those keep theirs.
    */
-  book({ key, tokens, earliestAt, tokensPerMs }: BookingRequest): number | undefined {
+  book({ key, tokens, earliestAt, tokensPerMs, own }: BookingRequest): number | undefined {
     this.#sweep();
     if (this.#size >= MOST_BOOKINGS || !(tokensPerMs > 0)) return undefined;
-    const dueAt = this.#firstWithRoom(earliestAt);
+    const dueAt = this.#firstWithRoom(earliestAt, own?.calendar);
     if (dueAt === undefined) return undefined;
+    this.#calendar.take(dueAt, tokens / (tokensPerMs * BOOKED_SHARE));
+    own?.calendar.take(dueAt, tokens / own.tokensPerMs);
     const quarter = this.#quarter(quarterOf(dueAt));
-    this.#take(quarter, tokens / (tokensPerMs * BOOKED_SHARE));
     const booking: Booking = { key, dueAt, tokens, quarter };
     quarter.tokens += tokens;
     quarter.bookings.add(booking);
-    const own = this.#byKey.get(key) ?? [];
-    own.push(booking);
-    own.sort((one, other) => one.dueAt - other.dueAt);
-    this.#byKey.set(key, own);
+    const same = this.#byKey.get(key) ?? [];
+    same.push(booking);
+    same.sort((one, other) => one.dueAt - other.dueAt);
+    this.#byKey.set(key, same);
     this.#size += 1;
     return dueAt;
   }
@@ -118,33 +119,21 @@ export class Bookings {
     return tokens;
   }
 
-  /** The first time, in whole seconds from now, whose quarter of a second is not all taken. */
-  #firstWithRoom(earliestAt: number): number | undefined {
+  /** The first time, in whole seconds from now, at which something is left. */
+  #firstWithRoom(earliestAt: number, own: Calendar | undefined): number | undefined {
     const now = this.#clock.now();
     const first = Math.max(1, Math.ceil((earliestAt - now) / SECOND_MS));
     for (let seconds = first; seconds * SECOND_MS <= HORIZON_MS; seconds += 1) {
       const dueAt = now + seconds * SECOND_MS - ROUNDING_MS;
-      const taken = this.#quarters.get(quarterOf(dueAt))?.takenMs ?? 0;
-      if (taken < QUARTER_MS) return dueAt;
+      if (this.#calendar.hasRoomAt(dueAt) && (own?.hasRoomAt(dueAt) ?? true)) return dueAt;
     }
     return undefined;
-  }
-
-  /** Takes `ms` of the rate from `first` on, as much of each quarter of a second as nobody has. */
-  #take(first: Quarter, ms: number): void {
-    let restMs = Math.min(ms, HORIZON_MS);
-    for (let number = first.number; restMs > 0; number += 1) {
-      const quarter = this.#quarter(number);
-      const takenMs = Math.min(restMs, QUARTER_MS - quarter.takenMs);
-      quarter.takenMs += takenMs;
-      restMs -= takenMs;
-    }
   }
 
   #quarter(number: number): Quarter {
     let quarter = this.#quarters.get(number);
     if (!quarter) {
-      quarter = { number, takenMs: 0, tokens: 0, bookings: new Set() };
+      quarter = { tokens: 0, bookings: new Set() };
       this.#quarters.set(number, quarter);
     }
     return quarter;
@@ -172,8 +161,4 @@ export class Bookings {
       this.#quarters.delete(number);
     }
   }
-}
-
-function quarterOf(at: number): number {
-  return Math.floor(at / QUARTER_MS);
 }

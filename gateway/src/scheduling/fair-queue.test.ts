@@ -17,7 +17,8 @@ function setUp() {
   const queue = new FairQueue<Call>({ clock, overload: OVERLOAD });
   const push = (name: string, rest: Partial<Call> = {}): Place<Call> => {
     const since = clock.now();
-    const usual = { tenant: 'a', weight: 1, tokens: 10, dueAt: since + 60_000, isPromised: false };
+    const dueAt = since + 60_000;
+    const usual = { tenant: 'a', weight: 1, tokens: 10, dueAt, isDue: false, isPromised: false };
     return queue.push({ name, since, ...usual, ...rest });
   };
   const takePlace = () => {
@@ -156,6 +157,15 @@ test('a queue that stands is served newest first, and in order again once it has
   assert.equal(takeAll(), 'six seven');
 });
 
+test('whose first token is due is served in order, however long the queue stands', () => {
+  const { clock, push, takeAll } = setUp();
+  for (const name of ['one', 'two', 'three']) {
+    push(name, { isDue: true });
+    clock.advance(2_000);
+  }
+  assert.equal(takeAll(), 'one two three');
+});
+
 test('a queue that is long but moves is served in order', () => {
   const { clock, push, take } = setUp();
   for (let number = 0; number < 500; number += 1) {
@@ -201,6 +211,7 @@ const action = fc.oneof(
       tenant: fc.constantFrom('a', 'b', 'c'),
       tokens: fc.integer({ min: 1, max: 1_000 }),
       dueMs: fc.integer({ min: 1, max: 5_000 }),
+      isDue: fc.boolean(),
       isPromised: fc.boolean(),
     }),
   },

@@ -1,10 +1,10 @@
 // In what order calls of one class wait for the same back ends. Between tenants: start-time fair queueing by tokens (Goyal,
 // Vin, Cheng: "Start-time Fair Queueing", SIGCOMM 1996), so that a flood waits behind itself and not before others; with a
 // little credit for who was away (as in borrowed virtual time: Duda, Cheriton, SOSP 1999), because a few calls that come at
-// once are no flood. Of one tenant's: who must leave first goes first; and the newest goes first while the queue is overloaded,
-// because who came long ago has given up or will (Maurer: "Fail at Scale", ACM Queue 2015). Whether it is, CoDel's test says
-// (Nichols, Jacobson: "Controlling Queue Delay", ACM Queue 2012): a queue that stands, not one that is long for a moment. Each
-// tenant's line is tested by itself: one who floods must not turn the others' order.
+// once are no flood. Of one tenant's: who must leave first goes first. Where nobody said by when, the newest goes first while the
+// queue is overloaded, because who came long ago has given up or will (Maurer: "Fail at Scale", ACM Queue 2015). Whether it
+// is, CoDel's test says (Nichols, Jacobson: "Controlling Queue Delay", ACM Queue 2012): a queue that stands, not one that is long
+// for a moment. Each tenant's line is tested by itself: one who floods must not turn the others' order.
 // Every step is O(log n), and what it keeps is bounded by who waits.
 import type { Clock } from '../core/clock.ts';
 import { type Arrival, ArrivalList } from './arrival-list.ts';
@@ -21,6 +21,8 @@ export interface Waiting {
   readonly since: number;
   /** When it gives up, on the queue's clock. */
   readonly dueAt: number;
+  /** That is because its first token is due. It was let in because it can be there in time, so nobody newer goes before it. */
+  readonly isDue: boolean;
   /** A place was kept for it: it goes before what else its tenant has here. */
   readonly isPromised: boolean;
 }
@@ -152,8 +154,9 @@ export class FairQueue<T extends Waiting> {
   get next(): Place<T> | undefined {
     const flow = this.#byStart.first;
     if (!flow) return undefined;
-    const { first } = flow.byDue;
-    return this.#isOverloaded(flow) && !first?.item.isPromised ? flow.arrivals.newest : first;
+    const first = flow.byDue.first!;
+    const { isDue, isPromised } = first.item;
+    return isDue || isPromised || !this.#isOverloaded(flow) ? first : flow.arrivals.newest;
   }
 
   /** The earliest that anybody's next call starts: who was away longer is like who comes for the first time. */

@@ -59,6 +59,21 @@ test('one who floods beside others is promised its own part, and they still have
   );
 });
 
+test('nor is it promised more than its part of any moment, though the time at which it could be served draws near', () => {
+  const { clock, places, book } = setUp();
+  const byFiveSeconds = new Map<number, number>();
+  for (let asked = 0; asked < 500; asked += 1) {
+    for (const tenant of ['two', 'three', 'four']) places.seen(interactive(tenant));
+    const ms = book({ earliestAt: clock.now() + 59_000 - 100 * asked });
+    const at = Math.floor((clock.now() + (ms ?? 0)) / 5_000);
+    if (ms !== undefined) byFiveSeconds.set(at, (byFiveSeconds.get(at) ?? 0) + 1);
+    clock.advance(10);
+  }
+  assert.ok(byFiveSeconds.size >= 10);
+  for (const [at, count] of byFiveSeconds)
+    assert.ok(count <= (5 * 10) / 4 + 2, `${count} from ${at * 5} s on`);
+});
+
 test('a weight is a larger part', () => {
   const { flood } = setUp();
   const few = flood({ tenant: 'light' }, [{ ...interactive('heavy'), weight: 4 }]);

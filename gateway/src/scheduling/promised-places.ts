@@ -5,6 +5,7 @@
 import type { Clock } from '../core/clock.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
 import { Bookings } from './bookings.ts';
+import { Calendar } from './calendar.ts';
 import type { Shares } from './class-shares.ts';
 
 /** Whose place it is to be. */
@@ -28,8 +29,8 @@ export interface PlaceRequest extends Claimant {
 interface Tenant {
   weight: number;
   seenAt: number;
-  /** Until then it has all of its part. */
-  promisedUntil: number;
+  /** What it was promised of its part; absent: nothing yet. */
+  calendar?: Calendar;
 }
 
 interface ClassPlaces {
@@ -68,7 +69,7 @@ export class PromisedPlaces {
     const seenAt = this.#clock.now();
     const known = tenants.get(tenant);
     if (known) Object.assign(known, { weight, seenAt });
-    else tenants.set(tenant, { weight, seenAt, promisedUntil: seenAt });
+    else tenants.set(tenant, { weight, seenAt });
   }
 
   /** When to come back, on the clock; undefined: there is no place for it within a minute. */
@@ -79,15 +80,14 @@ export class PromisedPlaces {
     const classRate = tokensPerMs * this.#partOf(priority);
     let weights = 0;
     for (const one of tenants.values()) weights += one.weight;
-    const from = Math.max(this.#clock.now(), own.promisedUntil);
-    const dueAt = bookings.book({
+    own.calendar ??= new Calendar(this.#clock);
+    return bookings.book({
       key,
       tokens,
-      earliestAt: Math.max(earliestAt, from),
+      earliestAt,
       tokensPerMs: classRate,
+      own: { calendar: own.calendar, tokensPerMs: (classRate * weight) / weights },
     });
-    if (dueAt !== undefined) own.promisedUntil = from + (tokens * weights) / (classRate * weight);
-    return dueAt;
   }
 
   /** Whether a call has a place for which it comes at its time; then that is used up. */
@@ -120,8 +120,8 @@ export class PromisedPlaces {
     if (now - this.#sweptAt < SWEEP_MS) return;
     this.#sweptAt = now;
     for (const { tenants } of Object.values(this.#classes)) {
-      for (const [name, { seenAt, promisedUntil }] of tenants) {
-        if (now - seenAt > PRESENT_MS && promisedUntil < now) tenants.delete(name);
+      for (const [name, { seenAt, calendar }] of tenants) {
+        if (now - seenAt > PRESENT_MS && (calendar?.isFree ?? true)) tenants.delete(name);
       }
     }
   }

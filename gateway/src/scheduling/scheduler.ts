@@ -220,6 +220,7 @@ export class Scheduler {
       ...wait,
       tenant: ticket.tenant,
       weight: ticket.weight ?? 1,
+      isDue: ticket.deadlineAt !== undefined,
       place: undefined,
       heapIndex: -1,
       isGone: false,
