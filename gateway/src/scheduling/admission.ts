@@ -185,23 +185,18 @@ export class Admission {
   #waitingAhead({ ticket, tokens, pool, rivals }: Applicant): number {
     const { priority, tenant, weight = 1 } = ticket;
     const queue = pool.queues[priority];
-    const tenantTokens = queue.tokensOf(tenant);
-    const classTokens = queue.tokens;
-    const weights = queue.activeWeightWith({ tenant, weight });
+    const inClass = queue.tokensBefore({ tenant, weight });
     let aboveTokens = tokensIn(pool, ABOVE[priority]);
     for (const rival of rivals) {
       // Pools take turns: until its own turn comes, another one is served as much as its own is.
-      const turns = Math.min(rival.queues[priority].tokens, Math.min(classTokens, tenantTokens) + tokens);
+      const turns = Math.min(rival.queues[priority].tokens, inClass + tokens);
       aboveTokens += turns + tokensIn(rival, ABOVE[priority]);
     }
     for (const one of [priority, ...BELOW[priority]]) aboveTokens += pool.backTokens[one];
     return tokensAheadOf({
       aboveTokens,
-      classTokens,
-      tenantTokens,
+      classTokens: inClass,
       ownTokens: tokens,
-      weight,
-      weights,
       share: this.#shareOf(priority),
       lowerShare: this.#waitingShareOf(pool, BELOW[priority]),
     });

@@ -203,6 +203,55 @@ test('the tokens of all, of one tenant, and the weights of those who wait are kn
   assert.deepEqual([queue.size, queue.tokens, queue.tokensOf('b')], [0, 0, 0]);
 });
 
+test('before a call of who has nothing waiting go those who came as it did, not all that one has who floods', () => {
+  const { push, queue } = setUp();
+  const before = (tenant: string) => queue.tokensBefore({ tenant, weight: 1 });
+  assert.equal(before('a'), 0);
+  for (let number = 0; number < 100; number += 1) push('flood', { tenant: 'flood' });
+  assert.equal(before('a'), 10);
+  push('one', { tenant: 'one', tokens: 7 });
+  assert.equal(before('a'), 17);
+  assert.equal(before('flood'), 1_000 + 7);
+  // Twice what it has, and the call of the other's that begins before it.
+  assert.equal(before('one'), 7 + 7 + 10);
+});
+
+test('of many tenants some are looked at, and the others taken for like them', () => {
+  const { push, queue } = setUp();
+  for (let number = 0; number < 1_000; number += 1) push('one', { tenant: `tenant-${number}` });
+  assert.equal(queue.tokensBefore({ tenant: 'another', weight: 1 }), 10_000);
+});
+
+test('what goes before a call is what is served before it, to a call of each other tenant', () => {
+  const call = fc.record({
+    tenant: fc.constantFrom('a', 'b', 'c', 'd'),
+    tokens: fc.integer({ min: 1, max: 1_000 }),
+  });
+  const weights: Record<string, number> = { a: 1, b: 1, c: 2, d: 0.5 };
+  fc.assert(
+    fc.property(
+      fc.array(call, { maxLength: 40 }),
+      fc.nat(40),
+      fc.array(call, { maxLength: 40 }),
+      call,
+      (first, taken, then, last) => {
+        const { queue, push, take, takePlace } = setUp();
+        const pushCall = (one: typeof last, name = '') =>
+          push(name, { ...one, weight: weights[one.tenant]! });
+        for (const one of first) pushCall(one);
+        for (let count = 0; count < taken; count += 1) take();
+        for (const one of then) pushCall(one);
+        const told = queue.tokensBefore({ tenant: last.tenant, weight: weights[last.tenant]! });
+        pushCall(last, 'last');
+        let served = 0;
+        for (let place = takePlace(); place && place.item.name !== 'last'; place = takePlace())
+          served += place.item.tokens;
+        assert.ok(Math.abs(told - served) <= 3 * 1_000 + 1e-6, `${told} and ${served}`);
+      },
+    ),
+  );
+});
+
 const action = fc.oneof(
   {
     weight: 4,

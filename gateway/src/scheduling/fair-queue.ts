@@ -72,6 +72,8 @@ interface Flow<T> extends HeapItem {
  * time); with eight, at most an eighth longer.
  */
 const MOST_CREDIT_CALLS = 8;
+/** Of more tenants only so many are looked at to tell what goes before a call; the others are taken for like them. */
+const MOST_LOOKED_AT = 64;
 /** Weight of the newest call in the mean cost. */
 const SMOOTHING = 0.05;
 
@@ -110,6 +112,32 @@ export class FairQueue<T extends Waiting> {
   /** The sum of the weights of the tenants that have a call waiting, `tenant` counted as one of them. */
   activeWeightWith({ tenant, weight }: Pick<Waiting, 'tenant' | 'weight'>): number {
     return this.#activeWeight + (this.tokensOf(tenant) > 0 ? 0 : weight);
+  }
+
+  /**
+   * Tokens that are served before a call of `tenant` that comes now, if nobody comes after it: its tenant's own, and of each other
+   * tenant what that may have before its turn.
+   */
+  tokensBefore({ tenant, weight }: Pick<Waiting, 'tenant' | 'weight'>): number {
+    const own = this.#flows.get(tenant);
+    const ownTokens = own?.tokens ?? 0;
+    const since = own && ownTokens > 0 ? own.start : Math.max(own?.start ?? -Infinity, this.#earliestStart);
+    const start = since + ownTokens / weight;
+    const { items } = this.#byStart;
+    const most = Math.min(items.length, MOST_LOOKED_AT);
+    let others = 0;
+    let looked = 0;
+    for (let index = 0; index < most; index += 1) {
+      const flow = items[index]!;
+      if (flow === own) continue;
+      looked += 1;
+      const ahead = start - flow.start;
+      if (ahead < 0) continue;
+      // Its call that begins before the turn is served whole.
+      others += Math.min(flow.tokens, ahead * flow.weight + flow.byDue.first!.item.tokens);
+    }
+    const all = items.length - (ownTokens > 0 ? 1 : 0);
+    return ownTokens + (looked > 0 ? (others * all) / looked : 0);
   }
 
   push(item: T): Place<T> {

@@ -22,6 +22,11 @@ export class Heap<T extends HeapItem> {
     return this.#items.length;
   }
 
+  /** The first one first, and each before those that stand far behind it; else in no order. */
+  get items(): readonly T[] {
+    return this.#items;
+  }
+
   push(item: T): void {
     this.#items.push(item);
     this.#rise(item, this.#items.length - 1);

@@ -146,27 +146,14 @@ test('a call is late by what it is over its time, margin included; on an idle ba
 const NOBODY: Place = {
   aboveTokens: 0,
   classTokens: 0,
-  tenantTokens: 0,
   ownTokens: 100,
-  weight: 1,
-  weights: 1,
   share: 0,
   lowerShare: 0,
 };
 
-test('a tenant that has nothing waiting does not wait for another that floods', () => {
-  assert.equal(tokensAheadOf({ ...NOBODY, classTokens: 100_000, weights: 2 }), 0);
-  assert.equal(tokensAheadOf({ ...NOBODY, classTokens: 100_000, tenantTokens: 500, weights: 2 }), 1_000);
-  assert.equal(
-    tokensAheadOf({ ...NOBODY, classTokens: 100_000, tenantTokens: 500, weight: 4, weights: 5 }),
-    625,
-  );
-  assert.equal(tokensAheadOf({ ...NOBODY, classTokens: 600, tenantTokens: 500, weights: 2 }), 600);
-});
-
 test('the classes above go first, those below have their share, and what is guaranteed to its own it has in any case', () => {
   assert.equal(tokensAheadOf({ ...NOBODY, aboveTokens: 300 }), 300);
-  assert.equal(tokensAheadOf({ ...NOBODY, classTokens: 300, tenantTokens: 300, lowerShare: 0.25 }), 400);
+  assert.equal(tokensAheadOf({ ...NOBODY, classTokens: 300, lowerShare: 0.25 }), 400);
   assert.equal(tokensAheadOf({ ...NOBODY, aboveTokens: 1_000_000, share: 0.2 }), 400);
 });
 
@@ -174,23 +161,16 @@ test('whatever waits, the tokens before a call are a number and not negative, an
   const tokens = fc.nat(1_000_000);
   const share = fc.double({ min: 0, max: 1, noNaN: true });
   fc.assert(
-    fc.property(
-      tokens,
-      tokens,
-      tokens,
-      share,
-      share,
-      (aboveTokens, classTokens, tenantTokens, own, lower) => {
-        const place = { ...NOBODY, aboveTokens, classTokens, tenantTokens, share: own, lowerShare: lower };
-        const ahead = tokensAheadOf(place);
-        assert.ok(Number.isFinite(ahead) && ahead >= 0);
-        assert.ok(tokensAheadOf({ ...place, aboveTokens: aboveTokens + 1_000 }) >= ahead);
-        const prospects = [prospect({ running: 4 })];
-        const { ms, queueMs, promptMs, floorMs } = predictFirstToken({ prospects, tokensAhead: ahead })!;
-        assert.ok(Math.abs(ms - queueMs - promptMs - floorMs) < 1e-6 * ms);
-        assert.ok(predictFirstToken({ prospects, tokensAhead: ahead + 100 })!.ms > ms);
-      },
-    ),
+    fc.property(tokens, tokens, share, share, (aboveTokens, classTokens, own, lower) => {
+      const place = { ...NOBODY, aboveTokens, classTokens, share: own, lowerShare: lower };
+      const ahead = tokensAheadOf(place);
+      assert.ok(Number.isFinite(ahead) && ahead >= 0);
+      assert.ok(tokensAheadOf({ ...place, aboveTokens: aboveTokens + 1_000 }) >= ahead);
+      const prospects = [prospect({ running: 4 })];
+      const { ms, queueMs, promptMs, floorMs } = predictFirstToken({ prospects, tokensAhead: ahead })!;
+      assert.ok(Math.abs(ms - queueMs - promptMs - floorMs) < 1e-6 * ms);
+      assert.ok(predictFirstToken({ prospects, tokensAhead: ahead + 100 })!.ms > ms);
+    }),
   );
 });
 

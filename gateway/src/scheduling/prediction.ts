@@ -51,15 +51,10 @@ export interface Prediction {
 export interface Place {
   /** Of the classes above its own. */
   readonly aboveTokens: number;
-  /** Of its class, all tenants'. */
+  /** Of its class, those that go before it. */
   readonly classTokens: number;
-  /** Of its class, its own tenant's. */
-  readonly tenantTokens: number;
   /** Its own. */
   readonly ownTokens: number;
-  /** Its tenant's weight, and the sum over the tenants of the class that wait, its own among them. */
-  readonly weight: number;
-  readonly weights: number;
   /** 0 to 1: what is guaranteed to its class; 0: nothing. */
   readonly share: number;
   /** 0 to 1: what is guaranteed to the classes below it that wait. */
@@ -129,18 +124,13 @@ export function explainPrediction({ queueMs, promptMs, floorMs }: Prediction): s
 }
 
 /**
- * Cost tokens that go before a call that comes now, in a time that does not grow with those who wait.
- *
- * In its class each tenant that waits is served by its weight (start-time fair queueing: Goyal, Vin and Cheng, 1996), so until
- * its own tenant's tokens are served, all tenants' together are those times weights / weight, and never more than wait.
- * The classes above go first, and those below have their guaranteed share meanwhile; but what is guaranteed to its own class
- * it has in any case.
+ * Cost tokens that go before a call that comes now. The classes above go first, and those below have their guaranteed share
+ * meanwhile; but what is guaranteed to its own class it has in any case.
  */
 export function tokensAheadOf(place: Place): number {
-  const { aboveTokens, classTokens, tenantTokens, ownTokens, weight, weights, share, lowerShare } = place;
-  const inClass = Math.min(classTokens, (tenantTokens * Math.max(weight, weights)) / weight);
-  const inOrder = (aboveTokens + inClass) / (1 - Math.min(lowerShare, 0.99));
-  return share > 0 ? Math.min(inOrder, (inClass + ownTokens) / share - ownTokens) : inOrder;
+  const { aboveTokens, classTokens, ownTokens, share, lowerShare } = place;
+  const inOrder = (aboveTokens + classTokens) / (1 - Math.min(lowerShare, 0.99));
+  return share > 0 ? Math.min(inOrder, (classTokens + ownTokens) / share - ownTokens) : inOrder;
 }
 
 /**
