@@ -58,6 +58,8 @@ interface Wait extends Start {
   readonly isPromised: boolean;
   /** When it gives up. */
   readonly dueAt: number;
+  /** With a slot that it gets later than that its first token would most likely come too late. */
+  readonly latestStartAt: number;
 }
 
 /** A call that comes, and where it could go. */
@@ -190,11 +192,13 @@ export class Scheduler {
     }
     const start: Start = { ticket, tokens, since, predictedFirstTokenMs: prediction?.ms };
     if (free && free.seat.pools.size === 0) return Promise.resolve(this.#start(free.seat, start));
-    // With a slot that it gets later than that it would compute in vain. A promise is not broken for what is only likely.
-    const neededMs = prediction && !isPromised ? prediction.ms - prediction.queueMs : 0;
-    const latestStart = (ticket.deadlineAt ?? Infinity) - neededMs;
-    const dueAt = Math.min(since + this.#options.maxWaitMs, latestStart);
-    const wait: Wait = { ...start, pool, isPromised, dueAt };
+    const { deadlineAt = Infinity } = ticket;
+    const givesUpAt = since + this.#options.maxWaitMs;
+    const neededMs = prediction ? prediction.ms - prediction.queueMs : 0;
+    const latestStartAt = Math.min(givesUpAt, deadlineAt - neededMs);
+    // After that it would compute in vain. A promise is not broken for what is only likely.
+    const dueAt = isPromised ? Math.min(givesUpAt, deadlineAt) : latestStartAt;
+    const wait: Wait = { ...start, pool, isPromised, dueAt, latestStartAt };
     return new Promise((resolve, reject) => this.#wait(wait, resolve, reject));
   }
 

@@ -158,7 +158,10 @@ for (const [replicas, seed] of [
     const urgent = ends.filter(({ arrival }) => arrival.priority === 'interactive');
     const answered = urgent.filter(({ outcome }) => outcome === 'answered').length;
     const inVain = urgent.filter(({ refusedAs }) => refusedAs === 'queue_timeout').length;
-    assert.ok(inVain <= 0.2 * answered, `${inVain} were let in and waited in vain, ${answered} were answered`);
+    assert.ok(
+      inVain <= 0.2 * answered,
+      `${inVain} were let in and waited in vain, ${answered} were answered`,
+    );
   });
 }
 
