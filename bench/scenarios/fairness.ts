@@ -25,10 +25,10 @@ const FLOOD_KEY = 'flood-key';
 const QUIET_KEYS = ['quiet-1', 'quiet-2', 'quiet-3'];
 /**
  * Beside a flood every slot is taken, so the P99 of the wait for one is ln(100) over the slots that come free each second less
- * the quiet ones' own requests (M/M/1): with so many it is a fifth of the time to a first token.
+ * the quiet ones' own requests (M/M/1): with so many it is a ninth of the time to a first token.
  */
-const SLOTS = 96;
-const FIRST_TOKEN_MS = 1_500;
+const SLOTS = 128;
+const FIRST_TOKEN_MS = 2_500;
 const TOKEN_MS = 20;
 /** Evenly distributed. */
 const ANSWER_TOKENS = { least: 20, most: 280 };
@@ -45,7 +45,7 @@ const SECONDS = 60;
 /** Until the flood has filled every slot and the queue, and until all of it has gone. */
 const SETTLE_SECONDS = 15;
 /** Where there is one: long enough for several turns of all slots. */
-const DEADLINE_MS = 5_000;
+const DEADLINE_MS = 8_000;
 const WANTED_PERCENT = 20;
 
 const WAYS = ['alone', 'besideFlood', 'besideFloodWithDeadline'] as const;
