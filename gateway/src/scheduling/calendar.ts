@@ -2,7 +2,7 @@
 // the rest from those behind it.
 import type { Clock } from '../core/clock.ts';
 
-export const QUARTER_MS = 250;
+const QUARTER_MS = 250;
 /** Two minutes and more: whoever begins within one, and takes up to another. What would lie behind that is not counted. */
 const QUARTERS = 512;
 

@@ -1,5 +1,5 @@
-// Who is next at a back end with a free slot: who lost its own first, then who came back for a place that was kept for it and can
-// wait no longer, then the class whose turn it is, then the set of back ends whose calls were served least there, then who is
+// Who is next at a back end with a free slot: who lost its own first, then who came back for a place that was kept for it and
+// presses, then the class whose turn it is, then the set of back ends whose calls were served least there, then who is
 // next in that. Nobody is where the turn is a class's for which the slot is kept, and those who wait can do so.
 import { isAbove, PRIORITIES, type Priority } from '../core/priority.ts';
 import type { Heads, Turn } from './class-shares.ts';
@@ -28,7 +28,7 @@ export function nextCall({ pools, shares, keptFor }: Seat, now: number): Choice 
     const waiter = pool.resuming;
     if (waiter && !(lost && lost.waiter.since <= waiter.since)) lost = { pool, waiter };
     const due = pool.pressing(now);
-    if (due && !(back && back.waiter.latestStartAt <= due.latestStartAt)) back = { pool, waiter: due };
+    if (due && !(back && back.waiter.pressesAt <= due.pressesAt)) back = { pool, waiter: due };
     for (const priority of PRIORITIES) {
       const head = pool.queues[priority].next;
       const other = first[priority];

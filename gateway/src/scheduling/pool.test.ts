@@ -1,4 +1,4 @@
-// Guards when those who came back for their places go before all: once they can wait no longer, the most pressing first.
+// Guards when those who came back for their places go before all: once they press, the most pressing first.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '../../test/manual-clock.ts';
@@ -10,11 +10,11 @@ function setUp() {
   const clock = new ManualClock(1_000_000);
   const backend = new StillBackend('a', 1);
   const pool = new Pool([backend], clock, USUAL_SHARES);
-  const push = (canWaitMs: number, rest: Partial<Waiter> = {}): Waiter => {
+  const push = (pressesInMs: number, rest: Partial<Waiter> = {}): Waiter => {
     const since = clock.now();
     const waiter: Waiter = {
       ...{ tenant: 'someone', weight: 1, tokens: 100, since, isDue: true, isPromised: true },
-      ...{ dueAt: since + canWaitMs + 100, latestStartAt: since + canWaitMs },
+      ...{ dueAt: since + pressesInMs + 2_600, pressesAt: since + pressesInMs },
       ...{ ticket: ticketFor([backend]), predictedFirstTokenMs: undefined },
       ...{ place: undefined, heapIndex: -1, isGone: false },
       ...{ give() {}, refuse() {}, expire: () => pool.remove(waiter) },
@@ -26,20 +26,20 @@ function setUp() {
   return { clock, pool, push };
 }
 
-test('who came back and can wait has its turn like anybody, until it can wait no longer', () => {
+test('who came back and can wait has its turn like anybody, until it presses', () => {
   const { clock, pool, push } = setUp();
   const patient = push(10_000);
-  push(1_000, { isPromised: false });
+  push(-1_000, { isPromised: false });
   assert.equal(pool.pressing(clock.now()), undefined);
-  clock.advance(8_000);
+  clock.advance(10_000);
   assert.equal(pool.pressing(clock.now()), patient);
   pool.take(patient);
   assert.equal(pool.pressing(clock.now()), undefined);
 });
 
-test('of those who came back in a hurry the one that must start first goes first, and all of them count as work before others', () => {
+test('of those who came back and press, the one that did so first goes first, and all of them are work before others', () => {
   const { clock, pool, push } = setUp();
-  const [later, sooner] = [push(2_000), push(1_000)];
+  const [later, sooner] = [push(-500), push(-1_500)];
   push(20_000);
   assert.equal(pool.pressing(clock.now()), sooner);
   assert.equal(pool.backTokens.standard, 200);

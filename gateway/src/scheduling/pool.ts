@@ -1,5 +1,5 @@
 // Calls that wait for the same back ends, whichever of these is free first. In it each class has its own queue; calls that
-// lost their back end go before all, and then those for whom a place was kept and who can wait no longer.
+// lost their back end go before all, and then those for whom a place was kept, once they press.
 import type { Backend } from '../core/backend.ts';
 import type { Clock } from '../core/clock.ts';
 import { PRIORITIES, type Priority } from '../core/priority.ts';
@@ -16,8 +16,8 @@ import { PromisedPlaces } from './promised-places.ts';
 export interface Waiter extends Waiting, HeapItem {
   readonly ticket: Ticket;
   readonly predictedFirstTokenMs: number | undefined;
-  /** With a slot that it gets later than that its first token would most likely come too late, or it has given up. */
-  readonly latestStartAt: number;
+  /** From then on it goes before all, if a place was kept for it. */
+  readonly pressesAt: number;
   /** Where it waits; undefined: among those that lost their back end. */
   place: Place<Waiter> | undefined;
   isGone: boolean;
@@ -42,13 +42,6 @@ const OVERLOAD: Readonly<Record<Priority, OverloadTest | undefined>> = {
   batch: undefined,
 };
 
-/**
- * Who came back for a place that was kept for it goes before all from so long before its latest start on. Whoever can wait
- * longer has its tenant's turn meanwhile: a flood is promised places as well, and with all of them before everybody else its
- * neighbours waited twice as long.
- */
-const PRESSING_MS = 2_500;
-
 export class Pool {
   /** Any of them can run these calls. */
   readonly backends: readonly Backend[];
@@ -58,12 +51,12 @@ export class Pool {
   /** Tokens that each class was served, on the scale of the other pools. */
   readonly served: Record<Priority, number> = { interactive: 0, standard: 0, batch: 0 };
   readonly queues: Readonly<Record<Priority, FairQueue<Waiter>>>;
-  /** What those of each class are expected to cost who came back for their places and were in a hurry when they did. */
+  /** What those of each class are expected to cost who came back for their places and pressed from the first. */
   readonly backTokens: Record<Priority, number> = { interactive: 0, standard: 0, batch: 0 };
   readonly #clock: Clock;
   readonly #resuming = new ArrivalList<Waiter>();
   /** They are in their queues, too: what they cost is charged there. */
-  readonly #back = new Heap<Waiter>((a, b) => a.latestStartAt < b.latestStartAt);
+  readonly #back = new Heap<Waiter>((a, b) => a.pressesAt < b.pressesAt);
 
   constructor(backends: readonly Backend[], clock: Clock, shares: Shares) {
     this.backends = backends;
@@ -88,12 +81,12 @@ export class Pool {
   }
 
   /**
-   * Of those who came back for their places and can wait no longer, the one that must start first, of whatever class and tenant:
+   * Of those who came back for their places and press by now, the one that has done so for longest, of whatever class and tenant:
    * the places were divided between those when they were promised.
    */
   pressing(now: number): Waiter | undefined {
     const { first } = this.#back;
-    return first && first.latestStartAt - now <= PRESSING_MS ? first : undefined;
+    return first && first.pressesAt <= now ? first : undefined;
   }
 
   /** Somebody comes who was not here before. */
@@ -115,7 +108,7 @@ export class Pool {
     waiter.place = queue.push(waiter);
     if (!waiter.isPromised) return;
     this.#back.push(waiter);
-    if (cameInAHurry(waiter)) this.backTokens[priority] += waiter.tokens;
+    if (pressesAtOnce(waiter)) this.backTokens[priority] += waiter.tokens;
   }
 
   /** Takes out one that is not served. */
@@ -147,7 +140,7 @@ export class Pool {
   /** Those who would be next, but have waited as long as they may, wait no longer. */
   expire(now: number): void {
     while (this.resuming && this.resuming.dueAt <= now) this.resuming.expire();
-    for (let { first } = this.#back; first && first.dueAt <= now; { first } = this.#back) first.expire();
+    for (let { first } = this.#back; first && first.dueAt <= now; first = this.#back.first) first.expire();
     for (const priority of PRIORITIES) {
       const queue = this.queues[priority];
       for (let head = queue.next; head && head.item.dueAt <= now; head = queue.next) head.item.expire();
@@ -165,7 +158,7 @@ export class Pool {
     if (waiter.heapIndex < 0) return;
     this.#back.remove(waiter);
     const { priority } = waiter.ticket;
-    if (cameInAHurry(waiter)) this.backTokens[priority] -= waiter.tokens;
+    if (pressesAtOnce(waiter)) this.backTokens[priority] -= waiter.tokens;
     if (this.#back.size === 0) this.backTokens[priority] = 0;
   }
 
@@ -178,6 +171,6 @@ export class Pool {
   }
 }
 
-function cameInAHurry({ since, latestStartAt }: Waiter): boolean {
-  return latestStartAt - since <= PRESSING_MS;
+function pressesAtOnce({ since, pressesAt }: Waiter): boolean {
+  return pressesAt <= since;
 }

@@ -58,8 +58,8 @@ interface Wait extends Start {
   readonly isPromised: boolean;
   /** When it gives up. */
   readonly dueAt: number;
-  /** With a slot that it gets later than that its first token would most likely come too late. */
-  readonly latestStartAt: number;
+  /** From then on it goes before all, if a place was kept for it. */
+  readonly pressesAt: number;
 }
 
 /** A call that comes, and where it could go. */
@@ -73,6 +73,13 @@ interface Chosen {
   readonly routing: RoutingWeights;
   readonly random: () => number;
 }
+
+/**
+ * Who came back for a place that was kept for it goes before all from so long before its latest start on. Whoever can wait
+ * longer has its tenant's turn meanwhile: a flood is promised places as well, and its neighbours are not to wait for all of
+ * those that came together. Batch work goes at once: its places were spread evenly, and what waited would come in heaps.
+ */
+const PRESSING_MS = 2_500;
 
 export class Scheduler {
   readonly #options: SchedulerOptions & Chosen;
@@ -198,7 +205,8 @@ export class Scheduler {
     const latestStartAt = Math.min(givesUpAt, deadlineAt - neededMs);
     // After that it would compute in vain. A promise is not broken for what is only likely.
     const dueAt = isPromised ? Math.min(givesUpAt, deadlineAt) : latestStartAt;
-    const wait: Wait = { ...start, pool, isPromised, dueAt, latestStartAt };
+    const pressesAt = ticket.priority === 'batch' ? since : latestStartAt - PRESSING_MS;
+    const wait: Wait = { ...start, pool, isPromised, dueAt, pressesAt };
     return new Promise((resolve, reject) => this.#wait(wait, resolve, reject));
   }
 
