@@ -76,3 +76,20 @@ test('whatever is measured, more of a cause never means less of an effect', () =
     }),
   );
 });
+
+test('it is the same line whether it was looked at after each sample or only in the end', () => {
+  const sample = fc.record({ x: fc.nat(5_000), y: fc.nat(64), effect: fc.nat(60_000) });
+  fc.assert(
+    fc.property(fc.array(sample, { minLength: 1, maxLength: 40 }), (samples) => {
+      const [often, once] = [new DecayedRegression(4), new DecayedRegression(4)];
+      for (const { x, y, effect } of samples) {
+        for (const line of [often, once]) {
+          line.decay(0.98);
+          line.add([1, x, y, x * y], effect, 1 / Math.max(1, effect));
+        }
+        often.at([1, x, y, x * y]);
+      }
+      for (const x of [0, 100, 10_000]) near(often.at([1, x, 5, x * 5]), once.at([1, x, 5, x * 5]), 1e-6);
+    }),
+  );
+});

@@ -8,6 +8,9 @@
  */
 const RIDGE = 1e-4;
 
+/** Of a cause's products: less than that is rounding. */
+const TOLERANCE = 1e-9;
+
 /** Least squares with coefficients that are never negative, over a handful of causes: it tries the subsets of them. */
 export class DecayedRegression {
   readonly #causes: number;
@@ -16,6 +19,8 @@ export class DecayedRegression {
   /** Weighted sums of each cause's products with the effect. */
   readonly #products: Float64Array;
   #solution: readonly number[];
+  /** The causes that it counts, a bit each. */
+  #subset = 0;
   #isSolved = true;
 
   /** `causes`: how many, a few at most: the work doubles with each. */
@@ -52,15 +57,41 @@ export class DecayedRegression {
     return effect;
   }
 
+  #solve(): readonly number[] {
+    if (this.#isSolved) return this.#solution;
+    this.#isSolved = true;
+    // One more sample hardly ever changes which causes count: then there is nothing to look for.
+    const found = this.#solveFor(this.#subset);
+    if (found && this.#isBest(found)) this.#solution = found;
+    else this.#search();
+    return this.#solution;
+  }
+
+  /**
+   * None of the coefficients is negative, and none that is 0 would explain more if it were not: the conditions of Karush, Kuhn
+   * and Tucker, which are enough, for the problem is convex.
+   */
+  #isBest(found: readonly number[]): boolean {
+    for (let cause = 0; cause < this.#causes; cause += 1) {
+      if (found[cause]! < 0) return false;
+      if (found[cause]! > 0) continue;
+      const product = this.#products[cause]!;
+      let explained = 0;
+      for (let other = 0; other < this.#causes; other += 1)
+        explained += this.#squares[cause * this.#causes + other]! * found[other]!;
+      if (product - explained > TOLERANCE * product) return false;
+    }
+    return true;
+  }
+
   /**
    * The best of all subsets whose coefficients are none of them negative: of those the one that explains most. None explains
    * more than one that it is a part of, so the larger ones come first, and a part of one that will do is not tried.
    */
-  #solve(): readonly number[] {
-    if (this.#isSolved) return this.#solution;
-    this.#isSolved = true;
+  #search(): void {
     let most = 0;
-    let best: number[] = Array(this.#causes).fill(0);
+    this.#subset = 0;
+    this.#solution = Array(this.#causes).fill(0);
     const tried: number[] = [];
     // Whatever a subset is a part of is a larger number.
     for (let subset = 2 ** this.#causes - 1; subset > 0; subset -= 1) {
@@ -72,13 +103,11 @@ export class DecayedRegression {
         (sum, coefficient, index) => sum + coefficient * this.#products[index]!,
         0,
       );
-      if (explained > most) {
-        most = explained;
-        best = found;
-      }
+      if (explained <= most) continue;
+      most = explained;
+      this.#subset = subset;
+      this.#solution = found;
     }
-    this.#solution = best;
-    return best;
   }
 
   /** The normal equations of some of the causes, those whose bit is set; the others are 0. Undefined: one was never there. */

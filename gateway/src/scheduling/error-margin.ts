@@ -62,15 +62,17 @@ export class ErrorMargin {
     if (this.#errors.length > MOST_ERRORS)
       this.#sorted.splice(placeOf(this.#sorted, this.#errors.shift()!), 1);
     this.#middle = middleOf(this.#sorted);
-    this.#spread = middleOf(distancesFrom(this.#sorted, this.#middle));
-    this.#upperSpread = middleOf(this.#sorted.slice(this.#sorted.length >> 1)) - this.#middle;
+    this.#spread = middleDistance(this.#sorted, this.#middle);
+    this.#upperSpread = middleOf(this.#sorted, this.#sorted.length >> 1) - this.#middle;
     return learnt;
   }
 }
 
-function middleOf(sorted: readonly number[]): number {
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+/** Of those from the index `from` on. */
+function middleOf(sorted: readonly number[], from = 0): number {
+  const length = sorted.length - from;
+  const half = from + (length >> 1);
+  return length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
 /** Of the first that is not smaller. */
@@ -80,17 +82,19 @@ function placeOf(sorted: readonly number[], value: number): number {
   return place;
 }
 
-/** Rising: from the middle both ways, the nearer one first. */
-function distancesFrom(sorted: readonly number[], middle: number): number[] {
-  const distances: number[] = [];
+/** The middle one of the distances from `middle`: from there both ways, the nearer one first, until half of them are seen. */
+function middleDistance(sorted: readonly number[], middle: number): number {
   let right = placeOf(sorted, middle);
   let left = right - 1;
-  while (distances.length < sorted.length) {
+  let distance = 0;
+  let before = 0;
+  for (let seen = 0; seen <= sorted.length >> 1; seen += 1) {
     const below = left < 0 ? Infinity : middle - sorted[left]!;
     const above = right === sorted.length ? Infinity : sorted[right]! - middle;
-    distances.push(Math.min(below, above));
+    before = distance;
+    distance = Math.min(below, above);
     if (below < above) left -= 1;
     else right += 1;
   }
-  return distances;
+  return sorted.length % 2 === 1 ? distance : (before + distance) / 2;
 }
