@@ -112,5 +112,5 @@ export function draw({ growing }: { readonly growing: Readonly<Record<Side, Grow
       values: growing[side].byTurn.map(({ firstMs }) => firstMs),
     })),
   };
-  return plot(`A conversation of ${TURNS} turns, whole and trimmed, one thread`, [panel]);
+  return plot(`A conversation of ${TURNS} turns, whole and trimmed`, [panel]);
 }
