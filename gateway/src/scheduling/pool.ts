@@ -42,6 +42,18 @@ const OVERLOAD: Readonly<Record<Priority, OverloadTest | undefined>> = {
   batch: undefined,
 };
 
+/** Longer than a slot takes to come free. */
+const PRESSING_MS = 2_500;
+
+/**
+ * From when on one who came back for a place that was kept for it goes before all: a little before its latest start. Whoever
+ * can wait longer has its tenant's turn meanwhile: a flood is promised places as well, and its neighbours are not to wait for
+ * all of those that came together. Batch work goes at once: its places were spread evenly, and what waited would come in heaps.
+ */
+export function pressingFrom({ priority }: Ticket, since: number, latestStartAt: number): number {
+  return priority === 'batch' ? since : latestStartAt - PRESSING_MS;
+}
+
 export class Pool {
   /** Any of them can run these calls. */
   readonly backends: readonly Backend[];

@@ -11,7 +11,7 @@ import { type Shares, USUAL_SHARES } from './class-shares.ts';
 import type { Lease } from './lease.ts';
 import { type Choice, nextCall } from './next-call.ts';
 import { candidatesOf, lookAt, type Placement, prospectsOf, route } from './placement.ts';
-import type { Pool, Waiter } from './pool.ts';
+import { type Pool, pressingFrom, type Waiter } from './pool.ts';
 import { Pools } from './pools.ts';
 import { makeWay } from './preemption.ts';
 import { RecentMean } from './recent-mean.ts';
@@ -73,13 +73,6 @@ interface Chosen {
   readonly routing: RoutingWeights;
   readonly random: () => number;
 }
-
-/**
- * Who came back for a place that was kept for it goes before all from so long before its latest start on. Whoever can wait
- * longer has its tenant's turn meanwhile: a flood is promised places as well, and its neighbours are not to wait for all of
- * those that came together. Batch work goes at once: its places were spread evenly, and what waited would come in heaps.
- */
-const PRESSING_MS = 2_500;
 
 export class Scheduler {
   readonly #options: SchedulerOptions & Chosen;
@@ -205,7 +198,7 @@ export class Scheduler {
     const latestStartAt = Math.min(givesUpAt, deadlineAt - neededMs);
     // After that it would compute in vain. A promise is not broken for what is only likely.
     const dueAt = isPromised ? Math.min(givesUpAt, deadlineAt) : latestStartAt;
-    const pressesAt = ticket.priority === 'batch' ? since : latestStartAt - PRESSING_MS;
+    const pressesAt = pressingFrom(ticket, since, latestStartAt);
     const wait: Wait = { ...start, pool, isPromised, dueAt, pressesAt };
     return new Promise((resolve, reject) => this.#wait(wait, resolve, reject));
   }
