@@ -66,6 +66,31 @@ describe('the embedded engine', { skip, concurrency: false }, () => {
     }
   });
 
+  test('who is computed beside seven others says what it says alone, but for rounding', async (t) => {
+    const topics = ['rivers', 'dogs', 'clocks', 'bread', 'ships', 'snow', 'bees', 'music'];
+    // So long that it goes back to the place where it was computed, or has its state from there.
+    const known = (topic: string) =>
+      `I know that ${topic} are old, and that people wrote of ${topic}. `.repeat(6);
+    const ask = (topic: string) =>
+      chat(backend, {
+        user: `${known(topic)}Name three things about ${topic}.`,
+        tenant: 'eight',
+        maxTokens: 24,
+      });
+    for (const topic of topics) await ask(topic);
+    // With the whole prompt cached, so that its cutting into slices makes no difference.
+    const alone = new Map<string, string>();
+    for (const topic of topics) alone.set(topic, (await ask(topic)).text);
+    let equal = 0;
+    // In orders that are not that of the engine's places.
+    for (const order of [topics.toReversed(), [...topics.slice(3), ...topics.slice(0, 3)], topics]) {
+      const together = await Promise.all(order.map(ask));
+      equal += together.filter(({ text }, index) => text === alone.get(order[index]!)).length;
+    }
+    t.diagnostic(`${equal} of 24 texts are equal`);
+    assert.ok(equal >= 18, `${equal} of 24`);
+  });
+
   test('a seed repeats a sampled answer, and calls without one differ', async () => {
     const sampling = { temperature: 1.5, topK: 100 };
     const seeded = { ...sampling, seed: 7 };

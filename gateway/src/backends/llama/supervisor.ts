@@ -33,6 +33,14 @@ const MOST_OUTPUT_LINE = 2_000;
 
 export type SupervisorState = 'loading' | 'ready' | 'restarting' | 'failed' | 'closed';
 
+/**
+ * One thread for what the binding does beside JavaScript: it samples each answer's token in a task of its own, and llama.cpp
+ * brings a batch's outputs into the order of its answers when they are first read (`llama_context::output_reorder`). Two tasks that
+ * do that at once do it twice: then answers go on with each other's tokens, the more of them the worse. One after the other they
+ * are right, and the next batch is computed after all of them.
+ */
+const POOL_THREADS = '1';
+
 export class Supervisor {
   private readonly options: SupervisorOptions;
   private readonly timing: SupervisorTiming;
@@ -132,6 +140,7 @@ export class Supervisor {
     const child = fork(this.options.childFile, {
       serialization: 'advanced',
       execArgv: [],
+      env: { ...process.env, UV_THREADPOOL_SIZE: POOL_THREADS },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.child = child;
