@@ -1,5 +1,5 @@
 // Checks the embedded engine's answers with a real model, through LlamaBackend.
-// It must never ask for bit-equal text under load: greedy text depends on the batch's shape.
+// It must never ask for all texts to be bit-equal under load: greedy text depends on the batch's shape.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { missingModel } from '../../../test/parts.ts';
