@@ -31,8 +31,6 @@ export interface SupervisorTiming {
 const TIMING: SupervisorTiming = { pingMs: 2_000, hungMs: 30_000, exitMs: 2_000 };
 const MOST_OUTPUT_LINE = 2_000;
 
-export type SupervisorState = 'loading' | 'ready' | 'restarting' | 'failed' | 'closed';
-
 /**
  * One thread for what the binding does beside JavaScript: it samples each answer's token in a task of its own, and llama.cpp
  * brings a batch's outputs into the order of its answers when they are first read (`llama_context::output_reorder`). Two tasks that
@@ -40,6 +38,8 @@ export type SupervisorState = 'loading' | 'ready' | 'restarting' | 'failed' | 'c
  * are right, and the next batch is computed after all of them.
  */
 const POOL_THREADS = '1';
+
+export type SupervisorState = 'loading' | 'ready' | 'restarting' | 'failed' | 'closed';
 
 export class Supervisor {
   private readonly options: SupervisorOptions;
