@@ -313,6 +313,34 @@ test('who waited for that is refused as soon as it is known that it would be lat
   assert.deepEqual(codes, Array(4).fill('queue_timeout'));
 });
 
+test('while nobody is turned away a first token need not be certain to be in time; then it must be', async () => {
+  const clock = new ManualClock(1_000_000);
+  const scheduler = new Scheduler({ clock, maxWaitingTokens: 100_000, maxWaitMs: 20_000 });
+  const backend = new StillBackend('a', 8);
+  const begin = (withinMs = Infinity) =>
+    scheduler.acquire(
+      ticketFor([backend], {
+        deadlineAt: clock.now() + withinMs,
+        cost: { promptTokens: 20, outputTokens: 80 },
+      }),
+    );
+  // Its first tokens come after 100 ms, or 160.
+  for (let call = 0; call < 40; call += 1) {
+    const lease = await begin();
+    clock.advance(call % 2 === 0 ? 100 : 160);
+    lease.spoke();
+    clock.advance(100);
+    lease.release('ok', { promptTokens: 20, completionTokens: 80 });
+  }
+  (await begin()).spoke();
+  const likely = 190;
+  (await begin(likely)).release('ignored');
+  await assert.rejects(begin(10), { code: 'overloaded' });
+  await assert.rejects(begin(likely), { code: 'overloaded' });
+  clock.advance(30_000);
+  (await begin(likely)).release('ignored');
+});
+
 test('who waits leaves as soon as a slot would come too late for its first token', async () => {
   const { clock, scheduler, ticket, due } = await setUp();
   await scheduler.acquire(ticket());

@@ -130,7 +130,7 @@ export class Admission {
     const withinMs = Math.max(0, deadlineAt - clock.now());
     const lateMs = latenessMs(prediction, withinMs);
     if (lateMs <= 0) return undefined;
-    const message = `The first token is due in ${Math.round(withinMs)} ms and could come ${Math.ceil(lateMs)} ms later: ${explainPrediction(prediction)}, and ${Math.round(prediction.marginMs)} ms to be sure.`;
+    const message = `The first token is due in ${Math.round(withinMs)} ms and could come ${Math.ceil(lateMs)} ms later: ${explainPrediction(prediction)}, and ${Math.round(prediction.caution * prediction.marginMs)} ms to be sure.`;
     return this.#refuse(applicant, { code: 'overloaded', message, afterMs: lateMs, withinMs });
   }
 

@@ -108,7 +108,12 @@ export function prospectsOf(
 }
 
 function prospectOf({ seat, places, prefixShare }: Placement, promptTokens: number): Prospect {
-  return { service: seat.service, limit: places, promptTokens: promptTokens * (1 - prefixShare) };
+  return {
+    service: seat.service,
+    limit: places,
+    promptTokens: promptTokens * (1 - prefixShare),
+    pressure: seat.refused.pressure,
+  };
 }
 
 function hasRoom({ seat, places }: Placement): boolean {

@@ -59,6 +59,7 @@ test('with a place free there is the prompt, what is computed before it, and the
     promptMs: 160,
     floorMs: 50,
     marginMs: 30,
+    caution: 1,
     isIdle: false,
   });
   assert.equal(explainPrediction(prediction), 'queue 0 ms, prompt 160 ms, floor 50 ms');
@@ -141,6 +142,14 @@ test('a call is late by what it is over its time, margin included; on an idle ba
   const idle = predictFirstToken({ prospects: [prospect()], tokensAhead: 0 })!;
   assert.ok(idle.isIdle);
   assert.equal(latenessMs(idle, 1), 0);
+});
+
+test('where nobody was refused lately a third of the margin counts, and the more of it the more were', () => {
+  const latenessAt = (pressure: number) => {
+    const prospects = [{ ...prospect({ running: 1, decoding: 1 }), pressure }];
+    return Math.round(latenessMs(predictFirstToken({ prospects, tokensAhead: 0 })!, 100));
+  };
+  assert.deepEqual([0, 0.2, 0.5, 1].map(latenessAt), [55, 55, 60, 75]);
 });
 
 const NOBODY: Place = {

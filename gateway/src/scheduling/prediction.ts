@@ -19,6 +19,8 @@ export interface Prospect {
   readonly limit: number;
   /** Of the call's prompt, what it would have to compute. */
   readonly promptTokens: number;
+  /** 0 to 1; 0: nobody was refused there lately. Absent: 1. */
+  readonly pressure?: number | undefined;
   /** Where the call goes if it need not wait. */
   readonly isChosen?: boolean | undefined;
 }
@@ -43,6 +45,8 @@ export interface Prediction {
   readonly floorMs: number;
   /** 99 of 100 come no later than this after `ms`. */
   readonly marginMs: number;
+  /** 0 to 1: the part of the margin that counts for whether it is late. */
+  readonly caution: number;
   /** A back end does nothing else at all: waiting would gain the call nothing. */
   readonly isIdle: boolean;
 }
@@ -60,6 +64,12 @@ export interface Place {
   /** 0 to 1: what is guaranteed to the classes below it that wait. */
   readonly lowerShare: number;
 }
+
+/**
+ * The part of the margin that counts where nobody was refused lately. Whoever is turned away there leaves room that nobody comes
+ * for: four in five to be in time is then better than none.
+ */
+const LEAST_CAUTION = 1 / 3;
 
 /** The 99th percentile of a normal distribution, in standard deviations. */
 const P99 = 2.33;
@@ -104,17 +114,18 @@ export function predictFirstToken({
     promptMs,
     floorMs,
     marginMs: Math.hypot(queueMarginMs, marginMs),
+    caution: 1,
     isIdle: false,
   };
 }
 
 /**
- * How much too late the first token would be, with the margin, if it is due within `withinMs`; 0: in time. A call that would
- * gain nothing by waiting is in time: refused, it would be refused for ever, and a line that has become wrong would never
- * learn better.
+ * How much too late the first token would be, with what counts of the margin, if it is due within `withinMs`; 0: in time. A call
+ * that would gain nothing by waiting is in time: refused, it would be refused for ever, and a line that has become wrong would
+ * never learn better.
  */
-export function latenessMs({ ms, marginMs, isIdle }: Prediction, withinMs: number): number {
-  return isIdle ? 0 : Math.max(0, ms + marginMs - withinMs);
+export function latenessMs({ ms, marginMs, caution, isIdle }: Prediction, withinMs: number): number {
+  return isIdle ? 0 : Math.max(0, ms + caution * marginMs - withinMs);
 }
 
 /** For people: "queue 320 ms, prompt 210 ms, floor 40 ms". */
@@ -215,11 +226,19 @@ function withoutWaiting(prospects: readonly Prospect[]): Prediction | undefined 
 }
 
 /** For a call that begins at once on this back end; undefined: not enough was measured yet. */
-export function predictOn({ service, promptTokens }: Prospect): Prediction | undefined {
+export function predictOn({ service, promptTokens, pressure = 1 }: Prospect): Prediction | undefined {
   const estimate = service.firstTokenMs(service.promptTokens + promptTokens, service.decoding);
   if (!estimate) return undefined;
   const { ms, floorMs, marginMs } = estimate;
-  return { ms, queueMs: 0, promptMs: ms - floorMs, floorMs, marginMs, isIdle: service.running === 0 };
+  return {
+    ms,
+    queueMs: 0,
+    promptMs: ms - floorMs,
+    floorMs,
+    marginMs,
+    caution: Math.max(LEAST_CAUTION, pressure),
+    isIdle: service.running === 0,
+  };
 }
 
 /** On the last place of a full back end, after `queueMs` in which it went on with the prompts that it has now. */

@@ -27,6 +27,17 @@ test('for each call that was refused one slot is kept, and no more', () => {
   }
 });
 
+test('one refusal is all the pressure that there is, and it fades', () => {
+  const { clock, refused } = setUp();
+  assert.equal(refused.pressure, 0);
+  refused.add('standard', 0.25);
+  assert.equal(refused.pressure, 0.25);
+  refused.add('interactive', 1);
+  assert.equal(refused.pressure, 1);
+  clock.advance(30_000);
+  assert.ok(refused.pressure < 0.01, `${refused.pressure}`);
+});
+
 test('a call that could have run on four back ends counts on each for a quarter', () => {
   const { refused } = setUp();
   refused.add('interactive', 0.25);

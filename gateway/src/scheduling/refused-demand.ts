@@ -27,6 +27,15 @@ export class RefusedDemand {
     this.#calls[priority] += part;
   }
 
+  /** 0 to 1; 0: nobody was refused lately. */
+  get pressure(): number {
+    this.#fade();
+    return Math.min(
+      1,
+      PRIORITIES.reduce((sum, priority) => sum + this.#calls[priority], 0),
+    );
+  }
+
   /** The highest class that would have taken all of so many free slots lately; undefined: none would have. */
   keeps(free: number): Priority | undefined {
     this.#fade();
