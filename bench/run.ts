@@ -3,7 +3,7 @@
 //   npm run bench -- NAME [--rounds N]
 // With --rounds the files go to .cache/bench/: a shortened run must never replace figures that are cited.
 import { execFileSync } from 'node:child_process';
-import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { basename, relative } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -48,6 +48,7 @@ const result = {
   commit,
   machine: {
     cpu: cpus()[0]?.model,
+    vectors: vectorExtensions(),
     cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
@@ -64,6 +65,15 @@ if (draw) writeFileSync(`${folder}/${name}.svg`, draw(figures));
 console.log(JSON.stringify(figures, undefined, 2));
 console.log(`written: ${relative(`${root}..`, folder)}/${name}.json${draw ? ` and ${name}.svg` : ''}`);
 process.exit(0);
+
+/** Of those that decide how fast a model is computed: machines of one name may differ in them by a factor. Linux tells. */
+function vectorExtensions(): string[] | undefined {
+  if (!existsSync('/proc/cpuinfo')) return undefined;
+  const [, flags = ''] = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8')) ?? [];
+  return flags
+    .split(' ')
+    .filter((flag) => /^(avx2|avx512(f|_vnni|_bf16)|avx_vnni|amx_\w+|asimd|sve2?|bf16)$/.test(flag));
+}
 
 function versionIn(file: string): string {
   return JSON.parse(readFileSync(`${root}../${file}`, 'utf8')).version;
