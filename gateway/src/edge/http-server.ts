@@ -1,12 +1,9 @@
-// The listening socket: from bytes to routes and back, with the limits that keep strangers from holding it.
-// Bare node:http, because a framework's work for each request would be most of ours (docs/adr).
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+// From requests to routes and back: who is let in, which handler answers, and how all of it ends.
+import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, toGatewayError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { AccessKey, Readiness, World } from '../core/world.ts';
-import { errorBody } from '../wire/error-body.ts';
 import { type AccessRules, authenticate, isLoopback } from './access/access.ts';
 import { handleCors } from './access/cors.ts';
 import { setRateLimitHeaders } from './access/rate-limit-headers.ts';
@@ -17,6 +14,9 @@ import { sendFrontPage } from './handlers/front-page.ts';
 import { Generation, type GenerationOptions } from './handlers/generation.ts';
 import { answerEmbeddings, answerRerank } from './handlers/vectors.ts';
 import { Exchange, splitTarget } from './http/exchange.ts';
+import { HttpListener } from './http/listener.ts';
+import type { Request } from './http/request.ts';
+import type { Response } from './http/response.ts';
 import { cancelStream, resumeStream } from './resume/kept-reading.ts';
 import { type Match, matchRoute, type Route } from './routes.ts';
 import { asksForWebSocket, WEBSOCKET_VERSION } from './socket/handshake.ts';
@@ -35,57 +35,33 @@ export interface HttpServerOptions extends GenerationOptions {
   readonly headerTimeoutMs: number;
 }
 
-/** Behind a proxy, ours must be the longer idle time: a proxy that re-uses a socket as we close it reports a 502. */
-const IDLE_CONNECTION_MS = 75_000;
-const CONNECTION_CHECK_MS = 500;
 const DRAIN_POLL_MS = 50;
 
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #generation: Generation;
-  readonly #server: Server;
+  readonly #listener: HttpListener;
   readonly #sockets: Sockets;
-  /** Responses under way on a socket: nothing else may be written there. No Map: see core/bag.ts. */
-  readonly #busy = new WeakMap<Socket, number>();
-  #underWay = 0;
-  /** Sockets on which nonsense followed a good request: they close when that is answered. */
-  readonly #garbled = new WeakSet<Socket>();
   #isOnLoopback = true;
   #isDraining = false;
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
     this.#generation = new Generation(options);
-    this.#server = createServer({
-      headersTimeout: options.headerTimeoutMs,
-      // Bodies have their own clock, which counts silence and not length: see body.ts.
-      requestTimeout: 0,
-      connectionsCheckingInterval: CONNECTION_CHECK_MS,
-      keepAliveTimeout: IDLE_CONNECTION_MS,
-      noDelay: true,
-      // What is refused as a WebSocket, or asks for anything else (h2c), is an ordinary request and gets an ordinary answer.
-      shouldUpgradeCallback: (request) => this.#mayUpgrade(request),
-    });
     this.#sockets = new Sockets(options);
-    this.#server.on('upgrade', (request, socket, head) =>
-      this.#sockets.open(request, socket as Socket, head),
-    );
-    this.#server.on('request', (request, response) => void this.#handle(request, response));
-    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
-      this.#refuse(error, socket as Socket),
-    );
+    this.#listener = new HttpListener({
+      headerTimeoutMs: options.headerTimeoutMs,
+      onExchange: (request, response) => void this.#handle(request, response),
+      // What is refused as a WebSocket, or asks for anything else (h2c), is an ordinary request and gets an ordinary answer.
+      takesOver: (request) => this.#mayUpgrade(request),
+      onTakenOver: (request, socket, ahead) => this.#sockets.open(request, socket, ahead),
+    });
   }
 
   /** Rejects with Node's own error (EADDRINUSE, EACCES, ENOTFOUND). */
   listen(host: string, port: number): Promise<AddressInfo> {
     this.#isOnLoopback = isLoopback(host);
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(port, host, () => {
-        this.#server.off('error', reject);
-        resolve(this.#server.address() as AddressInfo);
-      });
-    });
+    return this.#listener.listen(host, port);
   }
 
   get sockets(): SocketFigures {
@@ -97,7 +73,7 @@ export class HttpServer {
     const { clock, kept } = this.#options;
     this.#isDraining = true;
     this.#sockets.goAway(limitMs);
-    const isBusy = () => this.#underWay > 0 || kept.running > 0 || this.#sockets.isBusy;
+    const isBusy = () => this.#listener.isBusy || kept.running > 0 || this.#sockets.isBusy;
     const until = clock.now() + limitMs;
     while (isBusy() && clock.now() < until) await sleep(DRAIN_POLL_MS);
     return !isBusy();
@@ -107,14 +83,10 @@ export class HttpServer {
   close(): Promise<void> {
     this.#options.kept.close();
     this.#sockets.close();
-    return new Promise((resolve) => {
-      this.#server.close(() => resolve());
-      this.#server.closeAllConnections();
-    });
+    return this.#listener.close();
   }
 
-  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.#track(request.socket, response);
+  async #handle(request: Request, response: Response): Promise<void> {
     const exchange = new Exchange(request, response);
     try {
       await this.#dispatch(exchange);
@@ -182,11 +154,11 @@ export class HttpServer {
     exchange.send(200, contentType, text);
   }
 
-  /** Whether the request becomes a WebSocket. Nothing may be written beside an answer that is under way. */
-  #mayUpgrade(request: IncomingMessage): boolean {
-    if (!asksForWebSocket(request.headers) || this.#busy.has(request.socket)) return false;
+  /** Whether the request becomes a WebSocket. */
+  #mayUpgrade(request: Request): boolean {
+    if (!asksForWebSocket(request.headers)) return false;
     try {
-      const { route, methods } = matchRoute(splitTarget(request.url).path);
+      const { route, methods } = matchRoute(splitTarget(request.target).path);
       if (route.kind !== 'socket' || !methods.some((method) => method === request.method)) return false;
       this.#sockets.letIn(request);
       return true;
@@ -235,39 +207,6 @@ export class HttpServer {
       throw thrown;
     }
   }
-
-  #track(socket: Socket, response: ServerResponse): void {
-    this.#busy.set(socket, (this.#busy.get(socket) ?? 0) + 1);
-    this.#underWay += 1;
-    response.once('close', () => {
-      this.#underWay -= 1;
-      const left = (this.#busy.get(socket) ?? 1) - 1;
-      if (left > 0) {
-        this.#busy.set(socket, left);
-        return;
-      }
-      this.#busy.delete(socket);
-      if (this.#garbled.has(socket)) socket.destroySoon();
-    });
-  }
-
-  /** What never became a request still gets an answer that says why. */
-  #refuse(thrown: NodeJS.ErrnoException, socket: Socket): void {
-    if (!socket.writable || thrown.code === 'ECONNRESET') {
-      socket.destroy();
-      return;
-    }
-    if (this.#busy.has(socket)) {
-      this.#garbled.add(socket);
-      return;
-    }
-    const { status, error } = parserError(thrown.code);
-    const body = `${JSON.stringify(errorBody(error))}\n`;
-    socket.end(
-      `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-    );
-  }
 }
 
 function refuseOtherMethods(exchange: Exchange, { methods }: Match): void {
@@ -275,20 +214,4 @@ function refuseOtherMethods(exchange: Exchange, { methods }: Match): void {
   const allowed = methods.join(', ');
   exchange.setHeader('allow', allowed);
   throw new GatewayError('method_not_allowed', `This path takes ${allowed}.`);
-}
-
-function parserError(code: string | undefined): { status: string; error: GatewayError } {
-  if (code === 'HPE_HEADER_OVERFLOW') {
-    return {
-      status: '431 Request Header Fields Too Large',
-      error: new GatewayError('invalid_request', 'The headers are too large.'),
-    };
-  }
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
-    return {
-      status: '408 Request Timeout',
-      error: new GatewayError('request_timeout', 'The headers were not complete in time.'),
-    };
-  }
-  return { status: '400 Bad Request', error: new GatewayError('invalid_request', 'This is not HTTP/1.1.') };
 }

@@ -202,6 +202,7 @@ test('what is no answer, or could be read as another one', () => {
     head('content-length: 4\r\ntransfer-encoding: chunked'),
     head('transfer-encoding: gzip, chunked'),
     head('transfer-encoding: identity'),
+    head('transfer-encoding: \xa0chunked'),
     head('transfer-encoding: chunked\r\ntransfer-encoding: chunked'),
     `${CHUNKED}zz\r\n`,
     `${CHUNKED}\r\n`,

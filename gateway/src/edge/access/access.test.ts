@@ -1,9 +1,9 @@
 // Guards the door: with keys nobody without one, without keys no web page of another origin, whatever its name
 // resolves to; and a key for one model opens no other.
 import assert from 'node:assert/strict';
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import type { AccessKey, World } from '../../core/world.ts';
+import type { RequestHeaders } from '../http/request-parser.ts';
 import {
   authenticate,
   authorizeModel,
@@ -18,9 +18,9 @@ const KEYS: readonly AccessKey[] = [
   { tenant: 'bob', digest: hashKey('key-of-bob'), models: ['small'] },
 ];
 
-function enter(headers: IncomingHttpHeaders, keys: readonly AccessKey[] = [], corsOrigins: string[] = []) {
+function enter(headers: RequestHeaders, keys: readonly AccessKey[] = [], corsOrigins: string[] = []) {
   const world: World = { models: new Map(), keys };
-  return authenticate({ headers } as IncomingMessage, world, { corsOrigins });
+  return authenticate({ headers }, world, { corsOrigins });
 }
 
 test('loopback is localhost, all of 127.0.0.0/8 and ::1, and nothing that only looks so', () => {
@@ -171,7 +171,7 @@ test('a page shows its key among the subprotocols, in whatever place; what else 
 });
 
 test('a socket is for pages of the server itself, behind TLS too, and of origins that are allowed', () => {
-  const refuse = (headers: IncomingHttpHeaders, corsOrigins: string[] = []) =>
+  const refuse = (headers: RequestHeaders, corsOrigins: string[] = []) =>
     refuseForeignSocket({ headers }, { corsOrigins });
   const host = 'llm.example:8080';
   for (const origin of [undefined, `http://${host}`, `https://${host}`]) refuse({ host, origin });

@@ -1,9 +1,9 @@
 // Who may come in. With keys: who shows one. Without: an open server, which is only ever bound to loopback, and
 // there the danger is a web page in the user's own browser; so Host and Origin must be ours.
 import { hash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '../../core/errors.ts';
 import type { AccessKey, World } from '../../core/world.ts';
+import type { RequestHeaders } from '../http/request-parser.ts';
 
 /** Whose call it is on a server without keys. */
 const ANONYMOUS: AccessKey = { tenant: 'anonymous', digest: Buffer.alloc(0), models: undefined };
@@ -14,7 +14,9 @@ export interface AccessRules {
 }
 
 /** A request, as far as it says who sends it. */
-export type Caller = Pick<IncomingMessage, 'headers'>;
+export interface Caller {
+  readonly headers: RequestHeaders;
+}
 
 /** Hosts that name this machine from within: `localhost`, 127.0.0.0/8 and `::1`. */
 export function isLoopback(host: string): boolean {
@@ -71,7 +73,7 @@ export function secretOf(request: Caller): string | undefined {
   const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization);
   if (bearer) return bearer[1];
   const header = request.headers['x-api-key'];
-  if (typeof header === 'string' && header !== '') return header;
+  if (header) return header;
   const [, encoded] = /(?:^|[ ,])key\.([\w-]+)/.exec(request.headers['sec-websocket-protocol'] ?? '') ?? [];
   return encoded && Buffer.from(encoded, 'base64url').toString();
 }

@@ -1,33 +1,21 @@
 // Guards what pages of other origins may do, over a real socket: nothing until configured, then what they ask for.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { Exchange } from '../http/exchange.ts';
+import { serving } from '../http/http-testing.ts';
 import { handleCors } from './cors.ts';
 
 const APP = 'https://app.example';
 
 /** The answer to one request; 418 where the CORS code left it to the route. */
-async function ask(
-  corsOrigins: string[],
-  method: string,
-  headers: Record<string, string>,
-): Promise<Response> {
-  const server = createServer((request, response) => {
-    const exchange = new Exchange(request, response);
-    if (!handleCors(exchange, { corsOrigins })) exchange.send(418, 'text/plain', 'the route');
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  try {
-    const { port } = server.address() as AddressInfo;
-    return await fetch(`http://127.0.0.1:${port}/`, { method, headers });
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+function ask(corsOrigins: string[], method: string, headers: Record<string, string>): Promise<Response> {
+  return serving(
+    (request, response) => {
+      const exchange = new Exchange(request, response);
+      if (!handleCors(exchange, { corsOrigins })) exchange.send(418, 'text/plain', 'the route');
+    },
+    (port) => fetch(`http://127.0.0.1:${port}/`, { method, headers }),
+  );
 }
 
 const preflight = (origin: string, asked = 'x-stainless-os, content-type') => ({

@@ -36,7 +36,7 @@ export function handleCors(exchange: Exchange, rules: AccessRules): boolean {
   exchange.setHeader('access-control-expose-headers', EXPOSED);
   const asked = exchange.header('access-control-request-method');
   if (exchange.request.method !== 'OPTIONS' || asked === undefined) return false;
-  exchange.writeHead(204, {
+  exchange.begin(204, {
     vary: 'Origin, Access-Control-Request-Headers',
     'access-control-allow-methods': 'GET, HEAD, POST, DELETE, OPTIONS',
     'access-control-allow-headers': exchange.header('access-control-request-headers') ?? '*',

@@ -1,19 +1,15 @@
 // What an answer's head and its closing record say of how it came to be.
-import type { OutgoingHttpHeaders } from 'node:http';
 import type { RequestRecord } from '../../core/observer.ts';
 import type { ServedModel } from '../../core/world.ts';
 import type { Report } from '../../wire/dialect.ts';
-import { headerSafe } from '../http/exchange.ts';
+import type { ResponseHeaders } from '../http/response.ts';
 
 /** What is known of the answer when its head leaves. */
-export function answerHeaders(
-  record: RequestRecord,
-  model?: Pick<ServedModel, 'speaker'>,
-): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = {};
+export function answerHeaders(record: RequestRecord, model?: Pick<ServedModel, 'speaker'>): ResponseHeaders {
+  const headers: Record<string, string> = {};
   const speaker = record.speaker ?? model?.speaker;
-  if (speaker !== undefined) headers['x-sluice-model'] = headerSafe(speaker);
-  if (record.backend !== undefined) headers['x-sluice-backend'] = headerSafe(record.backend);
+  if (speaker !== undefined) headers['x-sluice-model'] = speaker;
+  if (record.backend !== undefined) headers['x-sluice-backend'] = record.backend;
   if (record.degraded.length > 0) headers['x-sluice-degraded'] = record.degraded.join(',');
   const timings: string[] = [];
   if (record.queueMs !== undefined) timings.push(`queue;dur=${record.queueMs.toFixed(1)}`);
@@ -23,7 +19,7 @@ export function answerHeaders(
 }
 
 /** Proxies on the way must neither hold a stream back nor compress it. */
-export function streamHeaders(contentType: string): OutgoingHttpHeaders {
+export function streamHeaders(contentType: string): ResponseHeaders {
   return {
     'content-type': contentType,
     'cache-control': 'no-cache, no-transform',

@@ -1,13 +1,14 @@
 // What leaves in one piece: all that is there, and never more than a bound; nothing before the first word.
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
-import { after, before, test } from 'node:test';
+import { connect } from 'node:net';
+import { test } from 'node:test';
 import type { TokenEvent } from '../../core/chat.ts';
 import { systemClock } from '../../core/clock.ts';
 import { toGatewayError } from '../../core/errors.ts';
 import { StreamLog } from '../../pipeline/stream-log.ts';
 import type { StreamCodec } from '../../wire/dialect.ts';
+import { serving } from '../http/http-testing.ts';
+import type { Response } from '../http/response.ts';
 import { ConnectionSink } from './connection-sink.ts';
 import { writeStream } from './stream-writer.ts';
 
@@ -22,7 +23,7 @@ const codec: StreamCodec = {
   end: () => '>',
 };
 
-const server = createServer((_request, response) => {
+function answer(response: Response): void {
   const log = new StreamLog({ maxBytes: 1_000_000, clock: systemClock, onAbandoned: () => {} });
   log.push({ type: 'start', speaker: 'm' });
   setImmediate(() => {
@@ -33,7 +34,7 @@ const server = createServer((_request, response) => {
   void writeStream(log, {
     sink: new ConnectionSink({
       response,
-      sendHead: () => response.writeHead(200),
+      sendHead: () => response.begin(200, {}),
       slowReaderLimitMs: 60_000,
     }),
     codec,
@@ -41,16 +42,19 @@ const server = createServer((_request, response) => {
     retold: toGatewayError,
     keepAliveMs: 60_000,
   });
-});
-before(() => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve)));
-after(() => server.close());
+}
 
 test('what has come together leaves together, up to a bound', async () => {
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
-  let answer = '';
-  for await (const bytes of socket) answer += (bytes as Buffer).toString('latin1');
-  const [, , ...frames] = answer.slice(answer.indexOf('\r\n\r\n')).split(/\r\n(?:[\da-f]+\r\n)?/);
+  let text = '';
+  await serving(
+    (_request, response) => answer(response),
+    async (port) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      for await (const bytes of socket) text += (bytes as Buffer).toString('latin1');
+    },
+  );
+  const [, , ...frames] = text.slice(text.indexOf('\r\n\r\n')).split(/\r\n(?:[\da-f]+\r\n)?/);
   assert.deepEqual(
     frames.filter((frame) => frame !== ''),
     [`<ab${long}`, `c${long}`, 'd', '>'],

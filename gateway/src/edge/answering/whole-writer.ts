@@ -1,8 +1,8 @@
 // Writes one answer as one JSON. Blank lines before it only if asked for: once one is sent, an error can no longer have its
 // status.
-import type { OutgoingHttpHeaders } from 'node:http';
 import { toGatewayError } from '../../core/errors.ts';
 import type { Exchange } from '../http/exchange.ts';
+import type { ResponseHeaders } from '../http/response.ts';
 import { streamHeaders } from './answer-headers.ts';
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
@@ -11,7 +11,7 @@ export interface WholeWriterOptions {
   /** The line of JSON. */
   readonly whole: Promise<string>;
   /** Of the head, as things stand. */
-  readonly headers: () => OutgoingHttpHeaders;
+  readonly headers: () => ResponseHeaders;
   /** Silence before a blank line, in ms, where they are asked for. */
   readonly keepAliveMs: number;
 }
@@ -23,10 +23,10 @@ export async function writeWhole(exchange: Exchange, options: WholeWriterOptions
   const padding = exchange.header('x-sluice-keep-alive') === '1' && padSilence(exchange, options);
   try {
     const text = await whole;
-    if (response.headersSent) response.end(text);
+    if (response.hasBegun) response.end(text);
     else exchange.send(200, JSON_TYPE, text, headers());
   } catch (thrown) {
-    if (response.headersSent) response.end(JSON.stringify(exchange.errorBody(toGatewayError(thrown))));
+    if (response.hasBegun) response.end(JSON.stringify(exchange.errorBody(toGatewayError(thrown))));
     throw thrown;
   } finally {
     if (padding) clearInterval(padding);
@@ -36,8 +36,8 @@ export async function writeWhole(exchange: Exchange, options: WholeWriterOptions
 function padSilence(exchange: Exchange, { headers, keepAliveMs }: WholeWriterOptions): NodeJS.Timeout {
   const { response } = exchange;
   return setInterval(() => {
-    if (response.destroyed || response.writableNeedDrain) return;
-    if (!response.headersSent) exchange.writeHead(200, { ...headers(), ...streamHeaders(JSON_TYPE) });
+    if (response.isLost || response.isFull) return;
+    if (!response.hasBegun) exchange.begin(200, { ...headers(), ...streamHeaders(JSON_TYPE) });
     response.write('\n');
   }, keepAliveMs).unref();
 }

@@ -10,7 +10,6 @@ import { retoldIn } from '../../wire/field-names.ts';
 import { parseJson } from '../../wire/json.ts';
 import { findModel } from '../asking/served-models.ts';
 import type { BodyLimits } from '../http/body.ts';
-import { watchClient } from '../http/client-leaves.ts';
 import type { Exchange } from '../http/exchange.ts';
 
 export interface CountTokensOptions {
@@ -52,7 +51,7 @@ async function countedBy(
   const abort = new AbortController();
   const tooLong = new GatewayError('cancelled', 'Counting took too long.');
   const timer = setTimeout(() => abort.abort(tooLong), LIMIT_MS);
-  const unwatch = watchClient(response, (reason) => abort.abort(reason));
+  const unwatch = response.watch((reason) => abort.abort(reason));
   try {
     return await backend.countTokens!(request, { callId: id, tenant, signal: abort.signal });
   } catch (thrown) {

@@ -12,8 +12,6 @@ import { endStory, newStory } from '../answering/story.ts';
 import { writeWhole } from '../answering/whole-writer.ts';
 import type { Asked, Call } from '../asking/asked.ts';
 import type { BodyLimits } from '../http/body.ts';
-import { watchClient } from '../http/client-leaves.ts';
-import { clientTakesAll } from '../http/client-takes.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { type KeptReadingOptions, showKept } from '../resume/kept-reading.ts';
 import { type Taken, type TakeOptions, take } from './take.ts';
@@ -47,7 +45,7 @@ export class Generation {
         return await showKept(exchange, taken.kept, taken.coming, this.#options);
       }
       if (taken) await this.#answer(taken.asked).catch(fail);
-      await clientTakesAll(exchange.response, this.#options.slowReaderLimitMs)?.catch(fail);
+      await exchange.response.taken(this.#options.slowReaderLimitMs)?.catch(fail);
       endStory(record, this.#options, failure);
     } finally {
       letGo?.();
@@ -65,7 +63,7 @@ export class Generation {
   #answer(asked: Asked<Exchange>): Promise<void> {
     const { response } = asked.exchange;
     return compute(asked, this.#options, async (answer) => {
-      const unwatch = watchClient(response, (reason) => answer.cancel(reason));
+      const unwatch = response.watch((reason) => answer.cancel(reason));
       try {
         if (asked.request.stream) await this.#stream(asked, answer);
         else await this.#whole(asked, answer);
@@ -81,7 +79,7 @@ export class Generation {
     const sink = new ConnectionSink({
       response: exchange.response,
       sendHead: () =>
-        exchange.writeHead(200, { ...answerHeaders(record, model), ...streamHeaders(codec.contentType) }),
+        exchange.begin(200, { ...answerHeaders(record, model), ...streamHeaders(codec.contentType) }),
       slowReaderLimitMs: this.#options.slowReaderLimitMs,
     });
     return readStream(asked, answer, codec, sink, this.#options);

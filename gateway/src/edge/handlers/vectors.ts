@@ -1,7 +1,6 @@
 // Vectors of texts, and documents judged by a query: requests that are answered whole. Understand, compute, write, tell the
 // observers, as generation.ts does for answers that are written word by word; and like those, one that has a name belongs to no
 // connection (resume/).
-import type { OutgoingHttpHeaders } from 'node:http';
 import { setImmediate as othersTurn } from 'node:timers/promises';
 import { GatewayError, toGatewayError } from '../../core/errors.ts';
 import { newRecord, type RequestRecord } from '../../core/observer.ts';
@@ -23,9 +22,8 @@ import {
   refuseUnlessReady,
 } from '../asking/served-models.ts';
 import type { BodyLimits } from '../http/body.ts';
-import { clientLeft, watchClient } from '../http/client-leaves.ts';
-import { clientTakes, clientTakesAll } from '../http/client-takes.ts';
 import type { Exchange } from '../http/exchange.ts';
+import { clientLeft, type ResponseHeaders } from '../http/response.ts';
 import { requestName } from '../resume/idempotency.ts';
 import type { Guise, KeptAnswer } from '../resume/kept-answer.ts';
 import type { KeptAnswers, RequestName } from '../resume/kept-answers.ts';
@@ -97,7 +95,7 @@ async function handle<Body extends AskedModel, Answer extends WholeAnswer>(
     const taken = await take(sort, call, record, options).catch(fail);
     if (taken && 'kept' in taken) return await showKept(exchange, taken.kept, taken.coming, options);
     if (taken) await answer(taken.asked, options).catch(fail);
-    await clientTakesAll(exchange.response, options.slowReaderLimitMs)?.catch(fail);
+    await exchange.response.taken(options.slowReaderLimitMs)?.catch(fail);
     endStory(record, options, failure);
   } finally {
     letGo?.();
@@ -156,7 +154,7 @@ async function answer<Body extends AskedModel, Answer extends WholeAnswer>(
 ): Promise<void> {
   const { exchange, record, model } = asked;
   const abort = new AbortController();
-  const unwatch = watchClient(exchange.response, (reason) => abort.abort(reason));
+  const unwatch = exchange.response.watch((reason) => abort.abort(reason));
   let text: Iterable<string>;
   try {
     text = await compute(asked, options, abort);
@@ -284,24 +282,23 @@ async function runAll<Piece, Result>(
 
 /**
  * What is long is made and written in pieces: others have their turn in between, and no more of it is held than its client has
- * not taken. Rejects as `clientTakes` does.
+ * not taken. Rejects as `Response.flows` does.
  */
 async function sendPieces(
   exchange: Exchange,
   pieces: Iterable<string>,
-  headers: OutgoingHttpHeaders,
+  headers: ResponseHeaders,
   slowReaderLimitMs: number,
 ): Promise<void> {
   const { response } = exchange;
   for (const text of inTurns(pieces)) {
-    if (response.destroyed) throw clientLeft();
-    if (text.length < UNITS_A_TURN && !response.headersSent)
-      return exchange.send(200, JSON_TYPE, text, headers);
-    if (!response.headersSent) exchange.writeHead(200, { 'content-type': JSON_TYPE, ...headers });
+    if (response.isLost) throw clientLeft();
+    if (text.length < UNITS_A_TURN && !response.hasBegun) return exchange.send(200, JSON_TYPE, text, headers);
+    if (!response.hasBegun) exchange.begin(200, { 'content-type': JSON_TYPE, ...headers });
     const isTaken = response.write(text);
-    await (isTaken ? othersTurn() : clientTakes(response, 'drain', slowReaderLimitMs));
+    await (isTaken ? othersTurn() : response.flows(slowReaderLimitMs));
   }
-  if (response.destroyed) throw clientLeft();
+  if (response.isLost) throw clientLeft();
   response.end();
 }
 

@@ -1,41 +1,42 @@
 // Guards the reading of bodies over a real socket: whole or refused, bounded in bytes and in silence, and a client that
 // leaves in the middle is an ordinary event.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, request as send } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
-import { PassThrough } from 'node:stream';
+import { request as send } from 'node:http';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import type { GatewayError } from '../../core/errors.ts';
 import { type BodyLimits, readBody } from './body.ts';
+import { serving } from './http-testing.ts';
+import { Request } from './request.ts';
 
 type Result = { readonly body: string } | { readonly code: string; readonly message: string };
 const ENOUGH: BodyLimits = { maxBytes: 1_000, stallMs: 30_000 };
 
 /** What became of the one body that `write` sends; whatever was started ends with it. */
-async function readFrom(write: (port: number) => { destroy(): unknown }, limits = ENOUGH): Promise<Result> {
+function readFrom(write: (port: number) => { destroy(): unknown }, limits = ENOUGH): Promise<Result> {
   const read = Promise.withResolvers<Result>();
-  const server = createServer((request, response) => {
-    readBody(request, limits)
-      .then(
-        (body) => ({ body: body.toString() }),
-        ({ code, message }: GatewayError) => ({ code, message }),
-      )
-      .then((result) => {
-        response.end();
-        read.resolve(result);
-      });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = write((server.address() as AddressInfo).port);
-  try {
-    return await read.promise;
-  } finally {
-    client.destroy();
-    server.closeAllConnections();
-    server.close();
-  }
+  return serving(
+    (request, response) => {
+      readBody(request, limits)
+        .then(
+          (body) => ({ body: body.toString() }),
+          ({ code, message }: GatewayError) => ({ code, message }),
+        )
+        .then((result) => {
+          response.begin(200, {});
+          response.end();
+          read.resolve(result);
+        });
+    },
+    async (port) => {
+      const client = write(port);
+      try {
+        return await read.promise;
+      } finally {
+        client.destroy();
+      }
+    },
+  );
 }
 
 /** Sends bytes as they are. */
@@ -112,12 +113,16 @@ test('what counts is silence and not length: a slow body that keeps coming is re
     fire = callback;
     return timer.refresh();
   });
-  const request = Object.assign(new PassThrough(), { headers: {} });
-  const reading = readBody(request as unknown as IncomingMessage, { maxBytes: 1_000, stallMs: 100 });
+  const head = { method: 'POST', target: '/', headers: {}, isOld: false, keepsAlive: true };
+  const request = new Request(
+    { ...head, awaitsContinue: false, hasBody: true, asksForUpgrade: false },
+    () => {},
+  );
+  const reading = readBody(request, { maxBytes: 1_000, stallMs: 100 });
   for (const letter of 'hello') {
     now += 99;
     if (now >= due) fire();
-    request.write(letter);
+    request.push(Buffer.from(letter));
     await new Promise(setImmediate);
   }
   request.end();
@@ -132,6 +137,23 @@ test('a client that leaves in the middle of its body is cancelled', async () => 
     return socket;
   };
   assert.equal((await refusal(leaving)).code, 'cancelled');
+});
+
+test('what is no HTTP in the middle of a body is told as such', async () => {
+  const { code } = await refusal(raw(head('Transfer-Encoding: chunked'), '2\r\nhello\r\n'));
+  assert.equal(code, 'invalid_request');
+});
+
+test('a client that waits to be told to send its body is told', async () => {
+  const waiting = (port: number) => {
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    socket.write(head('Content-Length: 5', 'Expect: 100-continue'));
+    socket.on('data', (bytes) => {
+      if (bytes.toString() === 'HTTP/1.1 100 Continue\r\n\r\n') socket.write('hello');
+    });
+    return socket;
+  };
+  assert.deepEqual(await readFrom(waiting), { body: 'hello' });
 });
 
 test('a compressed body is refused by name; one that is said to be plain is read', async () => {

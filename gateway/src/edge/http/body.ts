@@ -1,7 +1,7 @@
 // Reads a request's body: the only place that does. Bounded in bytes and in silence.
-import type { IncomingMessage } from 'node:http';
 import { setImmediate as turnsEnd } from 'node:timers/promises';
 import { GatewayError } from '../../core/errors.ts';
+import type { BodyReader, Request } from './request.ts';
 
 export interface BodyLimits {
   readonly maxBytes: number;
@@ -12,9 +12,10 @@ export interface BodyLimits {
 /**
  * Resolves with the end of the event loop's turn: what came in one turn is read first and then computed, so that the processor
  * goes over each part of the code once and not back and forth, which costs a fifth of a short request.
- * Rejects with `body_too_large`, `request_timeout`, or `cancelled` when the client left in the middle.
+ * Rejects with `body_too_large`, `request_timeout`, `invalid_request` for what is no HTTP, or `cancelled` when the client left in the
+ * middle.
  */
-export async function readBody(request: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
+export async function readBody(request: Request, limits: BodyLimits): Promise<Buffer> {
   const encoding = request.headers['content-encoding'] ?? 'identity';
   if (encoding.toLowerCase() !== 'identity') {
     throw new GatewayError(
@@ -23,44 +24,69 @@ export async function readBody(request: IncomingMessage, limits: BodyLimits): Pr
     );
   }
   if (Number(request.headers['content-length'] ?? 0) > limits.maxBytes) throw tooLarge(limits);
-  // Node throws an 'error' that nobody listens to; the client's leaving is an ordinary event.
-  request.on('error', () => {});
+  const body = new Body(limits);
+  request.read(body);
   await turnsEnd();
-  if (request.destroyed || !request.complete) return await readPieces(request, limits);
   // It has come with its head, as most do.
-  const bytes: Buffer = request.read() ?? Buffer.alloc(0);
-  if (bytes.length > limits.maxBytes) throw tooLarge(limits);
-  return bytes;
+  if (!body.isSettled) await body.comes();
+  return body.bytes();
 }
 
-function readPieces(request: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    const settle = (error?: GatewayError) => {
-      clearTimeout(timer);
-      request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
-      if (error) reject(error);
-      else resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes));
-    };
-    const onData = (chunk: Buffer) => {
-      timer.refresh();
-      bytes += chunk.length;
-      if (bytes > limits.maxBytes) settle(tooLarge(limits));
-      else chunks.push(chunk);
-    };
-    const onEnd = () => settle();
-    const onGone = () =>
-      settle(new GatewayError('cancelled', 'The client left before its request was complete.'));
-    const timer = setTimeout(() => {
-      const seconds = limits.stallMs / 1000;
-      settle(
-        new GatewayError('request_timeout', `The body stopped for ${seconds} s before it was complete.`),
-      );
-    }, limits.stallMs).unref();
-    request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
-    if (request.destroyed) onGone();
-  });
+class Body implements BodyReader {
+  isSettled = false;
+  readonly #limits: BodyLimits;
+  #pieces: Buffer[] = [];
+  #length = 0;
+  #failure: GatewayError | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #settled: (() => void) | undefined;
+
+  constructor(limits: BodyLimits) {
+    this.#limits = limits;
+  }
+
+  data(bytes: Buffer): void {
+    if (this.isSettled) return;
+    this.#timer?.refresh();
+    this.#length += bytes.length;
+    if (this.#length > this.#limits.maxBytes) this.failed(tooLarge(this.#limits));
+    else this.#pieces.push(bytes);
+  }
+
+  end(): void {
+    this.#settle();
+  }
+
+  failed(error: GatewayError): void {
+    if (this.isSettled) return;
+    this.#failure = error;
+    this.#pieces = [];
+    this.#settle();
+  }
+
+  /** Resolves when it is settled, which silence does too. */
+  comes(): Promise<void> {
+    const { stallMs } = this.#limits;
+    this.#timer = setTimeout(() => {
+      const message = `The body stopped for ${stallMs / 1000} s before it was complete.`;
+      this.failed(new GatewayError('request_timeout', message));
+    }, stallMs).unref();
+    return new Promise((resolve) => {
+      this.#settled = resolve;
+    });
+  }
+
+  /** All of it. Throws what it failed by. */
+  bytes(): Buffer {
+    if (this.#failure) throw this.#failure;
+    return this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces, this.#length);
+  }
+
+  #settle(): void {
+    this.isSettled = true;
+    clearTimeout(this.#timer);
+    this.#settled?.();
+  }
 }
 
 function tooLarge({ maxBytes }: BodyLimits): GatewayError {

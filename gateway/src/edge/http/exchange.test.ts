@@ -2,27 +2,19 @@
 // that hold any text, and that a client which still sends gets to see why it was refused.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestOptions, request as send } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type IncomingMessage, type RequestOptions, request as send } from 'node:http';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type ErrorCode, GatewayError, toGatewayError } from '../../core/errors.ts';
-import { Exchange, headerSafe } from './exchange.ts';
+import { Exchange } from './exchange.ts';
+import { serving as servingAny } from './http-testing.ts';
+import { headerSafe } from './response.ts';
 
 type Handler = (exchange: Exchange) => void | Promise<void>;
 
-/** A server on loopback for the time of `use`. */
-async function serving(handler: Handler, use: (port: number) => Promise<void>): Promise<void> {
-  const server = createServer((request, response) => void handler(new Exchange(request, response)));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  try {
-    await use((server.address() as AddressInfo).port);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
-}
+const serving = (handler: Handler, use: (port: number) => Promise<void>) =>
+  servingAny((request, response) => void handler(new Exchange(request, response)), use);
 
 async function ask(port: number, options: RequestOptions = {}, body: Buffer | string = '') {
   const request = send({ port, host: '127.0.0.1', agent: false, ...options });
@@ -220,24 +212,31 @@ for (const [how, headers] of [
 }
 
 test('after a refusal the connection stays until the rest of the body has come', async () => {
-  const fate = Promise.withResolvers<string>();
-  const handler: Handler = (exchange) => {
-    exchange.request.once('end', () => fate.resolve('read to its end'));
-    exchange.request.once('close', () => fate.resolve('cut'));
-    return refuseLarge(exchange);
-  };
-  await serving(handler, async (port) => {
+  await serving(refuseLarge, async (port) => {
     const half = Buffer.alloc(1024 * 1024, 'x');
-    const headers = { 'content-length': 2 * half.length };
-    const request = send({ port, host: '127.0.0.1', agent: false, method: 'POST', headers });
-    request.on('error', () => {});
-    request.write(half);
-    const [response] = (await once(request, 'response')) as [IncomingMessage];
-    request.end(half);
-    assert.equal(await fate.promise, 'read to its end');
-    assert.equal(response.statusCode, 413);
-    response.resume();
+    const socket = connect(port, '127.0.0.1');
+    let text = '';
+    socket.on('data', (bytes) => (text += bytes.toString('latin1')));
+    socket.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${2 * half.length}\r\n\r\n`);
+    socket.write(half);
+    while (!text.endsWith('}\n')) await once(socket, 'data');
+    assert.match(text, /^HTTP\/1\.1 413 /);
+    assert.equal(socket.readableEnded, false);
+    socket.write(half);
+    await once(socket, 'close');
+    assert.equal(socket.errored, null);
   });
+});
+
+test('a small body that nobody has read does not cost its connection', async () => {
+  await serving(
+    (exchange) => exchange.sendError(new GatewayError('not_found', 'No.')),
+    async (port) => {
+      const one = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab';
+      const last = one.replace('Host', 'Connection: close\r\nHost');
+      assert.equal((await askRaw(port, one + last)).split('HTTP/1.1 404').length - 1, 2);
+    },
+  );
 });
 
 test('a connection whose body was read whole is kept for the next request', async () => {

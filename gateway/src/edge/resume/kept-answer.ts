@@ -1,9 +1,9 @@
 // One answer that is kept: its compute belongs to no connection, and each reader has a place of its own in what came of it.
 // It never waits for a reader, and never ends by itself because one has left: when is too long, the store knows.
-import type { OutgoingHttpHeaders } from 'node:http';
 import type { Clock } from '../../core/clock.ts';
 import type { GatewayError } from '../../core/errors.ts';
 import type { Dialect } from '../../wire/dialect.ts';
+import type { ResponseHeaders } from '../http/response.ts';
 import type { ReplayBuffer } from './replay-buffer.ts';
 
 /** How it is shown to whoever reads it. */
@@ -15,9 +15,9 @@ export interface Guise {
   /** Its events bear ids, by which a reader comes again. */
   readonly isNumbered: boolean;
   /** Of its head, as things stand. */
-  readonly headers: () => OutgoingHttpHeaders;
+  readonly headers: () => ResponseHeaders;
   /** Of an error in its place. */
-  readonly errorHeaders: () => OutgoingHttpHeaders;
+  readonly errorHeaders: () => ResponseHeaders;
   /** How what is said of it, also to who comes again, is worded. */
   readonly dialect: Pick<Dialect, 'error' | 'idHeader'>;
 }

@@ -2,7 +2,6 @@
 // with them is told in the shape of the answer's own dialect, as far as they may know that it exists.
 import { GatewayError, toGatewayError } from '../../core/errors.ts';
 import type { RequestObserver, ResumeOutcome } from '../../core/observer.ts';
-import { clientTakesAll } from '../http/client-takes.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { KeptAnswer } from './kept-answer.ts';
 import type { KeptAnswers, RequestName } from './kept-answers.ts';
@@ -77,7 +76,7 @@ export async function showKept(
     exchange.sendError(toGatewayError(thrown), kept.guise.errorHeaders());
   }
   // What the client does not take is not waited for for ever; that it left has been seen to.
-  await clientTakesAll(exchange.response, slowReaderLimitMs)?.catch(() => {});
+  await exchange.response.taken(slowReaderLimitMs)?.catch(() => {});
 }
 
 async function showStream(
@@ -133,6 +132,6 @@ export function observed<T>(observer: RequestObserver, find: () => T): T {
 }
 
 function sendNothing(exchange: Exchange): void {
-  exchange.writeHead(204, {});
+  exchange.begin(204, {});
   exchange.response.end();
 }

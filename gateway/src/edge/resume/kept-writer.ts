@@ -1,16 +1,14 @@
 // Writes an answer that is kept to one of its readers: what there is, then what comes. Another reader, who is slower or leaves,
 // is not seen here.
-import type { OutgoingHttpHeaders } from 'node:http';
 import { GatewayError } from '../../core/errors.ts';
 import { writeWhole } from '../answering/whole-writer.ts';
-import { ChunkedBody } from '../http/chunked-body.ts';
-import { clientTakes } from '../http/client-takes.ts';
 import type { Exchange } from '../http/exchange.ts';
+import type { ResponseHeaders } from '../http/response.ts';
 import type { Follower, KeptAnswer } from './kept-answer.ts';
 
 export interface KeptStreamOptions {
   /** Besides those of the answer itself. */
-  readonly headers: OutgoingHttpHeaders;
+  readonly headers: ResponseHeaders;
   /** How long the client may stop reading, in ms. */
   readonly slowReaderLimitMs: number;
   /** The number of the first event to write; it is kept. */
@@ -31,28 +29,31 @@ export async function writeKeptStream(
 ): Promise<void> {
   const { buffer, guise } = kept;
   const { response } = exchange;
-  const body = new ChunkedBody(response, () =>
-    exchange.writeHead(200, { ...guise.headers(), ...options.headers }),
-  );
+  const begin = () => exchange.begin(200, { ...guise.headers(), ...options.headers });
   await following(kept, exchange, async (follower) => {
-    if (options.isBegun) body.begin();
+    if (options.isBegun) {
+      begin();
+      response.flushHead();
+    }
     let next = options.from;
-    while (!response.destroyed) {
+    while (!response.isLost) {
       const batch = next < buffer.first ? cutOff(exchange) : buffer.read(next);
       if (batch) {
         next = batch.next;
-        if (!body.write(batch.bytes)) await clientTakes(response, 'drain', options.slowReaderLimitMs);
+        if (!response.hasBegun) begin();
+        if (!response.write(batch.bytes)) await response.flows(options.slowReaderLimitMs);
       } else if (kept.isRunning) await follower.news();
       else break;
     }
-    if (kept.failure && !response.headersSent) throw kept.failure;
-    if (!response.destroyed) body.end('');
+    if (kept.failure && !response.hasBegun) throw kept.failure;
+    if (!response.hasBegun) begin();
+    response.end();
   });
 }
 
 export interface KeptWholeOptions {
   /** Besides those of the answer itself. */
-  readonly headers: OutgoingHttpHeaders;
+  readonly headers: ResponseHeaders;
   /** Silence before a blank line, in ms, where they are asked for. */
   readonly keepAliveMs: number;
 }
@@ -79,17 +80,17 @@ async function following(
   read: (follower: Follower) => Promise<void>,
 ): Promise<void> {
   const follower = kept.follow();
-  response.once('close', follower.leave);
+  const unwatch = response.watch(follower.leave);
   try {
     await read(follower);
   } finally {
-    response.off('close', follower.leave);
+    unwatch();
     follower.leave();
   }
 }
 
 async function wholeOf(kept: KeptAnswer, { response }: Exchange, follower: Follower): Promise<string> {
-  while (kept.isRunning && !response.destroyed) await follower.news();
+  while (kept.isRunning && !response.isLost) await follower.news();
   if (kept.failure) throw kept.failure;
   const batch = kept.buffer.read(kept.buffer.first);
   if (batch) return batch.bytes.toString();

@@ -1,12 +1,12 @@
 // One socket: it takes frames, runs their calls, and sends what these have to say in turns, one event each, so that a long answer
 // does not hold up a short one. Nothing is sent ahead of a client that does not read; what it may have open or waiting is bounded.
-import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import { GatewayError } from '../../core/errors.ts';
 import { errorBody } from '../../wire/error-body.ts';
 import type { Caller } from '../access/access.ts';
 import { retryMs } from '../http/exchange.ts';
+import type { RequestHeaders } from '../http/request-parser.ts';
 import { type BeginOptions, beginCall, type Reading, type Refusal, resumeCall } from './begin.ts';
 import {
   type CallFrame,
@@ -66,7 +66,7 @@ export class SocketConnection {
   #stopWaiting: (() => void) | undefined;
   #stopClosing: (() => void) | undefined;
 
-  constructor(ws: WebSocket, socket: Socket, headers: IncomingHttpHeaders, options: ConnectionOptions) {
+  constructor(ws: WebSocket, socket: Socket, headers: RequestHeaders, options: ConnectionOptions) {
     this.#ws = ws;
     this.#socket = socket;
     this.#caller = { headers: whoAsks(headers) };
@@ -280,7 +280,7 @@ export class SocketConnection {
 }
 
 /** What says who a client is, of all that it said: a connection may last for days. */
-function whoAsks(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+function whoAsks(headers: RequestHeaders): RequestHeaders {
   const { host, origin, authorization } = headers;
   return {
     host,

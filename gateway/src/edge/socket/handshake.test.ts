@@ -1,10 +1,10 @@
 // Guards the door of sockets: what the library would refuse in words of its own is refused here before, as everything else is.
 import assert from 'node:assert/strict';
-import type { IncomingHttpHeaders } from 'node:http';
 import { test } from 'node:test';
+import type { RequestHeaders } from '../http/request-parser.ts';
 import { checkHandshake } from './handshake.ts';
 
-const GOOD: IncomingHttpHeaders = {
+const GOOD: RequestHeaders = {
   upgrade: 'WebSocket',
   'sec-websocket-version': '13',
   'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',

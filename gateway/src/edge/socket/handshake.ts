@@ -1,6 +1,6 @@
 // A request to become a WebSocket (RFC 6455, 4.2.1): what is wrong with it, told before anything is upgraded. Pure.
-import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../../core/errors.ts';
+import type { RequestHeaders } from '../http/request-parser.ts';
 
 /** The subprotocol that is spoken here. */
 export const SUBPROTOCOL = 'sluice.v1';
@@ -11,7 +11,7 @@ const KEY = /^[+/0-9A-Za-z]{22}==$/;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** Throws `upgrade_required` and `invalid_request`. */
-export function checkHandshake(headers: IncomingHttpHeaders): void {
+export function checkHandshake(headers: RequestHeaders): void {
   if (!asksForWebSocket(headers) || headers['sec-websocket-version'] !== WEBSOCKET_VERSION) {
     throw new GatewayError(
       'upgrade_required',
@@ -31,6 +31,6 @@ export function checkHandshake(headers: IncomingHttpHeaders): void {
   );
 }
 
-export function asksForWebSocket({ upgrade }: IncomingHttpHeaders): boolean {
+export function asksForWebSocket({ upgrade }: RequestHeaders): boolean {
   return upgrade?.toLowerCase() === 'websocket';
 }

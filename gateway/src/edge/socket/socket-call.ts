@@ -1,9 +1,10 @@
 // One call of a socket as its frames, one at a time and in their order: head, events, what it failed by, end. A reader of a kept
 // answer like any other, with a place of its own; it holds no more of it than one piece of the buffer.
-import type { OutgoingHttpHeaders } from 'node:http';
+
 import { GatewayError } from '../../core/errors.ts';
 import { errorBody } from '../../wire/error-body.ts';
 import { retryMs } from '../http/exchange.ts';
+import type { ResponseHeaders } from '../http/response.ts';
 import { type ReadEvent, readEvents } from '../resume/event-numbers.ts';
 import type { Follower, KeptAnswer } from '../resume/kept-answer.ts';
 import type { Reading } from './begin.ts';
@@ -103,7 +104,7 @@ function reasonOf({ code }: GatewayError): EndReason {
 
 /** What is known of the answer when it has ended. */
 function endHeaders({ guise }: KeptAnswer): FrameHeaders {
-  const headers: OutgoingHttpHeaders = guise.headers();
+  const headers: ResponseHeaders = guise.headers();
   const told = Object.entries(headers).filter(
     (entry): entry is [string, string] =>
       typeof entry[1] === 'string' && (entry[0].startsWith('x-sluice-') || entry[0] === 'server-timing'),

@@ -5,9 +5,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocketServer } from 'ws';
 import { GatewayError } from '../../core/errors.ts';
-import { authenticate, refuseForeignSocket } from '../access/access.ts';
+import { authenticate, type Caller, refuseForeignSocket } from '../access/access.ts';
 import { refuseUnlessReady } from '../asking/served-models.ts';
 import type { BodyLimits } from '../http/body.ts';
+import type { Request } from '../http/request.ts';
 import { type ConnectionOptions, SocketConnection } from './connection.ts';
 import { CLIENT_KINDS, type FrameKind, SERVER_KINDS } from './frames.ts';
 import { checkHandshake, SUBPROTOCOL } from './handshake.ts';
@@ -62,7 +63,7 @@ export class Sockets {
   }
 
   /** Throws why the request is not to become a socket. */
-  letIn(request: IncomingMessage): void {
+  letIn(request: Caller): void {
     const { access, readiness, world } = this.#options;
     authenticate(request, world(), access);
     refuseForeignSocket(request, access);
@@ -72,12 +73,13 @@ export class Sockets {
     throw new GatewayError('overloaded', `There are ${MOST_CONNECTIONS} sockets open, and no room for more.`);
   }
 
-  /** What was let in becomes one. `head`: what came of it already. */
-  open(request: IncomingMessage, socket: Socket, head: Buffer): void {
+  /** What was let in becomes one. `ahead`: what came of it already. */
+  open(request: Request, socket: Socket, ahead: Buffer): void {
     const count = (kind: FrameKind) => {
       this.#frames[kind] += 1;
     };
-    this.#server.handleUpgrade(request, socket, head, (ws) => {
+    // All that the library reads of a request is its method and headers.
+    this.#server.handleUpgrade(request as unknown as IncomingMessage, socket, ahead, (ws) => {
       const connection = new SocketConnection(ws, socket, request.headers, { ...this.#options, count });
       this.#connections.add(connection);
       ws.once('close', () => this.#connections.delete(connection));
