@@ -100,6 +100,23 @@ test('a client that sends ahead of its turn without end is not read any more, an
   );
 });
 
+test('the last answer is there for who reads it late, also where its connection closes with it', async () => {
+  const long = 'x'.repeat(32 * 1024 * 1024);
+  await serving(
+    (_request, response) => {
+      response.begin(200, { 'content-length': long.length });
+      response.end(long);
+    },
+    async (port) => {
+      const socket = connect(port, '127.0.0.1', () => socket.write(get('/', LAST)));
+      socket.pause();
+      // Longer than a client is listened to after its answer.
+      await sleep(2_500);
+      assert.ok((await readAll(socket)).endsWith(`\r\n\r\n${long}`));
+    },
+  );
+});
+
 test('a head that does not come to its end has its time', async () => {
   await serving(
     echo,

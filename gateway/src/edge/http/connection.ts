@@ -130,6 +130,7 @@ export class ClientConnection implements ResponseChannel {
     } finally {
       this.#isAdvancing = false;
     }
+    if (this.#isTakenOver) return;
     const held = this.#ahead.length + (this.#request?.heldBytes ?? 0);
     if (held > MOST_AHEAD_BYTES) this.#socket.pause();
     else this.#readOn();
@@ -211,10 +212,18 @@ export class ClientConnection implements ResponseChannel {
   #close(): void {
     this.#isClosing = true;
     this.#ahead = NOTHING;
-    clearTimeout(this.#limit);
-    this.#limit = setTimeout(() => this.destroy(), LINGER_MS).unref();
+    this.#endLater(IDLE_MS);
     if (this.#isBroken || this.mayStay) this.#socket.end();
     this.#readOn();
+  }
+
+  /** The client may still read what it has not read yet. */
+  #endLater(leftMs: number): void {
+    clearTimeout(this.#limit);
+    this.#limit = setTimeout(() => {
+      if (this.isDrained || leftMs < LINGER_MS) this.destroy();
+      else this.#endLater(leftMs - LINGER_MS);
+    }, LINGER_MS).unref();
   }
 
   #linger(bytes: Buffer): void {
