@@ -4,7 +4,6 @@ import type { Usage } from '../../core/chat.ts';
 import { isAnswerError, statusOfError } from './answer-error.ts';
 import { AnswerParts, tokenCount } from './answer-parts.ts';
 import type { ChoiceParts } from './choice-parts.ts';
-import { type PlainPiece, TextFrame } from './text-frame.ts';
 import type { AnswerOptions, UpstreamAnswer } from './upstream-answer.ts';
 import { upstreamCalls } from './upstream-calls.ts';
 import { itemsOf, type Members, membersOf, parseExactly, parseUpstream } from './upstream-json.ts';
@@ -16,8 +15,6 @@ export class OpenAiAnswer implements UpstreamAnswer {
   readonly #parts: AnswerParts;
   readonly #failure: AnswerOptions['failure'];
   readonly #hasLogprobs: boolean;
-  /** Absent: there may be more in an event than its text. */
-  readonly #frame: TextFrame | undefined;
   /** As it came last: totals are cumulative. */
   #usage: unknown;
 
@@ -25,9 +22,6 @@ export class OpenAiAnswer implements UpstreamAnswer {
     this.#parts = new AnswerParts(options);
     this.#failure = options.failure;
     this.#hasLogprobs = options.request.logprobs !== undefined;
-    this.#frame = this.#hasLogprobs
-      ? undefined
-      : new TextFrame((event) => plainPiece(membersOf(parseUpstream(event))));
   }
 
   get isOver(): boolean {
@@ -45,21 +39,13 @@ export class OpenAiAnswer implements UpstreamAnswer {
   data(text: string, event = ''): void {
     if (this.#parts.isOver) return;
     if (event === 'error') throw this.#failure(statusOfError(readable(text)), text);
-    const piece = this.#frame?.pieceIn(text);
-    if (piece) {
-      this.#takePlain(piece);
-      return;
-    }
     if (text.charCodeAt(0) !== OPENING_BRACE) {
       const trimmed = text.trim();
       if (trimmed === DONE) this.#parts.done(usageOf(this.#usage));
       if (trimmed === DONE || trimmed === '') return;
     }
     const chunk = this.#parse(text, event);
-    if (!chunk) return;
-    this.#take(chunk, text, false);
-    const plain = this.#frame && plainPiece(chunk);
-    if (plain) this.#frame?.learn(text, plain);
+    if (chunk) this.#take(chunk, text, false);
   }
 
   whole(text: string): void {
@@ -84,13 +70,6 @@ export class OpenAiAnswer implements UpstreamAnswer {
       if ((event === '' || event === 'message') && !this.#parts.isWhole) throw error;
       return undefined;
     }
-  }
-
-  #takePlain({ kind, choice, text }: PlainPiece): void {
-    const parts = this.#parts.choice(choice);
-    if (kind === 'reasoning') parts.reasoning(text);
-    else parts.text(text);
-    if (this.#parts.isStopped) this.#parts.finish(usageOf(this.#usage));
   }
 
   #take(chunk: Members, text: string, isWhole: boolean): void {
@@ -127,23 +106,6 @@ export class OpenAiAnswer implements UpstreamAnswer {
     // Here one vendor tells its usage.
     if (choice.usage) this.#usage = choice.usage;
   }
-}
-
-/** Undefined: the event says something else, or something more. What is read here is all that `OpenAiAnswer` reads. */
-function plainPiece(chunk: Members): PlainPiece | undefined {
-  const choices = itemsOf(chunk.choices);
-  if (choices.length !== 1 || chunk.usage || isAnswerError(chunk)) return undefined;
-  const choice = membersOf(choices[0]);
-  if (choice.message || choice.usage) return undefined;
-  if ((choice.finish_reason ?? choice.stop_reason ?? choice.matched_stop ?? undefined) !== undefined)
-    return undefined;
-  const message = messageOf(choice);
-  if (message.refusal || message.tool_calls || message.function_call) return undefined;
-  const { content = message.text } = message;
-  const thought = message.reasoning_content || message.reasoning;
-  const text = thought || content;
-  if (typeof text !== 'string' || (thought && content)) return undefined;
-  return { kind: thought ? 'reasoning' : 'text', choice: choice.index ?? 0, text };
 }
 
 /** Of a stream, of a whole answer, or of a text completion, whose choices are their own message. */
