@@ -215,6 +215,7 @@ test('what is no answer, or could be read as another one', () => {
     `${CHUNKED}1\rx`,
     `${CHUNKED}00000000000001\r\na\r\n`,
     `${CHUNKED}0\r\n\rx`,
+    `${CHUNKED}0\r\nx: 1\n\r\n`,
   ]) {
     const isBad = (thrown: unknown) =>
       thrown instanceof GatewayError && thrown.message === 'The back end did not answer in HTTP.';

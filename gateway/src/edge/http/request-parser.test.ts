@@ -181,6 +181,10 @@ test('what is no request, or could be read as another one', () => {
     `${CHUNKED}1;x\ny\r\na\r\n`,
     `${CHUNKED}00000000000001\r\na\r\n`,
     `${CHUNKED}0\r\n\rx`,
+    `${CHUNKED}0\r\nx: 1\n\r\n`,
+    `${CHUNKED}0\r\n\n`,
+    `${CHUNKED}0\r\nx: 1\ry\r\n\r\n`,
+    `${CHUNKED}0\r\n x: 1\r\n\r\n`,
   ]) {
     assert.throws(() => readIn(Buffer.from(text, 'latin1'), []), MalformedHttp, JSON.stringify(text));
     const cuts = byteByByte(text.length);

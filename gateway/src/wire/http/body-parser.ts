@@ -36,6 +36,7 @@ type State =
   /** Where a line of a trailer begins, or the empty one that ends it. */
   | 'trailer'
   | 'trailer-line'
+  | 'trailer-line-end'
   | 'trailer-end'
   | 'done';
 
@@ -126,10 +127,15 @@ export class BodyParser {
         break;
       case 'trailer':
         if (bytes[at] === CARRIAGE_RETURN) this.#state = 'trailer-end';
-        else this.#passTrailer(bytes[at]!);
+        else this.#beginTrailer(bytes[at]!);
         break;
       case 'trailer-line':
-        this.#passTrailer(bytes[at]!);
+        this.#pass(bytes[at]!);
+        if (bytes[at] === CARRIAGE_RETURN) this.#state = 'trailer-line-end';
+        break;
+      case 'trailer-line-end':
+        expect(bytes[at]!, LINE_FEED);
+        this.#state = 'trailer';
         break;
       case 'trailer-end':
         expect(bytes[at]!, LINE_FEED);
@@ -164,9 +170,10 @@ export class BodyParser {
     else throw new MalformedHttp();
   }
 
-  #passTrailer(byte: number): void {
-    this.#state = byte === LINE_FEED ? 'trailer' : 'trailer-line';
-    if (byte !== LINE_FEED) this.#pass(byte);
+  #beginTrailer(byte: number): void {
+    if (byte === SPACE || byte === TAB) throw new MalformedHttp();
+    this.#state = 'trailer-line';
+    this.#pass(byte);
   }
 
   /** What nobody reads has a bound too. */
