@@ -147,6 +147,7 @@ test('what is no request, or could be read as another one', () => {
     'GET /a b HTTP/1.1\r\nhost: x\r\n\r\n',
     'GET /\x7f HTTP/1.1\r\nhost: x\r\n\r\n',
     'G(T / HTTP/1.1\r\nhost: x\r\n\r\n',
+    'helloGET / HTTP/1.1\r\nhost: x\r\n\r\n',
     'GET / HTTP/1.1\nhost: x\r\n\r\n',
     'GET / HTTP/1.1\r\n\r\n',
     'GET / HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n',
