@@ -116,7 +116,8 @@ test('each line bears its own time, to the millisecond', async () => {
     let now = 0;
     Date.now = () => now;
     const log = createLog(plain);
-    for (now of ${JSON.stringify(times)}) log('info', 'line');`);
+    for (now of ${JSON.stringify(times)}) log('info', 'line');
+    setTimeout(() => {}, 500);`);
   const lines = stderr.trimEnd().split('\n');
   assert.deepEqual(
     lines.map((line) => JSON.parse(line).time),
