@@ -294,11 +294,9 @@ describe('the embedded engine', { skip, concurrency: false }, () => {
     t.diagnostic(
       `longest gap ${Math.round(longest)} ms; newcomer's first token after ${Math.round(firstToken)} ms`,
     );
-    // Time is the aim, but a busy machine must not fail it while the slices are as small as they get, nor one moment without a
-    // processor, in which every stream has one long gap.
+    // Time is the aim, but a busy machine must not fail it while the slices are as small as they get.
     const slices = prefills.map((step) => step.prefillTokens);
-    const isSmooth = during.filter((gap) => gap >= 500).length <= running.length;
-    assert.ok(isSmooth || Math.max(...slices.slice(2)) <= 80, `slices of ${slices.join(', ')}`);
+    assert.ok(longest < 500 || Math.max(...slices.slice(2)) <= 80, `slices of ${slices.join(', ')}`);
     assert.ok(
       prefills.slice(0, 3).every((step) => step.decodedTokens >= 4),
       'the streams go on in every step',

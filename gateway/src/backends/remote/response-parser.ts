@@ -1,8 +1,8 @@
 // One answer of HTTP/1.1 (RFC 9112) from its bytes, however the network cut them: two lengths, or a length beside chunks, are none.
 // It must never hold more than a head, and it shows each byte of a body where it lies.
 // Pure: no socket, no clock.
-import { type BodyFraming, BodyParser } from '../../wire/http/body-parser.ts';
-import { contentLength, HeadReader, hasToken, MalformedHttp, readHeaders } from '../../wire/http/head.ts';
+import { BodyParser } from '../../wire/http/body-parser.ts';
+import { framingBy, HeadReader, MalformedHttp, readHeaders, staysOpen } from '../../wire/http/head.ts';
 import { transportError } from './transport-error.ts';
 import type { UpstreamHeaders, UpstreamReader } from './upstream-reader.ts';
 
@@ -74,11 +74,10 @@ export class ResponseParser {
     // Hints come before the answer. Nobody has asked for another protocol.
     if (status < 200 && status !== 101) return;
     if (status < 200) throw new MalformedHttp();
-    const connection = String(headers.connection ?? '').toLowerCase();
-    this.keepsAlive = line[1] === '1' ? !hasToken(connection, 'close') : hasToken(connection, 'keep-alive');
+    this.keepsAlive = staysOpen(line[1] === '0', headers);
     const hint = /(?:^|[\s,])timeout=(\d{1,9})/i.exec(String(headers['keep-alive'] ?? ''));
     if (hint) this.keepAliveMs = Number(hint[1]) * 1000;
-    const framing = framingOf(status, headers);
+    const framing = status === 204 || status === 304 ? 0 : (framingBy(headers) ?? 'connection');
     if (framing === 'connection') this.keepsAlive = false;
     this.#body.begin(framing);
     this.#reader.head(status, headers);
@@ -87,16 +86,4 @@ export class ResponseParser {
 
 function listed(earlier: string | string[], value: string): string[] {
   return [...(typeof earlier === 'string' ? [earlier] : earlier), value];
-}
-
-/** How an answer's body ends (RFC 9112, 6.3). */
-function framingOf(status: number, headers: UpstreamHeaders): BodyFraming {
-  const coding = headers['transfer-encoding'];
-  const length = headers['content-length'];
-  if (status === 204 || status === 304) return 0;
-  if (coding !== undefined) {
-    if (length !== undefined || String(coding).toLowerCase() !== 'chunked') throw new MalformedHttp();
-    return 'chunked';
-  }
-  return length === undefined ? 'connection' : contentLength(length);
 }

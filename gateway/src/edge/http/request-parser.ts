@@ -2,8 +2,15 @@
 // What a proxy in front could take for another request than we do is none: bare line feeds, folded headers, two lengths, a length
 // beside chunks, two hosts. It holds no more than a head.
 // Pure: no socket, no clock.
-import { type BodyFraming, BodyParser, type DataReader } from '../../wire/http/body-parser.ts';
-import { contentLength, HeadReader, hasToken, MalformedHttp, readHeaders } from '../../wire/http/head.ts';
+import { BodyParser, type DataReader } from '../../wire/http/body-parser.ts';
+import {
+  framingBy,
+  HeadReader,
+  hasToken,
+  MalformedHttp,
+  readHeaders,
+  staysOpen,
+} from '../../wire/http/head.ts';
 
 /** Names in lower case; what was sent more than once stands with commas between. */
 export type RequestHeaders = Readonly<Record<string, string | undefined>>;
@@ -86,20 +93,22 @@ export class RequestParser {
     if (!line) throw new MalformedHttp();
     const isOld = line[3] === '0';
     const headers: RequestHeaders = readHeaders<string>(lines, REQUEST_LINE.lastIndex, joined);
-    const { host, connection = '', expect } = headers;
+    const { host, connection, expect } = headers;
     if (host === undefined ? !isOld : host.includes(',')) throw new MalformedHttp();
-    const framing = framingOf(headers, isOld);
-    const wishes = connection.toLowerCase();
+    if (isOld && headers['transfer-encoding'] !== undefined) throw new MalformedHttp();
+    // Without a word of it there is none.
+    const framing = framingBy(headers) ?? 0;
     this.#body.begin(framing);
     this.#reader.head({
       method: line[1]!,
       target: line[2]!,
       headers,
       isOld,
-      keepsAlive: isOld ? hasToken(wishes, 'keep-alive') : !hasToken(wishes, 'close'),
+      keepsAlive: staysOpen(isOld, headers),
       awaitsContinue: !isOld && framing !== 0 && expect?.toLowerCase() === '100-continue',
       hasBody: framing !== 0,
-      asksForUpgrade: !isOld && headers.upgrade !== undefined && hasToken(wishes, 'upgrade'),
+      asksForUpgrade:
+        !isOld && headers.upgrade !== undefined && hasToken((connection ?? '').toLowerCase(), 'upgrade'),
     });
   }
 }
@@ -113,13 +122,4 @@ function withoutBlankLines(bytes: Buffer): number {
 
 function joined(earlier: string, value: string): string {
   return `${earlier}, ${value}`;
-}
-
-/** How a request's body ends (RFC 9112, 6.3): without a word of it, there is none. */
-function framingOf(headers: RequestHeaders, isOld: boolean): BodyFraming {
-  const coding = headers['transfer-encoding'];
-  const length = headers['content-length'];
-  if (coding === undefined) return length === undefined ? 0 : contentLength(length);
-  if (isOld || length !== undefined || coding.toLowerCase() !== 'chunked') throw new MalformedHttp();
-  return 'chunked';
 }

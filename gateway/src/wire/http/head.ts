@@ -86,8 +86,24 @@ export function hasToken(list: string, token: string): boolean {
   return list !== '' && list.split(',').some((one) => one.trim() === token);
 }
 
-/** Of a `Content-Length`. Throws `MalformedHttp` for what is no plain number, as where two were sent. */
-export function contentLength(value: unknown): number {
-  if (typeof value !== 'string' || !/^\d{1,15}$/.test(value)) throw new MalformedHttp();
-  return Number(value);
+/** Whether the other side would use the connection again. `isOld`: it speaks HTTP/1.0, where one has to ask for it. */
+export function staysOpen(isOld: boolean, { connection }: Readonly<Record<string, unknown>>): boolean {
+  const wishes = String(connection ?? '').toLowerCase();
+  return isOld ? hasToken(wishes, 'keep-alive') : !hasToken(wishes, 'close');
+}
+
+/**
+ * How a message's body ends, by its headers (RFC 9112, 6.3); undefined: they do not say. Throws `MalformedHttp` for what two readers
+ * could take for two bodies: a length beside chunks, another coding, a length that is no plain number, as where two were sent.
+ */
+export function framingBy(headers: Readonly<Record<string, unknown>>): number | 'chunked' | undefined {
+  const coding = headers['transfer-encoding'];
+  const length = headers['content-length'];
+  if (coding !== undefined) {
+    if (length !== undefined || String(coding).toLowerCase() !== 'chunked') throw new MalformedHttp();
+    return 'chunked';
+  }
+  if (length === undefined) return undefined;
+  if (typeof length !== 'string' || !/^\d{1,15}$/.test(length)) throw new MalformedHttp();
+  return Number(length);
 }
