@@ -41,16 +41,33 @@ function prettyLines(useColour: boolean): pino.DestinationStream {
 
 /** A write for every line would cost a request more than all of its routing: lines leave together, a tenth of a second late. */
 function bufferedLines(): pino.DestinationStream {
-  const destination = pino.destination({ dest: STDERR, sync: false });
+  // It begins no write before it is told: one that has begun at the process's end would be lost with its thread.
+  const destination = pino.destination({
+    dest: STDERR,
+    sync: false,
+    minLength: BUFFER_LENGTH,
+    maxWrite: 2 * BUFFER_LENGTH,
+  });
   let lines = '';
   let timer: NodeJS.Timeout | undefined;
+  let isWriting = false;
+  /** Lines are to leave as soon as the ones before them have. */
+  let isDue = false;
   const flush = () => {
     clearTimeout(timer);
-    if (lines !== '') destination.write(lines);
+    isDue = isWriting;
+    if (lines === '' || isWriting) return;
+    isWriting = true;
+    destination.write(lines);
     lines = '';
+    destination.flush();
   };
+  destination.on('drain', () => {
+    isWriting = false;
+    if (isDue) flush();
+  });
   process.on('exit', () => {
-    flush();
+    if (lines !== '') destination.write(lines);
     destination.flushSync();
   });
   return {
