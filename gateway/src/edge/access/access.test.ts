@@ -132,6 +132,21 @@ test('no key, an unknown one or part of one does not open', () => {
   assert.throws(() => enter({ 'x-api-key': 'wrong' }, KEYS), { code: 'unauthenticated' });
 });
 
+test('a key that was right opens for as long as there is it, and beside it no other', () => {
+  const world: World = { models: new Map(), keys: KEYS };
+  const show = (secret: string, where = world) =>
+    authenticate({ headers: { authorization: `Bearer ${secret}` } }, where, { corsOrigins: [] });
+  for (let time = 0; time < 2; time += 1) {
+    assert.equal(show('key-of-alice').tenant, 'alice');
+    assert.equal(show('key-of-bob').tenant, 'bob');
+    assert.throws(() => show('key-of-carol'), { code: 'unauthenticated' });
+    assert.throws(() => show('__proto__'), { code: 'unauthenticated' });
+  }
+  const withoutAlice: World = { ...world, keys: KEYS.filter(({ tenant }) => tenant !== 'alice') };
+  assert.throws(() => show('key-of-alice', withoutAlice), { code: 'unauthenticated' });
+  assert.equal(show('key-of-bob', withoutAlice).tenant, 'bob');
+});
+
 test('a refusal does not repeat the key that was shown', () => {
   try {
     enter({ authorization: 'Bearer my-typo' }, KEYS);
