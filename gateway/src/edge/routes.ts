@@ -88,6 +88,9 @@ const RESUME = ['GET', 'DELETE'] as const;
 
 /** `hasAdmin`: there is an admin key. Throws `not_found` for unknown paths and `invalid_request` for those that are no text. */
 export function matchRoute(path: string, hasAdmin = false): Match {
+  // As most are: with nothing to decode.
+  const asItIs = FIXED.get(path);
+  if (asItIs) return asItIs;
   const decoded = decodePath(path).replace(/(?<=.)\/$/s, '');
   const fixedMatch = FIXED.get(decoded) ?? (hasAdmin ? ADMIN.get(decoded) : undefined);
   if (fixedMatch) return fixedMatch;

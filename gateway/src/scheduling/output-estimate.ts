@@ -3,34 +3,39 @@
 
 /** Weight of the newest answer in the mean. */
 const SMOOTHING = 0.1;
-/** Pairs of model and tenant; who was asked for longest ago is forgotten first. */
+/** Pairs of tenant and model; the tenant that was answered longest ago is forgotten first. */
 const MOST_PAIRS = 10_000;
 
 export class OutputEstimates {
-  /** Mean tokens of an answer, by the pair; in the order in which they were last finished. */
-  readonly #means = new Map<string, number>();
+  /**
+   * Mean tokens of an answer, by tenant and then by model; tenants in the order in which they were last answered. Both names are looked
+   * up as they are: one text made of them would have to be hashed anew for every call.
+   */
+  readonly #means = new Map<string, Map<string, number>>();
+  #pairs = 0;
 
   /** Output tokens that a call may be expected to take, of at most `most`; `most` itself where nothing is known. */
   expected(model: string, tenant: string, most: number): number {
-    const mean = this.#means.get(pairOf(model, tenant));
+    const mean = this.#means.get(tenant)?.get(model);
     return mean === undefined ? most : Math.min(most, Math.ceil(mean));
   }
 
   /** A call has ended in a whole answer of so many tokens. */
   finished(model: string, tenant: string, outputTokens: number): void {
-    const pair = pairOf(model, tenant);
-    const mean = this.#means.get(pair) ?? outputTokens;
-    this.#means.delete(pair);
-    this.#means.set(pair, mean + SMOOTHING * (outputTokens - mean));
-    if (this.#means.size <= MOST_PAIRS) return;
-    for (const oldest of this.#means.keys()) {
-      this.#means.delete(oldest);
+    const means = this.#means.get(tenant) ?? new Map<string, number>();
+    const mean = means.get(model);
+    means.set(model, mean === undefined ? outputTokens : mean + SMOOTHING * (outputTokens - mean));
+    if (mean === undefined) this.#pairs += 1;
+    this.#means.delete(tenant);
+    this.#means.set(tenant, means);
+    if (this.#pairs > MOST_PAIRS) this.#forgetOldest();
+  }
+
+  #forgetOldest(): void {
+    for (const [tenant, means] of this.#means) {
+      this.#pairs -= means.size;
+      this.#means.delete(tenant);
       return;
     }
   }
-}
-
-/** Two pairs of one name, which line breaks in names could make, would only share a mean. */
-function pairOf(model: string, tenant: string): string {
-  return `${model}\n${tenant}`;
 }

@@ -68,8 +68,10 @@ export class PromisedPlaces {
     const { tenants } = this.#classes[priority];
     const seenAt = this.#clock.now();
     const known = tenants.get(tenant);
-    if (known) Object.assign(known, { weight, seenAt });
-    else tenants.set(tenant, { weight, seenAt });
+    if (known) {
+      known.weight = weight;
+      known.seenAt = seenAt;
+    } else tenants.set(tenant, { weight, seenAt });
   }
 
   /** When to come back, on the clock; undefined: there is no place for it within a minute. */

@@ -71,6 +71,8 @@ export interface LimitUse {
   readonly used: number;
 }
 
+const UNLIMITED: Standing = { requests: undefined, tokens: undefined, spending: undefined };
+
 /** A quota, and how its refusal begins. */
 interface Scope extends Quota {
   readonly whose: string;
@@ -112,7 +114,9 @@ export class KeyQuotas {
 
   /** For headers: how the key stands now, and with it the model that it asks for, once that is known. */
   standing(key: AccessKey, model?: LimitedModel): Standing {
-    const all = scopesOf(key, model).flatMap((scope) => standingsOf(scope, this.#store.standing(scope)));
+    const scopes = scopesOf(key, model);
+    if (scopes.length === 0) return UNLIMITED;
+    const all = scopes.flatMap((scope) => standingsOf(scope, this.#store.standing(scope)));
     return {
       requests: tightest('requests', all),
       tokens: tightest('tokens', all),
@@ -206,20 +210,25 @@ function durationText(ms: number): string {
 /** Those with limits only, the key's own first: of what holds equally long, that is what its client knows best. */
 function scopesOf(key: AccessKey, model: LimitedModel | undefined): Scope[] {
   const scopes: Scope[] = [];
-  const add = (account: string, limits: UsageLimits | undefined, whose: string) => {
-    if (limits && isLimited(limits)) scopes.push({ account, limits, whose });
-  };
-  const digest = key.digest.toString('base64');
-  add(`key ${digest}`, key, 'This API key has reached its limit');
+  if (isLimited(key)) {
+    scopes.push({ account: accountOfKey(key), limits: key, whose: 'This API key has reached its limit' });
+  }
   if (!model) return scopes;
   const { id, limits } = model;
-  add(
-    `key ${digest} ${id}`,
-    key.modelLimits?.get(id),
-    `This API key has reached its limit for the model "${id}"`,
-  );
-  add(accountOfModel(id), limits, `The model "${id}" has reached its limit for all keys together`);
+  const ownLimits = key.modelLimits?.get(id);
+  if (ownLimits && isLimited(ownLimits)) {
+    const whose = `This API key has reached its limit for the model "${id}"`;
+    scopes.push({ account: `${accountOfKey(key)} ${id}`, limits: ownLimits, whose });
+  }
+  if (limits && isLimited(limits)) {
+    const whose = `The model "${id}" has reached its limit for all keys together`;
+    scopes.push({ account: accountOfModel(id), limits, whose });
+  }
   return scopes;
+}
+
+function accountOfKey({ digest }: AccessKey): string {
+  return `key ${digest.toString('base64')}`;
 }
 
 function accountOfModel(id: string): string {

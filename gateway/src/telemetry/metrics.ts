@@ -112,7 +112,8 @@ export class Metrics implements RequestObserver {
     labelNames: ['route', 'model', 'outcome'],
     registers: [this.#registry],
   });
-  readonly #requestChildren = new Map<string, Counter.Internal>();
+  /** By route, model and outcome. */
+  readonly #requestChildren = new Map<string, Map<string, Map<RequestOutcome, Counter.Internal>>>();
   readonly #refusals = new Counter({
     name: 'sluice_refusals_total',
     help: 'Requests that were turned away before any work, by reason.',
@@ -302,13 +303,13 @@ export class Metrics implements RequestObserver {
     this.#predictionError.observe((firstTokenMs - predictedFirstTokenMs) / 1000);
   }
 
-  /** prom-client hashes labels at every look-up; the sets are closed, so each child is looked up once. */
+  /** The sets are closed, so each child is made once; no name is put together to find it, for that would have to be hashed anew. */
   #requestsBy({ route, model }: RequestRecord, outcome: RequestOutcome): Counter.Internal {
-    const name = `${route} ${outcome} ${model}`;
-    let child = this.#requestChildren.get(name);
+    const children = entryOf(entryOf(this.#requestChildren, route), model);
+    let child = children.get(outcome);
     if (!child) {
       child = this.#requests.labels({ route, model, outcome });
-      this.#requestChildren.set(name, child);
+      children.set(outcome, child);
     }
     return child;
   }
@@ -367,6 +368,16 @@ export class Metrics implements RequestObserver {
       },
     );
   }
+}
+
+/** The map under a name, a new one where there is none. */
+function entryOf<Key, Value>(maps: Map<string, Map<Key, Value>>, name: string): Map<Key, Value> {
+  let map = maps.get(name);
+  if (!map) {
+    map = new Map();
+    maps.set(name, map);
+  }
+  return map;
 }
 
 /** 5xx and broken streams. A client that left, or sent nonsense, is no failure of ours. */

@@ -16,9 +16,21 @@ const MAX_PROMPTS = 1024;
 /** Whatever is there, or nothing: for what is read by hand. */
 const anything = z.unknown().optional();
 
+/** Gives a value as a schema would, or undefined where the schema is to be asked. */
+type PlainRead = (value: unknown) => unknown;
+
+/** How plain values are read, by their schemas: zod's way to a number costs as much as parsing the body it stands in. */
+const PLAIN_READS = new WeakMap<z.core.$ZodType, PlainRead>();
+
+function readPlainly<T extends z.ZodType>(schema: T, read: PlainRead | undefined): T {
+  if (read) PLAIN_READS.set(schema, read);
+  return schema;
+}
+
 /** Absent and null are one. */
 export function optional<T extends z.ZodType>(type: T) {
-  return type.nullish().transform((value) => value ?? undefined);
+  const field = type.nullish().transform((value) => value ?? undefined);
+  return readPlainly(field, PLAIN_READS.get(type));
 }
 
 /** An optional number. The message goes on after the field's name: "must be…". */
@@ -31,13 +43,14 @@ export function numberField(message: string, isValid: (value: number) => boolean
 
 /** An optional value that needs no schema of its own: `read` gives it, or undefined where it is none. */
 function plainField<T>(message: string, read: (value: unknown) => T | undefined) {
-  return anything.transform((value, context): T | undefined => {
+  const field = anything.transform((value, context): T | undefined => {
     if (isNullish(value)) return undefined;
     const known = read(value);
     if (known !== undefined) return known;
     context.addIssue({ code: 'custom', message });
     return z.NEVER;
   });
+  return readPlainly(field, read);
 }
 
 /** An optional integer between two bounds. */
@@ -103,24 +116,34 @@ const NOTHING_READ: Members<never> = { fields: undefined, rest: {} };
  * of them anew.
  */
 function memberReader<Shape extends z.ZodRawShape>({ shape }: z.ZodObject<Shape>) {
-  const types = new Map(Object.entries<z.core.$ZodType>(shape));
-  const needed = [...types.keys()].filter((name) => {
-    const absent = z.safeParse(types.get(name)!, undefined);
+  const types = new Map(
+    Object.entries<z.core.$ZodType>(shape).map(([name, type]) => [
+      name,
+      { type, readPlain: PLAIN_READS.get(type) },
+    ]),
+  );
+  const needed = Object.keys(shape).filter((name) => {
+    const absent = z.safeParse(shape[name]!, undefined);
     return !absent.success || absent.data !== undefined;
   });
   return (object: Readonly<Record<string, unknown>>): Members<Shape> => {
     const fields: Record<string, unknown> = {};
     const rest: Record<string, unknown> = {};
     let isRight = needed.every((name) => object[name] !== undefined);
-    for (const [name, value] of Object.entries(object)) {
-      const type = types.get(name);
-      if (type === undefined) {
+    for (const name of Object.keys(object)) {
+      const value = object[name];
+      const known = types.get(name);
+      if (known === undefined) {
         // `__proto__` is a name like any other in JSON, and a trap to whoever copies it member by member.
         if (value !== null && name !== '__proto__') rest[name] = value;
       } else if (isRight) {
-        const read = z.safeParse(type, value);
-        isRight = read.success;
-        fields[name] = read.data;
+        const plain = known.readPlain?.(value);
+        if (plain !== undefined) fields[name] = plain;
+        else {
+          const read = z.safeParse(known.type, value);
+          isRight = read.success;
+          fields[name] = read.data;
+        }
       }
     }
     // Sampling has a seed only as a number; a back end that can pass on every digit finds them here.
@@ -131,12 +154,13 @@ function memberReader<Shape extends z.ZodRawShape>({ shape }: z.ZodObject<Shape>
 
 /** A text where the value is one, as `text` has it, else a list. */
 export function textOr<T extends z.ZodType>(list: T, text?: z.ZodString) {
-  return z.unknown().transform((value, context): string | z.output<T> => {
+  const field = z.unknown().transform((value, context): string | z.output<T> => {
     const isText = typeof value === 'string';
     if (isText && !text) return value;
     const read: (string | z.output<T>)[] = [];
     return readInto(read, isText ? text! : list, value, context, []) ? read[0]! : z.NEVER;
   });
+  return text ? field : readPlainly(field, (value) => (typeof value === 'string' ? value : undefined));
 }
 
 function readInto<T extends z.ZodType>(

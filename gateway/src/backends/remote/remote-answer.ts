@@ -29,6 +29,7 @@ const MAX_WHOLE_BYTES = 64 * 2 ** 20;
 const MAX_ERROR_BYTES = 64 * 1024;
 const LEFT_BRACE = 0x7b;
 const LESS_THAN = 0x3c;
+const MOST_ASCII = 0x7f;
 
 interface Reader {
   push(bytes: Buffer): void;
@@ -111,7 +112,8 @@ class WholeText implements Reader {
   readonly #maxBytes: number;
   readonly #beyond: 'refuse' | 'cut';
   readonly #onText: (text: string) => void;
-  readonly #decoder = new StringDecoder('utf8');
+  /** Made when a piece may end within a character: most answers are one piece. */
+  #decoder: StringDecoder | undefined;
   #text = '';
   #bytes = 0;
 
@@ -123,14 +125,21 @@ class WholeText implements Reader {
 
   push(bytes: Buffer): void {
     this.#bytes += bytes.length;
-    if (this.#bytes <= this.#maxBytes) this.#text += this.#decoder.write(bytes);
+    if (this.#bytes <= this.#maxBytes) this.#text += this.#decoded(bytes);
     else if (this.#beyond === 'refuse') {
       throw new GatewayError('backend_failed', 'The back end sent an answer that is larger than any can be.');
     } else this.end();
   }
 
   end(): void {
-    this.#onText((this.#text + this.#decoder.end()).replace(/^\ufeff/, ''));
+    const text = this.#text + (this.#decoder?.end() ?? '');
+    this.#onText(text.startsWith('\ufeff') ? text.slice(1) : text);
+  }
+
+  #decoded(bytes: Buffer): string {
+    if (!this.#decoder && bytes.at(-1)! <= MOST_ASCII) return bytes.toString();
+    this.#decoder ??= new StringDecoder('utf8');
+    return this.#decoder.write(bytes);
   }
 }
 

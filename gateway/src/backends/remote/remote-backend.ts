@@ -19,7 +19,7 @@ import { planPrefix, type SplicePlan } from './splice.ts';
 import { countTokens } from './token-count.ts';
 import { Transport } from './transport.ts';
 import { isBroken, isUnreachable } from './transport-error.ts';
-import { type UpstreamCall, upstreamCall } from './upstream-dialect.ts';
+import { upstreamCall } from './upstream-dialect.ts';
 import { upstreamError } from './upstream-error.ts';
 import type { UpstreamHeaders } from './upstream-reader.ts';
 import { embeddingQuestion, rerankQuestion } from './vectors.ts';
@@ -121,7 +121,21 @@ export class RemoteBackend implements Backend {
     };
     const call = upstreamCall(request, server, plan?.prefix);
     await this.#counted(context, (brake, isTrial) =>
-      this.#exchange(request, call, plan, context, brake, isTrial ? this.#tried(sink) : sink),
+      this.#budgeted((onHead) =>
+        exchangeAnswer(this.#transport, {
+          request,
+          call,
+          plan,
+          traits: this.#traits,
+          limits: this.#options,
+          headers: this.#headersFor(context.origin),
+          signal: context.signal,
+          brake,
+          sink: isTrial ? this.#tried(sink) : sink,
+          onHead,
+          errorOf: (status, headers, text) => this.#errorOf(status, headers, text),
+        }),
+      ),
     );
   }
 
@@ -205,26 +219,31 @@ export class RemoteBackend implements Backend {
       return { state: 'closed', reason: `The back end ${this.id} was taken away.`, slots: 0 };
     const { state, reason, retryAfterMs } = this.#health;
     const isReady = state === 'ready' || state === 'trial';
-    const told = {
+    const budget = this.#budget.current;
+    const isUsedUp = isReady && this.#budget.isUsedUp;
+    const notReached = state === 'unknown' ? `The back end ${this.id} was not reached yet.` : undefined;
+    const restMs = isReady || state === 'unknown' ? undefined : retryAfterMs;
+    // In one piece, since each call asks several times: what is spread into an object costs more than all of it.
+    return {
+      state: isUsedUp ? 'busy' : loadStateOf(state),
+      reason: isUsedUp
+        ? `The limits of the back end ${this.id} are used up until they begin anew.`
+        : (reason ?? notReached),
+      retryAfterMs: isUsedUp ? budget?.resetMs : restMs,
+      slots: isReady && !isUsedUp ? this.#slotsWith(budget) : 0,
       running: this.#found?.running,
       waiting: this.#found?.waiting,
       others: this.#others,
       kvCacheUsage: this.#found?.kvCacheUsage,
-      budget: this.#budget.current,
+      budget,
     };
-    if (isReady && this.#budget.isUsedUp) {
-      const reason = `The limits of the back end ${this.id} are used up until they begin anew.`;
-      return { state: 'busy', reason, retryAfterMs: told.budget?.resetMs, slots: 0, ...told };
-    }
-    const slots = Math.min(this.#places, this.#calls.size + (told.budget?.requests ?? this.#places));
-    return {
-      state: loadStateOf(state),
-      reason: reason ?? (state === 'unknown' ? `The back end ${this.id} was not reached yet.` : undefined),
-      retryAfterMs: isReady || state === 'unknown' ? undefined : retryAfterMs,
-      // One call finds out whether it is well again.
-      slots: !isReady ? 0 : state === 'trial' ? this.#calls.size + (this.#trialRuns ? 0 : 1) : slots,
-      ...told,
-    };
+  }
+
+  #slotsWith(budget: BackendLoad['budget']): number {
+    const running = this.#calls.size;
+    // One call finds out whether it is well again.
+    if (this.#health.state === 'trial') return running + (this.#trialRuns ? 0 : 1);
+    return Math.min(this.#places, running + (budget?.requests ?? this.#places));
   }
 
   /** Calls at once, by the user, itself or its kind. */
@@ -273,25 +292,6 @@ export class RemoteBackend implements Backend {
     if (prefill) return planPrefix(text, prefill);
     const message = 'The back end of this model cannot go on with an answer that was begun.';
     throw new GatewayError('invalid_request', message, { param: 'messages' });
-  }
-
-  #exchange(
-    request: ChatRequest,
-    call: UpstreamCall,
-    plan: SplicePlan | undefined,
-    { origin, signal }: CallContext,
-    brake: Brake,
-    sink: EventSink,
-  ): Promise<void> {
-    return this.#budgeted((onHead) =>
-      exchangeAnswer(this.#transport, {
-        ...{ request, call, plan, signal, brake, sink, onHead },
-        traits: this.#traits,
-        limits: this.#options,
-        headers: this.#headersFor(origin),
-        errorOf: (status, headers, text) => this.#errorOf(status, headers, text),
-      }),
-    );
   }
 
   #headersFor(origin: CallOrigin | undefined): Readonly<Record<string, string>> {

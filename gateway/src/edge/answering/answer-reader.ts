@@ -40,7 +40,11 @@ export async function readWhole(asked: Asked, { log }: Answer): Promise<string> 
   const { dialect, record, request, meta, wantsReport } = asked;
   const fold = new AnswerFold();
   try {
-    for await (const event of log.read()) fold.add(event);
+    for await (const event of log.read()) {
+      fold.add(event);
+      // An answer that was asked for whole comes all at once.
+      for (let next = log.takeReady(); next; next = log.takeReady()) fold.add(next);
+    }
   } catch (thrown) {
     throw retold(asked, thrown);
   }
