@@ -25,11 +25,11 @@ import { startSluice } from '../servers.ts';
 import { EVENTS, HOLD_MS, PHASES, type Phase, STEP_MS } from '../upstream-words.ts';
 
 /** Many and short, since what else the machine does comes and goes within seconds: a ratio of one round is off by a fifth. */
-const ROUNDS = 21;
-/** Large enough that the kernel's tick of 10 ms is a hundredth of what is measured, or nearly. */
-const SIZE: LoadSize = { streamLoads: 2, jsonRequests: 5_000 };
+const ROUNDS = 60;
+/** Large enough that the kernel's tick of 10 ms is some hundredths of what is measured; chance evens it out over the rounds. */
+const SIZE: LoadSize = { streamLoads: 1, jsonRequests: 2_000 };
 const LEAVINGS = 20;
-const WARMING = 3;
+const WARMING = 8;
 const LITELLM_ROUNDS = 3;
 const LITELLM_SIZE: LoadSize = { streamLoads: 1, jsonRequests: 640 };
 /** Each that is never noticed takes seconds. */

@@ -251,7 +251,8 @@ export class ClientConnection implements ResponseChannel {
 
   readonly #lose = (): void => {
     this.#stop();
-    this.#request?.fail(leftEarly());
+    // Most have come whole, and an error bears a stack.
+    if (!this.mayStay) this.#request?.fail(leftEarly());
     this.#response?.lose();
   };
 
