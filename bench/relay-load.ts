@@ -47,6 +47,8 @@ interface Tail {
 export interface Sample {
   /** User and system time for one event of a stream; the requests themselves are in it. */
   readonly chunkMicros: number;
+  /** The same where no server falls behind, on a slow machine either: with fewer streams. */
+  readonly calmChunkMicros: number;
   readonly requestMicros: number;
   /** The most that was seen while streams ran. */
   readonly rssMiB: number;
@@ -54,12 +56,14 @@ export interface Sample {
   readonly fewAgeMs: Tail;
   /** The same with all of them. */
   readonly manyAgeMs: Tail;
-  /** With all of them: near 1 unless a server falls behind, which makes its chunks cheaper. */
+  /** Near 1 unless a server falls behind, which makes its chunks cheaper. */
   readonly textsPerRead: number;
+  readonly calmTextsPerRead: number;
   readonly jsonMs: Tail;
 }
 
 export const STREAMS = 200;
+export const CALM_STREAMS = 80;
 export const FEW_STREAMS = 8;
 export const JSON_CONNECTIONS = 32;
 const WATCH_EVERY_MS = 50;
@@ -105,6 +109,10 @@ export async function takeSample(clients: Clients, way: Way, size: LoadSize): Pr
       reads += gapsMs.length + STREAMS;
     }
   }).finally(() => clearInterval(watch));
+  let calmReads = CALM_STREAMS;
+  const calmSeconds = await secondsOf(pid, async () => {
+    calmReads += (await streams(clients, way, CALM_STREAMS)).gapsMs.length;
+  });
   const few = await streams(clients, way, FEW_STREAMS);
   let totalsMs: readonly number[] = [];
   const jsonSeconds = await secondsOf(pid, async () => {
@@ -112,11 +120,13 @@ export async function takeSample(clients: Clients, way: Way, size: LoadSize): Pr
   });
   return {
     chunkMicros: (streamSeconds * 1e6) / (size.streamLoads * STREAMS * EVENTS),
+    calmChunkMicros: (calmSeconds * 1e6) / (CALM_STREAMS * EVENTS),
     requestMicros: (jsonSeconds * 1e6) / totalsMs.length,
     rssMiB: mostBytes / 2 ** 20,
     fewAgeMs: tailOf(few.agesMs),
     manyAgeMs: tailOf(manyAges),
     textsPerRead: (size.streamLoads * STREAMS * TEXTS) / reads,
+    calmTextsPerRead: (CALM_STREAMS * TEXTS) / calmReads,
     jsonMs: tailOf(totalsMs),
   };
 }

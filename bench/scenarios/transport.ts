@@ -11,6 +11,7 @@ import { type Program, startBenchProgram } from '../peers/program.ts';
 import { startVllmRouter, VLLM_ROUTER } from '../peers/vllm-router.ts';
 import {
   ARTICLE,
+  CALM_STREAMS,
   CHAT,
   FEW_STREAMS,
   JSON_CONNECTIONS,
@@ -25,7 +26,7 @@ import { startSluice } from '../servers.ts';
 import { EVENTS, HOLD_MS, PHASES, type Phase, STEP_MS } from '../upstream-words.ts';
 
 /** Many and short, since what else the machine does comes and goes within seconds: a ratio of one round is off by a fifth. */
-const ROUNDS = 60;
+const ROUNDS = 40;
 /** Large enough that the kernel's tick of 10 ms is some hundredths of what is measured; chance evens it out over the rounds. */
 const SIZE: LoadSize = { streamLoads: 1, jsonRequests: 2_000 };
 const LEAVINGS = 20;
@@ -41,11 +42,13 @@ const WANTED_RATIO = 1;
 
 interface Figures {
   readonly chunkMicros: Spread;
+  readonly calmChunkMicros: Spread;
   readonly requestMicros: Spread;
   readonly rssMiB: Spread;
   readonly addedToChunkMs: Tails;
   readonly ageOfChunkUnderLoadMs: Tails;
   readonly textsPerRead: Spread;
+  readonly calmTextsPerRead: Spread;
   readonly jsonMs: Tails;
   readonly leavingMs: Readonly<Record<Phase, Leaving>>;
 }
@@ -66,6 +69,7 @@ interface Ratio {
   readonly of: string;
   readonly to: string;
   readonly chunk: object;
+  readonly calmChunk: object;
   readonly request: object;
 }
 
@@ -105,7 +109,7 @@ export async function run(rounds = ROUNDS): Promise<object> {
       process.env.SLUICE_BENCH_LITELLM === '1' ? await forScale(clients, upstream, direct, up) : undefined;
     return {
       unit: `CPU (user and system) of all processes of a server; ${rounds} rounds`,
-      stream: `${STREAMS} streams of ${EVENTS} events, one each ${STEP_MS} ms`,
+      stream: `${STREAMS} streams of ${EVENTS} events, one each ${STEP_MS} ms; calm: ${CALM_STREAMS}`,
       json: `${SIZE.jsonRequests} requests over ${JSON_CONNECTIONS} connections`,
       added: `to a text on its way, over the same without a gateway; ${FEW_STREAMS} streams`,
       wantedRatio: WANTED_RATIO,
@@ -173,6 +177,7 @@ function figuresOf(samples: readonly Sample[], direct: readonly Sample[]): Omit<
     );
   return {
     chunkMicros: spread((one) => one.chunkMicros, 1),
+    calmChunkMicros: spread((one) => one.calmChunkMicros, 1),
     requestMicros: spread((one) => one.requestMicros, 1),
     rssMiB: spread((one) => one.rssMiB, 0),
     addedToChunkMs: { p50: added((one) => one.fewAgeMs.p50), p99: added((one) => one.fewAgeMs.p99) },
@@ -181,6 +186,7 @@ function figuresOf(samples: readonly Sample[], direct: readonly Sample[]): Omit<
       p99: spread((one) => one.manyAgeMs.p99, 1),
     },
     textsPerRead: spread((one) => one.textsPerRead, 2),
+    calmTextsPerRead: spread((one) => one.calmTextsPerRead, 2),
     jsonMs: { p50: spread((one) => one.jsonMs.p50, 1), p99: spread((one) => one.jsonMs.p99, 1) },
   };
 }
@@ -214,6 +220,7 @@ function ratioOf(samples: Samples, ours: string, peer: string): Ratio {
     of: ours,
     to: peer,
     chunk: ratio((one) => one.chunkMicros),
+    calmChunk: ratio((one) => one.calmChunkMicros),
     request: ratio((one) => one.requestMicros),
   };
 }
@@ -246,6 +253,11 @@ export function draw({ ways }: { ways: Readonly<Record<string, Figures>> }): str
   };
   return plot('In front of another server', [
     columns('CPU of a streamed chunk', 'µs', ({ chunkMicros }) => chunkMicros),
+    columns(
+      `The same with ${CALM_STREAMS} streams instead of ${STREAMS}`,
+      'µs',
+      ({ calmChunkMicros }) => calmChunkMicros,
+    ),
     columns('CPU of a JSON request', 'µs', ({ requestMicros }) => requestMicros),
     columns('Delay added to a chunk, P50', 'ms', ({ addedToChunkMs }) => addedToChunkMs.p50),
     columns('Memory under load', 'MiB', ({ rssMiB }) => rssMiB),
