@@ -36,3 +36,11 @@ test('of more pairs than there is room for, those of long ago are forgotten', ()
   assert.equal(estimates.expected('m', '10000', 512), 10);
   assert.equal(estimates.expected('m', 'often', 512), 10);
 });
+
+test('of a tenant with more models than there is room for, only those of long ago are forgotten', () => {
+  const estimates = new OutputEstimates();
+  for (let model = 0; model < 10_001; model += 1) estimates.finished(`${model}`, 'a', 10);
+  assert.equal(estimates.expected('0', 'a', 512), 512);
+  assert.equal(estimates.expected('1', 'a', 512), 10);
+  assert.equal(estimates.expected('10000', 'a', 512), 10);
+});

@@ -3,13 +3,13 @@
 
 /** Weight of the newest answer in the mean. */
 const SMOOTHING = 0.1;
-/** Pairs of tenant and model; the tenant that was answered longest ago is forgotten first. */
+/** Pairs of tenant and model; of the tenant that was answered longest ago, its model of longest ago is forgotten first. */
 const MOST_PAIRS = 10_000;
 
 export class OutputEstimates {
   /**
-   * Mean tokens of an answer, by tenant and then by model; tenants in the order in which they were last answered. Both names are looked
-   * up as they are: one text made of them would have to be hashed anew for every call.
+   * Mean tokens of an answer, by tenant and then by model, both in the order in which they were last answered. The names are looked up
+   * as they are: one text made of them would have to be hashed anew for every call.
    */
   readonly #means = new Map<string, Map<string, number>>();
   #pairs = 0;
@@ -24,6 +24,7 @@ export class OutputEstimates {
   finished(model: string, tenant: string, outputTokens: number): void {
     const means = this.#means.get(tenant) ?? new Map<string, number>();
     const mean = means.get(model);
+    means.delete(model);
     means.set(model, mean === undefined ? outputTokens : mean + SMOOTHING * (outputTokens - mean));
     if (mean === undefined) this.#pairs += 1;
     this.#means.delete(tenant);
@@ -33,9 +34,12 @@ export class OutputEstimates {
 
   #forgetOldest(): void {
     for (const [tenant, means] of this.#means) {
-      this.#pairs -= means.size;
-      this.#means.delete(tenant);
-      return;
+      for (const model of means.keys()) {
+        means.delete(model);
+        this.#pairs -= 1;
+        if (means.size === 0) this.#means.delete(tenant);
+        return;
+      }
     }
   }
 }
