@@ -35,16 +35,25 @@ const QUIET_SAMPLES = 2;
 const LEAST_TOKENS = 2;
 /** Spinning threads use all of the time that they are given. Less than this part of it: something took a core for long. */
 const LEAST_SHARE = 0.7;
+/**
+ * Steps are judged together until they took so long: any single one meets with something now and then, and to leave the second
+ * core for seconds because of it takes a third of the speed from those who were let in by it.
+ */
+const JUDGED_SECONDS = 0.25;
 /** Not tried again for this long after threads had to wait for a core; doubled each time, up to the second. */
 const PENALTY_MS = 5_000;
 const MOST_PENALTY_MS = 300_000;
+/** After so long without one the next is the first again. */
+const FORGIVEN_MS = 600_000;
 
 export class ThreadGovernor {
   private readonly options: ThreadGovernorOptions;
   private current: number;
   private quietSamples = 0;
   private sample: { readonly at: number; readonly machine: number; readonly own: number };
-  private penaltyMs = PENALTY_MS;
+  /** The last steps with more than few threads that are not judged yet. */
+  private unjudged = { seconds: 0, cpuSeconds: 0 };
+  private penaltyMs = 0;
   private barredUntil = Number.NEGATIVE_INFINITY;
 
   constructor(options: ThreadGovernorOptions) {
@@ -78,15 +87,24 @@ export class ThreadGovernor {
     this.current = mayTry ? most : few;
   }
 
-  /** A step of `threads` took so much time and CPU time. Long ones only: the clock of CPU time is coarse. */
+  /** A step of `threads` took so much time and CPU time. */
   computed(threads: number, seconds: number, cpuSeconds: number): void {
-    const { few, now } = this.options;
-    if (threads <= few || seconds < 0.05) return;
-    if (cpuSeconds >= seconds * threads * LEAST_SHARE) return;
-    this.current = few;
+    if (threads <= this.options.few) return;
+    const steps = this.unjudged;
+    steps.seconds += seconds;
+    steps.cpuSeconds += cpuSeconds;
+    if (steps.seconds < JUDGED_SECONDS) return;
+    this.unjudged = { seconds: 0, cpuSeconds: 0 };
+    if (steps.cpuSeconds < steps.seconds * threads * LEAST_SHARE) this.bar();
+  }
+
+  private bar(): void {
+    const now = this.options.now();
+    const isForgiven = now - this.barredUntil > FORGIVEN_MS;
+    this.penaltyMs = isForgiven ? PENALTY_MS : Math.min(MOST_PENALTY_MS, this.penaltyMs * 2);
+    this.barredUntil = now + this.penaltyMs;
+    this.current = this.options.few;
     this.quietSamples = 0;
-    this.barredUntil = now() + this.penaltyMs;
-    this.penaltyMs = Math.min(MOST_PENALTY_MS, this.penaltyMs * 2);
   }
 
   private sampled(): { at: number; machine: number; own: number } {
