@@ -62,14 +62,23 @@ export async function exchangeAnswer(transport: Transport, options: AnswerExchan
   const end = (afterMs: number) => {
     ending ??= setTimeout(() => brake.pull(ENDED), afterMs);
   };
+  const told = () => {
+    // What a splicer takes out is life all the same.
+    if (plan) clock.spoke();
+    if (answer.isOver) end(answer.isStopped ? 0 : ENDING_MS);
+  };
   const reader = new RemoteAnswer({
     parser: {
       data: (text, event) => {
         if (ending) return;
-        // What a splicer takes out is life all the same.
-        if (plan) clock.spoke();
         answer.data(text, event);
-        if (answer.isOver) end(answer.isStopped ? 0 : ENDING_MS);
+        told();
+      },
+      known: (bytes, at) => {
+        if (ending || !answer.known) return at;
+        const next = answer.known(bytes, at);
+        if (next > at) told();
+        return next;
       },
       whole: (text) => answer.whole(text),
     },

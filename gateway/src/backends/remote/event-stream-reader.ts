@@ -11,6 +11,11 @@ export const MAX_EVENT_BYTES = 16 * 1024 * 1024;
 export interface EventStreamReaderOptions {
   /** The event's data lines, joined; its name, '' where it has none. What it throws leaves `push` or `end`. */
   readonly onEvent: (data: string, event: string) => void;
+  /**
+   * Takes an event that begins at `at`, if it knows it by its bytes and all of it is there. Returns where it ends; `at`: it is
+   * for `onEvent`.
+   */
+  readonly takeKnown?: ((bytes: Buffer, at: number) => number) | undefined;
   /** Bound on one event, in bytes; `MAX_EVENT_BYTES` unless there is a reason. */
   readonly maxEventBytes: number;
 }
@@ -29,6 +34,7 @@ const NO_BYTES = Buffer.alloc(0);
 
 export class EventStreamReader {
   readonly #onEvent: (data: string, event: string) => void;
+  readonly #takeKnown: EventStreamReaderOptions['takeKnown'];
   readonly #maxEventBytes: number;
   readonly #held = new HeldBytes();
   #isAtStart = true;
@@ -39,8 +45,9 @@ export class EventStreamReader {
   #event = '';
   #eventBytes = 0;
 
-  constructor({ onEvent, maxEventBytes }: EventStreamReaderOptions) {
+  constructor({ onEvent, takeKnown, maxEventBytes }: EventStreamReaderOptions) {
     this.#onEvent = onEvent;
+    this.#takeKnown = takeKnown;
     this.#maxEventBytes = maxEventBytes;
   }
 
@@ -54,6 +61,7 @@ export class EventStreamReader {
       this.#skipsLineFeed = false;
       if (chunk[0] === LINE_FEED) at = 1;
     }
+    if (this.#takeKnown && this.#isBetweenEvents) at = this.#takeAllKnown(chunk, at);
     // Each is looked for once in a chunk, or where the last one was passed: most streams have no CR at all.
     let carriageReturn = chunk.indexOf(CARRIAGE_RETURN, at);
     let lineFeed = chunk.indexOf(LINE_FEED, at);
@@ -82,6 +90,22 @@ export class EventStreamReader {
   end(): void {
     if (this.#held.length > 0) this.#endLine(NO_BYTES, 0, 0);
     this.#dispatch();
+  }
+
+  /** What comes next begins an event. */
+  get #isBetweenEvents(): boolean {
+    return this.#data === undefined && this.#event === '' && this.#held.length === 0;
+  }
+
+  /** Returns where what is left begins. */
+  #takeAllKnown(chunk: Buffer, start: number): number {
+    let at = start;
+    while (at < chunk.length) {
+      const end = this.#takeKnown!(chunk, at);
+      if (end === at) break;
+      at = end;
+    }
+    return at;
   }
 
   #endLine(chunk: Buffer, start: number, end: number): void {

@@ -4,6 +4,7 @@ import type { Usage } from '../../core/chat.ts';
 import { isAnswerError, statusOfError } from './answer-error.ts';
 import { AnswerParts, tokenCount } from './answer-parts.ts';
 import type { ChoiceParts } from './choice-parts.ts';
+import { EventTemplate } from './event-template.ts';
 import type { AnswerOptions, UpstreamAnswer } from './upstream-answer.ts';
 import { upstreamCalls } from './upstream-calls.ts';
 import { itemsOf, type Members, membersOf, parseExactly, parseUpstream } from './upstream-json.ts';
@@ -11,12 +12,28 @@ import { itemsOf, type Members, membersOf, parseExactly, parseUpstream } from '.
 const OPENING_BRACE = 0x7b;
 const DONE = '[DONE]';
 
+/** A template is worth its proof if so many events are of it. Where so many in a row were not, no more are looked for. */
+const LEAST_USES = 4;
+const MOST_FRUITLESS = 8;
+
+/** A piece of text, shown or thought, that came with nothing else. */
+interface LonePiece {
+  /** Of its choice. */
+  readonly number: unknown;
+  readonly isThought: boolean;
+  readonly text: string;
+}
+
 export class OpenAiAnswer implements UpstreamAnswer {
   readonly #parts: AnswerParts;
   readonly #failure: AnswerOptions['failure'];
   readonly #hasLogprobs: boolean;
   /** As it came last: totals are cumulative. */
   #usage: unknown;
+  /** Of the last event that brought a piece of text and nothing else, and what is done with the pieces of others like it. */
+  #template: EventTemplate | undefined;
+  #takeText = (_text: string): void => {};
+  #fruitless = 0;
 
   constructor(options: AnswerOptions) {
     this.#parts = new AnswerParts(options);
@@ -45,7 +62,20 @@ export class OpenAiAnswer implements UpstreamAnswer {
       if (trimmed === DONE || trimmed === '') return;
     }
     const chunk = this.#parse(text, event);
-    if (chunk) this.#take(chunk, text, false);
+    if (!chunk) return;
+    this.#take(chunk, text, false);
+    if (this.#fruitless < MOST_FRUITLESS && !this.#hasLogprobs) this.#findTemplate(chunk, text);
+  }
+
+  known(bytes: Buffer, at: number): number {
+    const template = this.#template;
+    if (!template || this.#parts.isOver) return at;
+    const next = template.read(bytes, at);
+    if (next > at) {
+      this.#takeText(template.text);
+      this.#finishIfStopped();
+    }
+    return next;
   }
 
   whole(text: string): void {
@@ -78,7 +108,27 @@ export class OpenAiAnswer implements UpstreamAnswer {
     if (choices.length > 0) this.#parts.start(chunk.model);
     for (let at = 0; at < choices.length; at += 1) this.#choice(membersOf(choices[at]), at, text, isWhole);
     if (chunk.usage) this.#usage = chunk.usage;
+    this.#finishIfStopped();
+  }
+
+  #finishIfStopped(): void {
     if (this.#parts.isStopped) this.#parts.finish(usageOf(this.#usage));
+  }
+
+  /** For the events that come next, most of which are like this one. */
+  #findTemplate(chunk: Members, data: string): void {
+    const piece = lonePieceOf(chunk);
+    if (!piece) return;
+    this.#fruitless = this.#template && this.#template.uses >= LEAST_USES ? 0 : this.#fruitless + 1;
+    const { number, isThought, text } = piece;
+    const template = EventTemplate.around(text, data, (other) => {
+      const read = lonePieceOf(membersOf(parseUpstream(other)));
+      return read?.isThought === isThought ? read.text : undefined;
+    });
+    if (!template) return;
+    const parts = this.#parts.choice(number);
+    this.#template = template;
+    this.#takeText = isThought ? (thought) => parts.reasoning(thought) : (shown) => parts.text(shown);
   }
 
   /** `at`: the choice's place in its event's `text`. */
@@ -106,6 +156,29 @@ export class OpenAiAnswer implements UpstreamAnswer {
     // Here one vendor tells its usage.
     if (choice.usage) this.#usage = choice.usage;
   }
+}
+
+/** Undefined: there is something else in it. */
+function lonePieceOf(chunk: Members): LonePiece | undefined {
+  const choices = itemsOf(chunk.choices);
+  const choice = membersOf(choices[0]);
+  const message = messageOf(choice);
+  const {
+    content = message.text,
+    reasoning_content,
+    reasoning,
+    refusal,
+    tool_calls,
+    function_call,
+  } = message;
+  const thought = reasoning_content || reasoning;
+  const isOther =
+    choices.length !== 1 || choice.message || refusal || tool_calls || function_call || (thought && content);
+  const isEnd = choice.finish_reason || choice.stop_reason || choice.matched_stop;
+  const text = thought || content;
+  if (isOther || isEnd || chunk.usage || choice.usage || typeof text !== 'string' || text === '')
+    return undefined;
+  return { number: choice.index, isThought: Boolean(thought), text };
 }
 
 /** Of a stream, of a whole answer, or of a text completion, whose choices are their own message. */

@@ -39,6 +39,8 @@ export interface How {
   readonly request?: Partial<ChatRequest>;
   readonly traits?: Partial<Traits>;
   readonly more?: Partial<AnswerOptions>;
+  /** No event is taken by its bytes alone. */
+  readonly parsesAll?: boolean;
 }
 
 export function open({ request, traits, more }: How = {}): Played {
@@ -48,13 +50,20 @@ export function open({ request, traits, more }: How = {}): Played {
 
 /** `size`: of the first piece; `next`: of those after it. */
 export function play(stream: Buffer, how?: How, size = stream.length, next = stream.length): TokenEvent[] {
+  const reads = [stream.subarray(0, size)];
+  for (let at = size; at < stream.length; at += next) reads.push(stream.subarray(at, at + next));
+  return playReads(reads, how);
+}
+
+/** Pushes what came, read by read, and the end. Throws what the answer failed by. */
+export function playReads(reads: readonly Buffer[], how?: How): TokenEvent[] {
   const { answer, events } = open(how);
   const reader = new EventStreamReader({
     onEvent: (data, name) => answer.data(data, name),
+    takeKnown: how?.parsesAll ? undefined : (bytes, at) => answer.known(bytes, at),
     maxEventBytes: MAX_EVENT_BYTES,
   });
-  reader.push(stream.subarray(0, size));
-  for (let at = size; at < stream.length; at += next) reader.push(stream.subarray(at, at + next));
+  for (const read of reads) reader.push(read);
   reader.end();
   answer.end();
   return events;

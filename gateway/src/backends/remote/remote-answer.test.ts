@@ -23,6 +23,7 @@ function take(
   const answer = new RemoteAnswer({
     parser: {
       data: (text, event) => taken.parts.push(`${event || 'data'}:${text}`),
+      known: (_bytes, at) => at,
       whole: (text) => taken.parts.push(`whole:${text}`),
     },
     onBytes: () => {

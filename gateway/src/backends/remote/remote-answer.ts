@@ -10,6 +10,8 @@ import type { UpstreamHeaders, UpstreamReader } from './upstream-reader.ts';
 export interface AnswerParser {
   /** The data of one event, or one line. */
   data(text: string, event: string): void;
+  /** Takes the event that begins at `at`, if its bytes tell what it is. Returns where it ends; `at`: it is to be read. */
+  known(bytes: Buffer, at: number): number;
   /** The whole answer as one JSON text. */
   whole(text: string): void;
 }
@@ -91,6 +93,7 @@ export class RemoteAnswer implements UpstreamReader {
     const { parser } = this.#options;
     return new EventStreamReader({
       onEvent: (data, event) => parser.data(data, event),
+      takeKnown: (bytes, at) => parser.known(bytes, at),
       maxEventBytes: MAX_EVENT_BYTES,
     });
   }

@@ -34,6 +34,11 @@ export interface UpstreamAnswer {
   readonly isWhole: boolean;
   /** One event's data, or one line. `event`: the event's name, '' if it has none. */
   data(text: string, event?: string): void;
+  /**
+   * Takes the event that begins at `at`, if its bytes tell what it is. Returns where it ends; `at`: it is to be read. Absent:
+   * all are.
+   */
+  known?(bytes: Buffer, at: number): number;
   /** An answer that came in one piece, asked for or not. */
   whole(text: string): void;
   /** The body has ended. Throws `backend_failed` when that was too early. */
