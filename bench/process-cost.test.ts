@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { cpuSecondsOf, cpuSecondsOfTree, rssOfTree } from './process-cost.ts';
+import { cpuSecondsOf, cpuSecondsOfTree, rssOfTree, runSecondsOfTree } from './process-cost.ts';
 
 const MEMORY_BYTES = 64 * 1024 * 1024;
 /** Works until it has used so much processor time, takes memory, says so, and stays until its input ends. */
@@ -23,6 +23,9 @@ test("a child's work and memory count for the tree, and not for its parent alone
     await once(child.stdout, 'data');
     const own = cpuSecondsOf(child.pid!);
     assert.ok(own >= 0.1, `the child has used ${own} s`);
+    // The rests of ticks, and what it does meanwhile.
+    const exact = runSecondsOfTree(child.pid!);
+    assert.ok(Math.abs(exact - own) <= 0.1, `${exact} s instead of ${own}`);
     const grown = cpuSecondsOfTree(process.pid) - tree;
     const grownAlone = cpuSecondsOf(process.pid) - alone;
     assert.ok(grown - grownAlone >= 0.1, `the tree has used ${grown} s, its root ${grownAlone} s`);
@@ -38,4 +41,5 @@ test("a child's work and memory count for the tree, and not for its parent alone
 test('a process that is not there is an error, not 0', () => {
   assert.throws(() => cpuSecondsOf(2 ** 30));
   assert.throws(() => cpuSecondsOfTree(2 ** 30));
+  assert.throws(() => runSecondsOfTree(2 ** 30));
 });

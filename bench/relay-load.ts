@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { quantile } from '../gateway/src/figures/statistics.ts';
 import type { Tally } from './client-process.ts';
 import type { Clients } from './clients.ts';
-import { cpuSecondsOfTree, rssOfTree } from './process-cost.ts';
+import { rssOfTree, runSecondsOfTree } from './process-cost.ts';
 import { KEY } from './servers.ts';
 import {
   type Ending,
@@ -66,7 +66,8 @@ export const STREAMS = 200;
 export const CALM_STREAMS = 80;
 export const FEW_STREAMS = 8;
 export const JSON_CONNECTIONS = 32;
-const WATCH_EVERY_MS = 50;
+/** To look at memory goes through all processes, on cores that the load needs: once, as a load is well under way. */
+const WATCH_EVERY_MS = 250;
 /** What is left to do after the last byte was read, such as closing sockets, belongs to the load. */
 const SETTLE_MS = 30;
 const ASK_EVERY_MS = 10;
@@ -162,10 +163,10 @@ export async function takeLeavings(
 
 /** The time that the work took of the processes, in seconds. */
 async function secondsOf(pid: number, work: () => Promise<void>): Promise<number> {
-  const before = cpuSecondsOfTree(pid);
+  const before = runSecondsOfTree(pid);
   await work();
   await sleep(SETTLE_MS);
-  return cpuSecondsOfTree(pid) - before;
+  return runSecondsOfTree(pid) - before;
 }
 
 async function streams(clients: Clients, { name, server, wording }: Way, count: number): Promise<Tally> {

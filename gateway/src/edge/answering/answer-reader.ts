@@ -31,6 +31,7 @@ export function readStream(
     codec,
     report: () => (wantsReport ? reportOf(record) : undefined),
     retold: (thrown) => retold(asked, thrown),
+    clock,
     keepAliveMs,
   });
 }

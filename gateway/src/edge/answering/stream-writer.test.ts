@@ -40,6 +40,7 @@ function answer(response: Response): void {
     codec,
     report: () => undefined,
     retold: toGatewayError,
+    clock: systemClock,
     keepAliveMs: 60_000,
   });
 }

@@ -1,9 +1,11 @@
 // Writes one answer as its dialect has it: the only asynchronous hop between a model's word and who takes its text.
 // Silence is filled, and the compute is held up by nobody.
 import type { TokenEvent } from '../../core/chat.ts';
+import type { Clock } from '../../core/clock.ts';
 import type { GatewayError } from '../../core/errors.ts';
 import type { StreamLog } from '../../pipeline/stream-log.ts';
 import type { Report, StreamCodec } from '../../wire/dialect.ts';
+import { Silence } from './silence.ts';
 
 /** UTF-16 units: no single write is made longer than this by joining events. */
 const MOST_AT_ONCE = 16 * 1024;
@@ -29,6 +31,7 @@ export interface StreamWriterOptions {
   readonly report: () => Report | undefined;
   /** What the answer failed by, as its client is told of it. */
   readonly retold: (thrown: unknown) => GatewayError;
+  readonly clock: Clock;
   /** Silence before a keep-alive, in ms. */
   readonly keepAliveMs: number;
 }
@@ -38,9 +41,9 @@ export interface StreamWriterOptions {
  * tell; else it has been told in the stream.
  */
 export async function writeStream(source: EventSource, options: StreamWriterOptions): Promise<void> {
-  const { sink, codec, report, retold } = options;
+  const { sink, codec, report, retold, clock, keepAliveMs } = options;
   const nextFor = (unsent: string) => (unsent.length < MOST_AT_ONCE ? source.takeReady() : undefined);
-  const silence = setInterval(() => sink.fillSilence(codec), options.keepAliveMs).unref();
+  const silence = new Silence(clock, keepAliveMs, () => sink.fillSilence(codec));
   let text = '';
   try {
     for await (const first of source.read()) {
@@ -53,7 +56,7 @@ export async function writeStream(source: EventSource, options: StreamWriterOpti
         hasWord ||= piece !== '' && event.type !== 'start';
       }
       if (!hasWord) continue;
-      silence.refresh();
+      silence.heard();
       const isTaken = sink.write(text);
       text = '';
       if (isTaken) await isTaken;
@@ -64,6 +67,6 @@ export async function writeStream(source: EventSource, options: StreamWriterOpti
     if (sink.hasBegun) sink.end(codec.error(error));
     throw error;
   } finally {
-    clearInterval(silence);
+    silence.stop();
   }
 }
