@@ -17,6 +17,8 @@ export interface Exchanging extends UpstreamReader {
 
 /** How much sooner than a server's own hint an idle connection is closed: the time that a last request needs to get there. */
 const HINT_MARGIN_MS = 1_000;
+/** However long a server would keep one: what is between us may forget it sooner. */
+const MOST_HINTED_MS = 60_000;
 
 export class Connection {
   /** Exchanges that it has served to their end. */
@@ -36,7 +38,7 @@ export class Connection {
   private idleTimer: NodeJS.Timeout | undefined;
   private idleTimerMs = 0;
 
-  /** `onGone`: it was closed, by either side, while nobody used it. Connects when the first request is sent. */
+  /** `idleMs`: how long it may rest where the server does not say. `onGone`: it was closed, by either side, while nobody used it. Connects when the first request is sent. */
   constructor(connector: Connector, idleMs: number, onGone: (gone: Connection) => void) {
     this.connector = connector;
     this.idleMs = idleMs;
@@ -94,7 +96,9 @@ export class Connection {
     this.served += 1;
     // An answer that came before its request was written: who knows what the server makes of the rest.
     if (!this.isAlive || !socket || !parser?.keepsAlive || socket.writableLength > 0) return false;
-    const idleMs = Math.min(this.idleMs, (parser.keepAliveMs ?? Number.POSITIVE_INFINITY) - HINT_MARGIN_MS);
+    const { keepAliveMs } = parser;
+    const idleMs =
+      keepAliveMs === undefined ? this.idleMs : Math.min(MOST_HINTED_MS, keepAliveMs - HINT_MARGIN_MS);
     if (idleMs <= 0) return false;
     if (socket.isPaused()) socket.resume();
     if (this.idleTimer && idleMs === this.idleTimerMs) this.idleTimer.refresh();

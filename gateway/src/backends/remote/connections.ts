@@ -13,7 +13,7 @@ export class Connections {
   /** The one that became idle last stands last. */
   private readonly idle: Connection[] = [];
 
-  /** `idleMs`: how long one may be idle at most, less where the server asks for it. */
+  /** `idleMs`: how long one may be idle where the server does not say. */
   constructor(connector: Connector, idleMs: number) {
     this.connector = connector;
     this.idleMs = idleMs;

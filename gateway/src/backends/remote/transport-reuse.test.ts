@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../../core/errors.ts';
 import { Transport, type TransportOptions } from './transport.ts';
 import { closed, Kept, plainAnswer, post, type SeenRequest, startServer } from './transport-testing.ts';
@@ -144,7 +145,7 @@ test('a connection whose last answer said so is not used again', async (t) => {
   assert.equal(seen(server.requests), '1.1 2.1');
 });
 
-test('an idle connection is closed in time, and sooner where the server hints at it', async (t) => {
+test('an idle connection is closed in time, sooner or later where the server says so', async (t) => {
   const server = await startServer(t, ({ socket }) => socket.write(plainAnswer('one')));
   await ask(open(t, server.origin, { idleMs: 5 }));
   await closed(server.sockets[0]!);
@@ -153,6 +154,14 @@ test('an idle connection is closed in time, and sooner where the server hints at
   );
   await ask(open(t, hinting.origin, { idleMs: 3_600_000 }));
   await closed(hinting.sockets[0]!);
+  const patient = await startServer(t, ({ socket }) =>
+    socket.write(plainAnswer('one', 'keep-alive: timeout=75')),
+  );
+  const transport = open(t, patient.origin, { idleMs: 5 });
+  await ask(transport);
+  await sleep(50);
+  await ask(transport);
+  assert.equal(seen(patient.requests), '1.1 1.2');
 });
 
 test('a connection whose answer was not read to its end is closed', async (t) => {

@@ -40,7 +40,7 @@ export interface TransportOptions {
   readonly lookupTtlMs?: number | undefined;
   /** For name, proxy, connection and handshake together, in ms; default 10,000. */
   readonly connectTimeoutMs?: number | undefined;
-  /** How long an idle connection is kept, in ms; less where the server says so. Default 4,000: most servers close after 5,000. */
+  /** How long an idle connection is kept where the server does not say, in ms. Default 4,000: most close after 5,000. */
   readonly idleMs?: number | undefined;
   /** Default: the system's. */
   readonly lookup?: Lookup | undefined;
