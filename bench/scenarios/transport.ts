@@ -237,7 +237,7 @@ export function draw({ ways }: { ways: Readonly<Record<string, Figures>> }): str
   });
   const leaving: Panel = {
     title: "A client's leaving reaches the upstream",
-    xLabel: 'before the first token, between two, a plain answer; a line to the worst',
+    xLabel: 'before a token, between two, a plain answer; line: the worst',
     yLabel: 'ms',
     x: PHASES,
     series: shown
