@@ -95,6 +95,7 @@ test('it is made only where the place of the text is certain', () => {
   const twice = eventOf('{"text":"x","text":"y","a":1}');
   assert.equal(around('end', '{"text":"x","text":"end","a":1}')?.read(twice, 0), twice.length);
   assert.equal(around('end', '{"text":"end","text":"\\u0065nd","a":1}'), undefined);
+  assert.equal(around('a', dataOf('a', { padding: ' '.repeat(5_000) })), undefined, 'much around it');
   assert.ok(around('a'));
   assert.ok(around('b'));
 });

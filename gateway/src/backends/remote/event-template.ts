@@ -6,8 +6,9 @@
 /** How an event with one line of data begins and ends where nothing is written that need not be. */
 const BEFORE = 'data: ';
 const BEHIND = '\n\n';
-/** Of a text, in bytes: longer ones are rare, and what is larger is parsed with more care. */
+/** Of a text in bytes, and of what is around it in UTF-16 units: longer ones are rare, and parsed with more care. */
 const MOST_TEXT_BYTES = 4 * 1024;
+const MOST_AROUND = 4 * 1024;
 
 const SPACE = 0x20;
 const QUOTE = 0x22;
@@ -29,9 +30,15 @@ export class EventTemplate {
 
   /**
    * Around `text` in an event's `data`, a JSON text in which it is a string. `textOf` parses: it proves that what stands in the
-   * string's place is the text, whatever it is. Undefined: the text stands there more than once, or not as it is.
+   * string's place is the text, whatever it is. Undefined: the text stands there more than once, or not as it is, or in too much
+   * else to keep.
    */
-  static around(text: string, data: string, textOf: (data: string) => string | undefined) {
+  static around(
+    text: string,
+    data: string,
+    textOf: (data: string) => string | undefined,
+  ): EventTemplate | undefined {
+    if (data.length - text.length > MOST_AROUND) return undefined;
     const quoted = `"${text}"`;
     const at = data.indexOf(quoted);
     if (at < 0 || data.indexOf(quoted, at + 1) >= 0) return undefined;
