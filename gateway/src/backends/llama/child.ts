@@ -140,7 +140,7 @@ function governed(
     const threads = governor.threads(tokens);
     engine.setThreads(threads);
     const before = ownCpuMs();
-    return (seconds: number) => governor.computed(threads, seconds, (ownCpuMs() - before) / 1000);
+    return (seconds: number) => governor.computed(tokens, threads, seconds, (ownCpuMs() - before) / 1000);
   };
 }
 

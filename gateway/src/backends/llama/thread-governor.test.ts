@@ -59,14 +59,26 @@ test('who comes to an engine that did nothing finds it looked at, while others c
   assert.equal(rest(1), 1);
 });
 
-test('one more is not for a single token', () => {
-  const { governor, pass } = machine();
-  pass(250, 1, 0);
-  assert.equal(pass(250, 1, 0), 2);
-  assert.deepEqual(
-    [1, 2, 4, 8].map((tokens) => governor.threads(tokens)),
-    [1, 2, 2, 2],
-  );
+test('a single token is computed by the number that is sooner done, while the machine is quiet', () => {
+  for (const [more, wanted] of [
+    [0.03, 1],
+    [0.012, 2],
+  ] as const) {
+    const { governor, pass } = machine();
+    for (let step = 0; step < 100; step += 1) {
+      pass(20, 1, 0);
+      const threads = governor.threads(1);
+      const seconds = threads === 1 ? 0.02 : more;
+      governor.computed(1, threads, seconds, seconds * threads);
+    }
+    assert.equal(governor.threads(1), wanted);
+    assert.deepEqual(
+      [2, 4, 8].map((tokens) => governor.threads(tokens)),
+      [2, 2, 2],
+    );
+    pass(250, 1, 0.9);
+    assert.equal(governor.threads(1), 1, 'others compute');
+  }
 });
 
 /** Lets quiet time pass until there is one thread more, and says how much; 0 where there is one already. */
@@ -79,30 +91,30 @@ function waitedMs(pass: (ms: number, ours: number, others: number) => number): n
 test('threads that had to wait for a core bar another try, each time for longer, until that is long past', () => {
   const { governor, pass } = machine();
   waitedMs(pass);
-  governor.computed(2, 0.3, 0.58);
+  governor.computed(MANY, 2, 0.3, 0.58);
   assert.equal(pass(0, 0, 0), 2, 'they had their time');
   for (const wantedMs of [5_000, 10_000, 20_000]) {
-    governor.computed(2, 0.3, 0.3);
+    governor.computed(MANY, 2, 0.3, 0.3);
     assert.equal(pass(0, 0, 0), 1);
     const ms = waitedMs(pass);
     assert.ok(Math.abs(ms - wantedMs) <= 500, `${ms} instead of ${wantedMs}`);
   }
   for (let minutes = 0; minutes < 11; minutes += 1) pass(60_000, 2, 0);
   waitedMs(pass);
-  governor.computed(2, 0.3, 0.3);
+  governor.computed(MANY, 2, 0.3, 0.3);
   assert.ok(waitedMs(pass) <= 5_500);
 });
 
 test('a step that met with something is judged with those beside it', () => {
   const { governor, pass } = machine();
   waitedMs(pass);
-  governor.computed(2, 0.08, 0.08);
-  for (let step = 0; step < 4; step += 1) governor.computed(2, 0.05, 0.097);
+  governor.computed(MANY, 2, 0.08, 0.08);
+  for (let step = 0; step < 4; step += 1) governor.computed(MANY, 2, 0.05, 0.097);
   assert.equal(pass(0, 0, 0), 2);
   // The beginning of the next.
   for (let step = 0; step < 5; step += 1) {
     assert.equal(pass(0, 0, 0), 2);
-    governor.computed(2, 0.06, 0.06);
+    governor.computed(MANY, 2, 0.06, 0.06);
   }
   assert.equal(pass(0, 0, 0), 1);
 });
@@ -110,7 +122,7 @@ test('a step that met with something is judged with those beside it', () => {
 test('few threads are not judged', () => {
   const { governor, pass } = machine();
   waitedMs(pass);
-  governor.computed(1, 5, 0);
+  governor.computed(MANY, 1, 5, 0);
   assert.equal(pass(0, 0, 0), 2);
 });
 

@@ -4,6 +4,8 @@
 // (2 threads beside other load: 2 tokens/s where 1 kept 40).
 // It must never trust an old look at the machine.
 
+import { ThreadRace } from './thread-race.ts';
+
 export interface ThreadGovernorOptions {
   /** What is always good. */
   readonly few: number;
@@ -28,10 +30,7 @@ const STALE_MS = 2_000;
  */
 const QUIET_CPUS = 0.4;
 const QUIET_SAMPLES = 2;
-/**
- * A single token at once is computed sooner by the usual number: it waits for memory, and its threads more for each other than
- * they gain.
- */
+/** A single token at once waits for memory: whether a thread more makes it sooner or later is the machine's own, and tried. */
 const LEAST_TOKENS = 2;
 /** Spinning threads use all of the time that they are given. Less than this part of it: something took a core for long. */
 const LEAST_SHARE = 0.7;
@@ -53,19 +52,22 @@ export class ThreadGovernor {
   private sample: { readonly at: number; readonly machine: number; readonly own: number };
   /** The last steps with more than few threads that are not judged yet. */
   private unjudged = { seconds: 0, cpuSeconds: 0 };
+  /** For steps of a single token. */
+  private readonly race: ThreadRace;
   private penaltyMs = 0;
   private barredUntil = Number.NEGATIVE_INFINITY;
 
   constructor(options: ThreadGovernorOptions) {
     this.options = options;
     this.current = options.few;
+    this.race = new ThreadRace(options.few, options.most);
     this.sample = this.sampled();
   }
 
   /** For the computation of so many tokens that begins now. */
   threads(tokens: number): number {
     this.look();
-    return tokens < LEAST_TOKENS ? this.options.few : this.current;
+    return this.isRaced(tokens) ? this.race.threads : this.current;
   }
 
   /** Looks at the machine, if it is time to. */
@@ -87,8 +89,9 @@ export class ThreadGovernor {
     this.current = mayTry ? most : few;
   }
 
-  /** A step of `threads` took so much time and CPU time. */
-  computed(threads: number, seconds: number, cpuSeconds: number): void {
+  /** A step for so many tokens, by `threads`, took so much time and CPU time. */
+  computed(tokens: number, threads: number, seconds: number, cpuSeconds: number): void {
+    if (this.isRaced(tokens)) this.race.took(threads, seconds);
     if (threads <= this.options.few) return;
     const steps = this.unjudged;
     steps.seconds += seconds;
@@ -96,6 +99,11 @@ export class ThreadGovernor {
     if (steps.seconds < JUDGED_SECONDS) return;
     this.unjudged = { seconds: 0, cpuSeconds: 0 };
     if (steps.cpuSeconds < steps.seconds * threads * LEAST_SHARE) this.bar();
+  }
+
+  /** Only a quiet machine tells which number is better. */
+  private isRaced(tokens: number): boolean {
+    return tokens < LEAST_TOKENS && this.current > this.options.few;
   }
 
   private bar(): void {
