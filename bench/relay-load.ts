@@ -96,14 +96,14 @@ export const ARTICLE: Wording = {
 /** Throws if a text or an answer was lost. */
 export async function takeSample(clients: Clients, way: Way, size: LoadSize): Promise<Sample> {
   const { pid } = way.server;
+  // Its connections to the upstream, closed while the others had their turn, are opened by a load that does not count.
+  await streams(clients, way, STREAMS);
   const manyAges: number[] = [];
   let reads = 0;
   let mostBytes = 0;
   const watch = setInterval(() => {
     mostBytes = Math.max(mostBytes, rssOfTree(pid));
   }, WATCH_EVERY_MS);
-  // Its connections to the upstream, closed while the others had their turn, are opened by a load that does not count.
-  await streams(clients, way, STREAMS);
   const streamSeconds = await secondsOf(pid, async () => {
     for (let load = 0; load < size.streamLoads; load += 1) {
       const { agesMs, gapsMs } = await streams(clients, way, STREAMS);

@@ -1,4 +1,5 @@
 // Time as something that is handed in, so that what depends on it can be tested without waiting.
+
 // Not the global one, which is asked for through a getter each time.
 import { performance } from 'node:perf_hooks';
 

@@ -1,5 +1,6 @@
 // An attempt's limits of time at another server: to its first token, and of its silence after that. One timer a call, set
 // again only when it fires: neither the first word nor a chunk costs more than a look at the clock.
+
 // Not the global one, which is asked for through a getter each time.
 import { performance } from 'node:perf_hooks';
 import { GatewayError } from '../../core/errors.ts';

@@ -38,7 +38,10 @@ export class Connection {
   private idleTimer: NodeJS.Timeout | undefined;
   private idleTimerMs = 0;
 
-  /** `idleMs`: how long it may rest where the server does not say. `onGone`: it was closed, by either side, while nobody used it. Connects when the first request is sent. */
+  /**
+   * `idleMs`: how long it may rest where the server does not say. `onGone`: it was closed, by either side, while nobody used it.
+   * Connects when the first request is sent.
+   */
   constructor(connector: Connector, idleMs: number, onGone: (gone: Connection) => void) {
     this.connector = connector;
     this.idleMs = idleMs;

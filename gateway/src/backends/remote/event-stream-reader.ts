@@ -2,6 +2,7 @@
 // It must never decode a part of a character, wait for more than the end of a line that is certain, or hold more than one
 // event: what grows past the bound ends the stream.
 // Pure: no socket, no clock.
+
 // Not the global one, which is asked for through a getter each time.
 import { Buffer } from 'node:buffer';
 import { GatewayError } from '../../core/errors.ts';

@@ -5,17 +5,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { EventTemplate } from './event-template.ts';
 
-interface Parsed {
-  readonly before?: unknown;
-  readonly text?: unknown;
-}
-
 const dataOf = (text: string, more: object = {}): string =>
   JSON.stringify({ id: 'c-1', text, ...more, end: null });
 const eventOf = (data: string): Buffer => Buffer.from(`data: ${data}\n\n`);
 
 function textOf(data: string): string | undefined {
-  const { text } = JSON.parse(data) as Parsed;
+  const { text } = JSON.parse(data) as { readonly text?: unknown };
   return typeof text === 'string' ? text : undefined;
 }
 

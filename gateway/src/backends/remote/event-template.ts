@@ -13,7 +13,6 @@ const MOST_AROUND = 4 * 1024;
 const SPACE = 0x20;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const FIRST_NOT_ASCII = 0x80;
 
 export class EventTemplate {
   /** Events that were of it. */
@@ -54,7 +53,7 @@ export class EventTemplate {
     if (start >= bytes.length || !isAt(bytes, at, this.#before)) return at;
     const end = endOfPlainText(bytes, start);
     if (end === start || !isAt(bytes, end, this.#behind)) return at;
-    this.text = textIn(bytes, start, end);
+    this.text = bytes.toString('utf8', start, end);
     this.uses += 1;
     return end + this.#behind.length;
   }
@@ -74,12 +73,4 @@ function endOfPlainText(bytes: Buffer, start: number): number {
     if (byte === BACKSLASH || byte < SPACE) return start;
   }
   return start;
-}
-
-/** Most texts are a few letters, for which a call into the decoder takes longer than they do. */
-function textIn(bytes: Buffer, start: number, end: number): string {
-  for (let at = start; at < end; at += 1) {
-    if (bytes[at]! >= FIRST_NOT_ASCII) return bytes.toString('utf8', start, end);
-  }
-  return bytes.toString('latin1', start, end);
 }

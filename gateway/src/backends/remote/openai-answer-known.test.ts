@@ -19,7 +19,6 @@ import {
   text,
   usage,
 } from './openai-testing.ts';
-import { traitsOf } from './vendors.ts';
 
 const WHO = delta({ role: 'assistant', content: '' });
 
@@ -77,7 +76,7 @@ const hows = fc.constantFrom<How>(
   { request: { choices: 2 } },
   { request: { stop: ['END', 'aa'] } },
   { request: { logprobs: 1 } },
-  { traits: { thinkTags: traitsOf('vllm').thinkTags, beginsInReasoning: true } },
+  { traits: { thinkTags: true, beginsInReasoning: true } },
   { traits: { thinkTags: true, toolMarkup: 'qwen' }, request: { tools: [TOOL] } },
 );
 

@@ -1,6 +1,7 @@
 // One response on its way to a client: its head leaves with the first of its body, each piece is one write, and its end is told.
 // Whoever makes it may wait until its client takes more, or all of it, and never for ever: the client reads, it leaves, or its
 // time is up.
+
 // Not the global one, which is asked for through a getter each time.
 import { Buffer } from 'node:buffer';
 import { STATUS_CODES } from 'node:http';
